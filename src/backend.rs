@@ -1,0 +1,49 @@
+//! Looks at a kernel and takes one step. What differs between systems is below here and nowhere else.
+
+pub mod linux;
+
+use std::error::Error;
+
+use thiserror::Error;
+
+use crate::model::Network;
+use crate::plan::Step;
+
+/// A kernel, or something that behaves like one.
+pub trait Backend {
+    /// Reads back what this network has there, foreign objects left out but for interfaces of the default domain.
+    fn observe(&mut self) -> Result<Network, BackendError>;
+
+    /// Takes one step, whole or not at all.
+    fn apply(&mut self, step: &Step) -> Result<(), BackendError>;
+}
+
+/// What a kernel refused, in its own words, and what to do about it where that is known.
+#[derive(Debug, Error)]
+#[error("{message}")]
+pub struct BackendError {
+    /// What went wrong, the object named.
+    pub message: String,
+    /// What to type or change instead.
+    pub help: Option<String>,
+    /// The kernel's or the library's own words.
+    #[source]
+    pub source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl BackendError {
+    /// An error without a cause behind it.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), help: None, source: None }
+    }
+
+    /// The same error, caused by this.
+    pub fn caused_by(self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { source: Some(source.into()), ..self }
+    }
+
+    /// The same error with advice.
+    pub fn help(self, help: impl Into<String>) -> Self {
+        Self { help: Some(help.into()), ..self }
+    }
+}

@@ -1,0 +1,1 @@
+//! The Linux kernel over netlink: no `ip`, no `wg`, no shell.

@@ -1,0 +1,14 @@
+//! Routing domains as one thing: a file describes them, a plan is the difference to what a kernel holds.
+//!
+//! ```text
+//! domains.yaml -> spec -> model::Network -> plan::bind -> desired
+//! kernel -> backend.observe() -> observed
+//! plan(desired, observed) -> [Step] -> backend.apply(step) -> kernel
+//! ```
+//!
+//! ARCHITECTURE.md has the map and the invariants.
+
+pub mod backend;
+pub mod model;
+pub mod plan;
+pub mod state;

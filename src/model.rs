@@ -1,0 +1,26 @@
+//! What a host's routing domains are: plain values, with no YAML, no operating system and no secrets in them.
+//!
+//! `desired` (from the file) and `observed` (from a kernel) are both a [`Network`]; a plan is their difference.
+//! Only desired networks that have not been bound yet hold open fields: [`Engine::Auto`], a missing
+//! `listen_port`, and [`Key::Of`] or [`Preshared::Of`] where a secret is named but not yet looked up.
+//! Secrets themselves never appear: a private key is known by its public key, a preshared key by its fingerprint.
+
+mod bindings;
+mod domain;
+mod interface;
+mod key;
+mod name;
+mod object;
+mod prefix;
+mod route;
+mod wireguard;
+
+pub use bindings::{Bindings, Capabilities};
+pub use domain::{Domain, Network};
+pub use interface::{Address, Interface, Kind};
+pub use key::{Fingerprint, Key, ParseKeyError, Preshared, PublicKey, SecretName};
+pub use name::{DomainId, DomainName, End, InterfaceName, NameError, NetworkName, SysctlName};
+pub use object::Object;
+pub use prefix::{ParsePrefixError, Prefix};
+pub use route::{Route, Target};
+pub use wireguard::{Endpoint, Engine, Host, Peer, WireGuard};

@@ -1,0 +1,24 @@
+//! What a network needs to know of state and system before it can be compared with a kernel.
+
+use std::collections::BTreeMap;
+
+use super::key::{Fingerprint, PublicKey, SecretName};
+use super::name::End;
+
+/// What state has for a network: the public half of its secrets, and its generated ports.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bindings {
+    /// The public key of each tunnel.
+    pub public_keys: BTreeMap<End, PublicKey>,
+    /// The fingerprint of each preshared key that the file names.
+    pub fingerprints: BTreeMap<SecretName, Fingerprint>,
+    /// The port of each tunnel whose file says `auto`.
+    pub ports: BTreeMap<End, u16>,
+}
+
+/// What this kernel, container and user may do, as far as a plan depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Whether the kernel has a WireGuard driver.
+    pub kernel_wireguard: bool,
+}

@@ -1,0 +1,75 @@
+//! Networks and domains.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::interface::Interface;
+use super::name::{DomainId, DomainName, End, InterfaceName, NetworkName, SysctlName};
+use super::route::Route;
+use super::wireguard::WireGuard;
+
+/// Everything that one file describes, or that one kernel holds of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Network {
+    /// Its name.
+    pub name: NetworkName,
+    /// Its domains. The default domain is always among them.
+    pub domains: BTreeMap<DomainId, Domain>,
+}
+
+impl Network {
+    /// The network of this name with nothing in it but a bare default domain.
+    pub fn empty(name: NetworkName) -> Self {
+        Self { name, domains: BTreeMap::from([(DomainId::DEFAULT, Domain::bare(DomainId::DEFAULT))]) }
+    }
+
+    /// Every interface with its place.
+    pub fn interfaces(&self) -> impl Iterator<Item = (End, &Interface)> {
+        self.domains.iter().flat_map(|(&domain, inside)| {
+            let at = move |interface: &InterfaceName| End { domain, interface: interface.clone() };
+            inside.interfaces.iter().map(move |(name, interface)| (at(name), interface))
+        })
+    }
+
+    /// Every tunnel with its place.
+    pub fn tunnels(&self) -> impl Iterator<Item = (End, &WireGuard)> {
+        self.interfaces().filter_map(|(end, interface)| Some((end, interface.wireguard()?)))
+    }
+
+    /// The interface at this place.
+    pub fn interface(&self, at: &End) -> Option<&Interface> {
+        self.domains.get(&at.domain)?.interfaces.get(&at.interface)
+    }
+
+    /// The domain that a word means: its number or its name.
+    pub fn domain_called(&self, word: &str) -> Option<DomainId> {
+        let number = word.parse().ok().filter(|id| self.domains.contains_key(id));
+        number.or_else(|| {
+            self.domains.iter().find(|(_, domain)| domain.name.as_str() == word).map(|(&id, _)| id)
+        })
+    }
+}
+
+/// An isolated L3 world.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Domain {
+    /// Its name, which is its namespace's: the file's, else `rdomN`; `default` for domain 0.
+    pub name: DomainName,
+    /// Its interfaces.
+    pub interfaces: BTreeMap<InterfaceName, Interface>,
+    /// The routes of its own rtable that somebody asked this program for.
+    pub routes: BTreeSet<Route>,
+    /// The sysctls that somebody asked this program for, with their values as /proc/sys shows them.
+    pub sysctls: BTreeMap<SysctlName, String>,
+}
+
+impl Domain {
+    /// A domain without a name of its own and with nothing in it.
+    pub fn bare(id: DomainId) -> Self {
+        Self {
+            name: DomainName::of_number(id),
+            interfaces: BTreeMap::new(),
+            routes: BTreeSet::new(),
+            sysctls: BTreeMap::new(),
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Routes that somebody asked for. Connected, local and broadcast ones follow from addresses and are the kernel's.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use super::name::InterfaceName;
+use super::prefix::Prefix;
+
+/// A route of a domain's own rtable.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Route {
+    /// Where to.
+    pub to: Prefix,
+    /// The lower wins. The kernel's own default (0 for IPv4, 1024 for IPv6) where the file gives none.
+    pub metric: u32,
+    /// What becomes of a packet.
+    pub target: Target,
+}
+
+/// What becomes of a packet that matches a route.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Target {
+    /// It leaves by an interface.
+    Unicast {
+        /// The gateway, if not straight onto the link.
+        via: Option<IpAddr>,
+        /// The interface; that of the gateway's connected network where the file gives none.
+        dev: InterfaceName,
+        /// The preferred source address.
+        src: Option<IpAddr>,
+        /// Whether the gateway is taken to be on the link though no address says so.
+        onlink: bool,
+    },
+    /// It is dropped in silence.
+    Blackhole,
+    /// It is dropped; the sender hears "host unreachable".
+    Unreachable,
+    /// It is dropped; the sender hears "administratively prohibited".
+    Prohibit,
+}
+
+impl Route {
+    /// The metric that the kernel gives to a route that names none (IP6_RT_PRIO_USER, net/ip6_fib.h).
+    pub fn default_metric(to: Prefix) -> u32 {
+        if to.is_ipv6() { 1024 } else { 0 }
+    }
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.target {
+            Target::Blackhole => write!(f, "blackhole {}", Destination(self.to))?,
+            Target::Unreachable => write!(f, "unreachable {}", Destination(self.to))?,
+            Target::Prohibit => write!(f, "prohibit {}", Destination(self.to))?,
+            Target::Unicast { via, dev, src, onlink } => {
+                write!(f, "{}", Destination(self.to))?;
+                via.iter().try_for_each(|via| write!(f, " via {via}"))?;
+                write!(f, " dev {dev}")?;
+                src.iter().try_for_each(|src| write!(f, " src {src}"))?;
+                f.write_str(if *onlink { " onlink" } else { "" })?;
+            }
+        }
+        match self.metric == Self::default_metric(self.to) {
+            true => Ok(()),
+            false => write!(f, " metric {}", self.metric),
+        }
+    }
+}
+
+/// A prefix as ip-route(8) prints a destination.
+struct Destination(Prefix);
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.0.is_default(), self.0.is_ipv6()) {
+            (true, false) => f.write_str("default"),
+            (true, true) => f.write_str("default (IPv6)"),
+            (false, _) => self.0.fmt(f),
+        }
+    }
+}
