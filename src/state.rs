@@ -9,4 +9,4 @@ mod ledger;
 
 pub use directories::Directories;
 pub use keys::{KeyRing, Secret};
-pub use ledger::{DomainRecord, Ledger, TunnelRecord};
+pub use ledger::{DomainRecord, Ledger, LedgerError, TunnelRecord};
