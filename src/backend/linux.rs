@@ -6,3 +6,4 @@ pub mod mark;
 pub mod namespace;
 pub mod netlink;
 mod route;
+pub mod view;
