@@ -9,7 +9,10 @@
 //! ARCHITECTURE.md has the map and the invariants.
 
 pub mod backend;
+pub mod exec;
 pub mod model;
 pub mod plan;
+pub mod probe;
+pub mod sandbox;
 pub mod state;
 pub mod supervisor;
