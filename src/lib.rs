@@ -16,4 +16,5 @@ pub mod plan;
 pub mod probe;
 pub mod sandbox;
 pub mod state;
+pub mod status;
 pub mod supervisor;
