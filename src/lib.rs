@@ -9,6 +9,7 @@
 //! ARCHITECTURE.md has the map and the invariants.
 
 pub mod backend;
+pub mod diagnostic;
 pub mod model;
 pub mod plan;
 pub mod state;
