@@ -12,4 +12,5 @@ pub mod backend;
 pub mod diagnostic;
 pub mod model;
 pub mod plan;
+pub mod spec;
 pub mod state;
