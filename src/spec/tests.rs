@@ -47,3 +47,34 @@ fn the_manual_page_lowers() {
     let peer = Object::Peer(end(1, "wg1"), "unheard of".into());
     assert_eq!(lowered.origins.place(&peer).map(|place| (place.line, place.column)), Some((5, 7)));
 }
+
+/// One file for each diagnostic, the rendered text beside it. `UPDATE_GOLDEN=1` writes the texts anew.
+#[test]
+fn bad_input_is_explained() {
+    let mut wrong = Vec::new();
+    let cases = yaml_files(&root().join("src/spec/bad"));
+    for case in &cases {
+        let rendered = match read(&source(case)) {
+            Ok(lowered) => lowered.warnings.to_string(),
+            Err(diagnostics) => diagnostics.to_string(),
+        };
+        assert!(!rendered.is_empty(), "nothing is wrong with {}", case.display());
+        let golden = case.with_extension("txt");
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            fs::write(&golden, format!("{rendered}\n")).unwrap();
+        }
+        if fs::read_to_string(&golden).unwrap_or_default() != format!("{rendered}\n") {
+            wrong.push(format!("{}:\n{rendered}", case.display()));
+        }
+    }
+    assert!(cases.len() > 50, "{} cases", cases.len());
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+fn yaml_files(directory: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
+    files.sort();
+    files
+}
