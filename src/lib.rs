@@ -12,3 +12,4 @@ pub mod backend;
 pub mod model;
 pub mod plan;
 pub mod state;
+pub mod wireguard;
