@@ -14,6 +14,7 @@
 mod allowed_ips;
 mod batch;
 mod core;
+mod io;
 mod message;
 mod peer;
 mod secret;
@@ -23,6 +24,9 @@ mod uapi;
 
 pub use self::batch::Batch;
 pub use self::core::{Core, PADDING, ROOM_FOR_ANY};
+pub use self::io::{
+    Device, LinkEvents, OpenSockets, Parts, UdpPair, UnderlaySockets, open_tun, run_standalone,
+};
 pub use self::secret::Secret;
 pub use self::settings::Selected;
 pub use self::uapi::{Change, Operation, PeerSetting, Reader, Refusal, Setting, describe};
