@@ -11,13 +11,7 @@ fn root() -> PathBuf {
 }
 
 fn source(path: &Path) -> Source {
-    let stem = path.file_stem().unwrap().to_str().unwrap();
-    Source {
-        file: path.file_name().unwrap().to_str().unwrap().to_owned(),
-        text: fs::read_to_string(path).unwrap(),
-        network: NetworkName::new(stem).unwrap(),
-        directory: path.parent().unwrap().to_owned(),
-    }
+    Source::new(Path::new(path.file_name().unwrap()), fs::read_to_string(path).unwrap())
 }
 
 fn domain(number: u32) -> DomainId {
@@ -93,10 +87,8 @@ fn every_example_lowers_in_silence_and_tests_itself() {
 }
 
 fn lower(text: &str) -> Lowered {
-    let directory = PathBuf::from("/etc/rdom");
-    let network = NetworkName::new("test").unwrap();
-    let source = Source { file: "test.yaml".into(), text: text.into(), network, directory };
-    read(&source).unwrap_or_else(|error| panic!("{error}"))
+    read(&Source::new(Path::new("/etc/rdom/test.yaml"), text.to_owned()))
+        .unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn interface<'a>(lowered: &'a Lowered, at: &End) -> &'a Interface {
@@ -105,6 +97,17 @@ fn interface<'a>(lowered: &'a Lowered, at: &End) -> &'a Interface {
 
 fn addresses(interface: &Interface) -> Vec<String> {
     interface.addresses.iter().map(Address::to_string).collect()
+}
+
+#[test]
+fn a_network_is_called_after_its_file() {
+    let called = |path: &str| Source::new(Path::new(path), String::new()).network.to_string();
+    for (path, name) in
+        [("/a/b.yaml", "b"), ("-", "network"), ("x y.yml", "x-y"), ("default.yaml", "network")]
+    {
+        assert_eq!(called(path), name, "{path}");
+    }
+    assert_eq!(lower("{name: blue, domains: {}}").network.name.as_str(), "blue");
 }
 
 #[test]
@@ -329,9 +332,7 @@ fn nearly_right() -> impl Strategy<Value = String> {
 
 /// Whatever the text: no panic, every place inside of it, and an error if there is no network.
 fn check_total(text: &str) {
-    let network = NetworkName::new("test").unwrap();
-    let source = Source { file: "x.yaml".into(), text: text.into(), network, directory: PathBuf::new() };
-    let diagnostics = match read(&source) {
+    let diagnostics = match read(&Source::new(Path::new("x.yaml"), text.to_owned())) {
         Ok(lowered) => lowered.warnings,
         Err(diagnostics) => {
             assert!(diagnostics.errors() > 0);
