@@ -3,6 +3,8 @@
 //! Its network namespace is the domain's. In a mount namespace of its own it sees the domain's /sys,
 //! /etc/netns/NAME/* over /etc as under ip-netns(8), and the domain's own /var/run/wireguard.
 
+pub mod ping;
+
 use std::convert::Infallible;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::{self, File};
