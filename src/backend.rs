@@ -1,6 +1,7 @@
 //! Looks at a kernel and takes one step. What differs between systems is below here and nowhere else.
 
 pub mod linux;
+pub mod recorded;
 
 use std::error::Error;
 

@@ -9,6 +9,14 @@
 //! ARCHITECTURE.md has the map and the invariants.
 
 pub mod backend;
+pub mod control;
+pub mod diagnostic;
+pub mod exec;
 pub mod model;
 pub mod plan;
+pub mod probe;
+pub mod sandbox;
+pub mod spec;
 pub mod state;
+pub mod status;
+pub mod supervisor;

@@ -4,9 +4,15 @@
 //! what it speaks of does not either.
 
 mod directories;
+mod file;
 mod keys;
 mod ledger;
+mod lock;
+mod store;
 
-pub use directories::Directories;
+pub use directories::{Directories, Roots};
+pub use file::StateError;
 pub use keys::{KeyRing, Secret};
-pub use ledger::{DomainRecord, Ledger, TunnelRecord};
+pub use ledger::{DomainRecord, Ledger, LedgerError, TunnelRecord};
+pub use lock::{Lock, LockError};
+pub use store::{Missing, Store, Stored};

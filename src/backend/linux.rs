@@ -1,1 +1,8 @@
-//! The Linux kernel over netlink: no `ip`, no `wg`, no shell.
+//! The Linux kernel as a backend: namespaces, links, addresses, routes, sysctls and WireGuard by netlink(7).
+
+mod address;
+mod link;
+pub mod mark;
+pub mod namespace;
+pub mod netlink;
+mod route;

@@ -58,6 +58,16 @@ impl Kind {
             Kind::Existing => "existing",
         }
     }
+
+    /// Bytes of the largest packet where nobody says otherwise; a bridge takes the least of its ports'.
+    pub fn default_mtu(&self) -> Option<u32> {
+        match self {
+            Kind::Loopback => Some(65536),
+            Kind::Veth { .. } => Some(1500),
+            Kind::WireGuard(_) => Some(1420),
+            Kind::Bridge | Kind::Existing => None,
+        }
+    }
 }
 
 /// An interface of a domain.

@@ -149,6 +149,13 @@ name_type!(
     check_sysctl
 );
 
+impl InterfaceName {
+    /// `lo`, which every domain is born with.
+    pub fn loopback() -> Self {
+        Self("lo".to_owned())
+    }
+}
+
 impl DomainName {
     /// The name of a domain whose file gives none: `rdom1`, and `default` for domain 0.
     pub fn of_number(id: DomainId) -> Self {
@@ -168,6 +175,15 @@ impl SysctlName {
             other => other,
         };
         self.0.chars().map(swap).collect()
+    }
+
+    /// The interface whose own it is, if it is one's: `eth0` of `net.ipv4.conf.eth0.rp_filter`.
+    pub fn interface(&self) -> Option<InterfaceName> {
+        let path = self.path();
+        let ["net", "ipv4" | "ipv6", "conf" | "neigh", name, _] = *path.split('/').collect::<Vec<_>>() else {
+            return None;
+        };
+        InterfaceName::new(name).ok()
     }
 }
 
@@ -265,6 +281,10 @@ mod tests {
     fn sysctls_stay_below_net() {
         let path = |text: &str| SysctlName::new(text).map(|name| name.path());
         assert_eq!(path("net.ipv4.conf.eth0/7.rp_filter"), Ok("net/ipv4/conf/eth0.7/rp_filter".into()));
+        let interface = |text: &str| SysctlName::new(text).ok()?.interface().map(|name| name.to_string());
+        assert_eq!(interface("net.ipv4.conf.eth0/7.rp_filter"), Some("eth0.7".into()));
+        assert_eq!(interface("net.ipv4.conf.all.rp_filter"), None);
+        assert_eq!(interface("net.ipv4.ip_forward"), None);
         for text in ["kernel.hostname", "net", "net..ipv4", "net.//.//.kernel.x", "net.a b"] {
             assert!(SysctlName::new(text).is_err(), "{text:?}");
         }

@@ -1,21 +1,74 @@
-//! Where a network keeps its files.
+//! Where networks keep their files.
 
-use std::path::{Path, PathBuf};
+use std::env;
+use std::path::PathBuf;
+
+use nix::unistd::{geteuid, getuid};
 
 use crate::model::NetworkName;
+
+/// The directories that all networks of one user are below.
+#[derive(Clone, Debug)]
+pub struct Roots {
+    /// Survives a reboot.
+    pub state: PathBuf,
+    /// Does not.
+    pub runtime: PathBuf,
+}
+
+impl Roots {
+    /// `RDOM_STATE_DIR` and `RDOM_RUNTIME_DIR` where they are set; else /var/lib/rdom and /run/rdom for root, and the
+    /// directories of the XDG base directory specification for everybody else.
+    pub fn of_environment() -> Self {
+        let root = geteuid().is_root();
+        let state = variable("RDOM_STATE_DIR")
+            .unwrap_or_else(|| if root { "/var/lib/rdom".into() } else { user_state() });
+        let runtime = variable("RDOM_RUNTIME_DIR")
+            .unwrap_or_else(|| if root { "/run/rdom".into() } else { user_runtime() });
+        Self { state, runtime }
+    }
+
+    /// Those of a private copy, which has a /run of its own that goes with it.
+    pub fn private() -> Self {
+        Self { state: "/run/rdom.state".into(), runtime: "/run/rdom".into() }
+    }
+
+    /// The directories of one network.
+    pub fn of(&self, network: &NetworkName) -> Directories {
+        Directories { state: self.state.join(network.as_str()), runtime: self.runtime.join(network.as_str()) }
+    }
+
+    /// The networks that something is left of, alive or not.
+    pub fn networks(&self) -> Vec<NetworkName> {
+        let Ok(entries) = self.runtime.read_dir() else { return Vec::new() };
+        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        let mut names: Vec<_> = names.filter_map(|name| NetworkName::new(name).ok()).collect();
+        names.sort();
+        names
+    }
+}
 
 /// The directories of one network.
 #[derive(Clone, Debug)]
 pub struct Directories {
-    /// Survives a reboot: `/var/lib/rdom/NETWORK`, or below XDG_STATE_HOME for an ordinary user.
+    /// Survives a reboot: keys and ports.
     pub state: PathBuf,
-    /// Does not: `/run/rdom/NETWORK`, or below XDG_RUNTIME_DIR.
+    /// Does not: the ledger, the lock, the control socket, the log.
     pub runtime: PathBuf,
 }
 
-impl Directories {
-    /// Those of this network below two roots.
-    pub fn below(state_root: &Path, runtime_root: &Path, network: &NetworkName) -> Self {
-        Self { state: state_root.join(network.as_str()), runtime: runtime_root.join(network.as_str()) }
+fn user_state() -> PathBuf {
+    let home = || variable("HOME").unwrap_or_else(|| "/".into()).join(".local/state");
+    variable("XDG_STATE_HOME").unwrap_or_else(home).join("rdom")
+}
+
+fn user_runtime() -> PathBuf {
+    match variable("XDG_RUNTIME_DIR") {
+        Some(directory) => directory.join("rdom"),
+        None => format!("/tmp/rdom-{}", getuid()).into(),
     }
+}
+
+fn variable(name: &str) -> Option<PathBuf> {
+    env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }

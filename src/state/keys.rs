@@ -19,6 +19,13 @@ impl Secret {
         Self(Zeroizing::new(bytes))
     }
 
+    /// Makes a private key of random bytes, clamped as Curve25519 has it (RFC 7748, 5).
+    pub fn private(mut random: [u8; 32]) -> Self {
+        random[0] &= 248;
+        random[31] = (random[31] & 127) | 64;
+        Self::new(random)
+    }
+
     /// The bytes, for a cipher, a kernel or a file that only its owner can read.
     pub fn bytes(&self) -> &[u8; 32] {
         &self.0

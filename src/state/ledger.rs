@@ -2,10 +2,19 @@
 //!
 //! It marks namespaces as ours, and remembers what a kernel cannot tell: the underlay of a tunnel, the endpoint
 //! that the file gave (a kernel knows where a peer roamed to), and the values that sysctls had before.
+//! Each file is replaced whole by rename(2), so a process that dies in between leaves the old one. Nothing is
+//! synced to disk: what it speaks of ends with the boot, and records of an earlier boot do not count.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::directories::Directories;
+use crate::model::DomainId;
 
 /// What is remembered of one domain.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,10 +34,157 @@ pub struct DomainRecord {
 pub struct TunnelRecord {
     /// The number of its underlay.
     pub underlay: u32,
-    /// `host:port` as the file gave it, by the peer's public key in base64.
+    /// `host:port` as the file gave it, by the peer's public key in base64; empty where the file gave none.
     pub endpoints: BTreeMap<String, String>,
 }
 
-/// The records of one network, below its runtime directory.
+/// A file of the ledger that could not be read or written.
+#[derive(Debug, Error)]
+#[error("{}", path.display())]
+pub struct LedgerError {
+    /// The file or directory.
+    pub path: PathBuf,
+    /// Why.
+    pub source: io::Error,
+}
+
+/// The records of one network, below its runtime directory. One process at a time writes them.
 #[derive(Clone, Debug)]
-pub struct Ledger {}
+pub struct Ledger {
+    directory: PathBuf,
+    boot: String,
+}
+
+/// A file of the ledger.
+#[derive(Serialize, Deserialize)]
+struct Page {
+    boot: String,
+    domain: DomainRecord,
+}
+
+impl Ledger {
+    /// The ledger in these directories. Nothing is read or made before it is needed.
+    pub fn of(directories: &Directories) -> Self {
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        Self { directory: directories.runtime.join("domains"), boot: boot.trim_end().to_owned() }
+    }
+
+    /// Every record of this boot, by the number of its domain.
+    pub fn domains(&self) -> Result<BTreeMap<DomainId, DomainRecord>, LedgerError> {
+        let entries = match fs::read_dir(&self.directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+            result => result.map_err(|source| self.failed(&self.directory, source))?,
+        };
+        let mut records = BTreeMap::new();
+        for entry in entries {
+            let name = entry.map_err(|source| self.failed(&self.directory, source))?.file_name();
+            let Some(id) = name.to_str().and_then(number_of) else { continue };
+            records.extend(self.domain(id)?.map(|record| (id, record)));
+        }
+        Ok(records)
+    }
+
+    /// The record of this domain, if there is one of this boot.
+    pub fn domain(&self, id: DomainId) -> Result<Option<DomainRecord>, LedgerError> {
+        let path = self.path(id);
+        let text = match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            result => result.map_err(|source| self.failed(&path, source))?,
+        };
+        let page: Page = serde_json::from_slice(&text).map_err(|error| self.failed(&path, error.into()))?;
+        Ok((page.boot == self.boot).then_some(page.domain))
+    }
+
+    /// Writes the record of this domain in place of the one before.
+    pub fn record(&self, id: DomainId, record: &DomainRecord) -> Result<(), LedgerError> {
+        let page = Page { boot: self.boot.clone(), domain: record.clone() };
+        let path = self.path(id);
+        let fresh = path.with_extension("new");
+        let write = || {
+            fs::create_dir_all(&self.directory)?;
+            fs::write(&fresh, serde_json::to_vec_pretty(&page)?)?;
+            fs::rename(&fresh, &path)
+        };
+        write().map_err(|source| self.failed(&path, source))
+    }
+
+    /// Changes the record of this domain; one that is not there yet starts from its default.
+    pub fn change(&self, id: DomainId, change: impl FnOnce(&mut DomainRecord)) -> Result<(), LedgerError> {
+        let before = self.domain(id)?.unwrap_or_default();
+        let mut after = before.clone();
+        change(&mut after);
+        match after == before {
+            true => Ok(()),
+            false => self.record(id, &after),
+        }
+    }
+
+    /// Removes the record of this domain, if there is one.
+    pub fn forget(&self, id: DomainId) -> Result<(), LedgerError> {
+        let path = self.path(id);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            result => result.map_err(|source| self.failed(&path, source)),
+        }
+    }
+
+    fn path(&self, id: DomainId) -> PathBuf {
+        self.directory.join(format!("{id}.json"))
+    }
+
+    fn failed(&self, path: &Path, source: io::Error) -> LedgerError {
+        LedgerError { path: path.to_owned(), source }
+    }
+}
+
+fn number_of(file_name: &str) -> Option<DomainId> {
+    file_name.strip_suffix(".json")?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::NetworkName;
+
+    fn ledger(root: &Path) -> Ledger {
+        let network = NetworkName::new("test").unwrap();
+        Ledger::of(&Directories::below(&root.join("state"), &root.join("run"), &network))
+    }
+
+    fn one() -> DomainId {
+        DomainId::new(1).unwrap()
+    }
+
+    #[test]
+    fn records_are_read_back_and_forgotten() {
+        let root = tempfile::tempdir().unwrap();
+        let ledger = ledger(root.path());
+        assert_eq!(ledger.domains().unwrap(), BTreeMap::new());
+        ledger.change(one(), |record| record.namespace = "blue".into()).unwrap();
+        ledger.change(one(), |record| record.identity = Some((4, 5))).unwrap();
+        let record = DomainRecord { namespace: "blue".into(), identity: Some((4, 5)), ..Default::default() };
+        assert_eq!(ledger.domains().unwrap(), BTreeMap::from([(one(), record)]));
+        ledger.forget(one()).unwrap();
+        ledger.forget(one()).unwrap();
+        assert_eq!(ledger.domain(one()).unwrap(), None);
+    }
+
+    #[test]
+    fn records_of_an_earlier_boot_do_not_count() {
+        let root = tempfile::tempdir().unwrap();
+        let now = ledger(root.path());
+        let before = Ledger { boot: "another".into(), ..now.clone() };
+        before.record(one(), &DomainRecord::default()).unwrap();
+        assert_eq!(now.domains().unwrap(), BTreeMap::new());
+    }
+
+    #[test]
+    fn a_broken_record_is_an_error_that_names_the_file() {
+        let root = tempfile::tempdir().unwrap();
+        let ledger = ledger(root.path());
+        ledger.record(one(), &DomainRecord::default()).unwrap();
+        fs::write(ledger.path(one()), "{").unwrap();
+        let error = ledger.domains().unwrap_err();
+        assert!(error.to_string().ends_with("run/test/domains/1.json"), "{error}");
+    }
+}

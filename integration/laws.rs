@@ -1,0 +1,320 @@
+//! The laws of plan, on a kernel in memory and on networks that nobody thought of.
+//!
+//! A network is grown from a list of facts; a fact that does not fit what is there already is passed over. So lists
+//! shrink well, and every network that comes out is one that a file could describe.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use ipnetwork::IpNetwork;
+use proptest::prelude::*;
+use rdomain::backend::Backend;
+use rdomain::backend::recorded::Recorded;
+use rdomain::model::{
+    Address, Bindings, Capabilities, Domain, DomainId, DomainName, End, Endpoint, Engine, Fingerprint,
+    Interface, InterfaceName, Key, Kind, Network, NetworkName, Peer, Prefix, Preshared, PublicKey, Route,
+    SysctlName, Target, WireGuard,
+};
+use rdomain::plan::{bind, plan};
+use rdomain::supervisor::converge;
+
+#[derive(Clone, Debug)]
+enum Fact {
+    Domain { id: u32, named: bool },
+    Link { number: u8, ends: (u32, u32) },
+    Bridge { domain: u32 },
+    Port { of: usize },
+    Tunnel { domain: u32, number: u8, underlay: u32, port: u16, key: u8, engine: bool },
+    Peer { of: usize, key: u8, allowed: u8, preshared: Option<u8>, endpoint: Option<u16> },
+    Address { of: usize, subnet: u8, host: u8, length: u8 },
+    Address6 { of: usize, subnet: u8, detection: bool },
+    Borrowed { host: u8 },
+    Down { of: usize },
+    Mtu { of: usize, mtu: u32 },
+    Blackhole { domain: u32, subnet: u8, metric: u32 },
+    Via { of: usize, subnet: u8, metric: u32, from: bool },
+    Sysctl { domain: u32, which: u8, value: u8 },
+    InterfaceSysctl { of: usize },
+}
+
+fn fact() -> impl Strategy<Value = Fact> {
+    let domain = || 0..4u32;
+    prop_oneof![
+        3 => (1..4u32, any::<bool>()).prop_map(|(id, named)| Fact::Domain { id, named }),
+        3 => (0..4u8, (domain(), domain())).prop_map(|(number, ends)| Fact::Link { number, ends }),
+        1 => domain().prop_map(|domain| Fact::Bridge { domain }),
+        2 => any::<usize>().prop_map(|of| Fact::Port { of }),
+        2 => (domain(), 0..3u8, domain(), 1..4u16, 0..4u8, any::<bool>()).prop_map(
+            |(domain, number, underlay, port, key, engine)| Fact::Tunnel { domain, number, underlay, port, key, engine }
+        ),
+        2 => (any::<usize>(), 4..8u8, 0..4u8, any::<Option<bool>>(), any::<Option<bool>>()).prop_map(
+            |(of, key, allowed, preshared, endpoint)| Fact::Peer {
+                of,
+                key,
+                allowed,
+                preshared: preshared.map(u8::from),
+                endpoint: endpoint.map(u16::from),
+            }
+        ),
+        4 => (any::<usize>(), 0..3u8, 1..4u8, 24..26u8)
+            .prop_map(|(of, subnet, host, length)| Fact::Address { of, subnet, host, length }),
+        1 => (any::<usize>(), 0..3u8, any::<bool>())
+            .prop_map(|(of, subnet, detection)| Fact::Address6 { of, subnet, detection }),
+        1 => (1..3u8).prop_map(|host| Fact::Borrowed { host }),
+        1 => any::<usize>().prop_map(|of| Fact::Down { of }),
+        1 => (any::<usize>(), 1280..1283u32).prop_map(|(of, mtu)| Fact::Mtu { of, mtu }),
+        1 => (domain(), 0..3u8, 0..2u32).prop_map(|(domain, subnet, metric)| Fact::Blackhole { domain, subnet, metric }),
+        3 => (any::<usize>(), 0..3u8, 0..2u32, any::<bool>())
+            .prop_map(|(of, subnet, metric, from)| Fact::Via { of, subnet, metric, from }),
+        1 => (domain(), 0..2u8, 0..2u8).prop_map(|(domain, which, value)| Fact::Sysctl { domain, which, value }),
+        1 => any::<usize>().prop_map(|of| Fact::InterfaceSysctl { of }),
+    ]
+}
+
+fn network() -> impl Strategy<Value = Network> {
+    prop::collection::vec(fact(), 0..30).prop_map(|facts| {
+        let grown = facts.into_iter().fold(bare(), grow);
+        bind(&grown, &Bindings::default(), &Capabilities { kernel_wireguard: false })
+    })
+}
+
+/// A kernel that has the network, and somebody else's eth0.
+fn kernel() -> impl Strategy<Value = Recorded> {
+    network().prop_map(|before| {
+        let mut kernel = Recorded::holding(bare_with_eth0());
+        converge(&mut kernel, &before, &|| false).expect("from nothing to any network");
+        Recorded::holding(kernel.network().clone())
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_plan_leads_where_it_should_and_a_second_one_is_empty(mut kernel in kernel(), desired in network()) {
+        converge(&mut kernel, &desired, &|| false).map_err(|failure| TestCaseError::fail(format!("{failure:?}")))?;
+        prop_assert_eq!(plan(&desired, kernel.network()), vec![]);
+        prop_assert_eq!(comparable(kernel.network()), comparable(&with_eth0(desired)));
+    }
+
+    #[test]
+    fn stopped_at_any_step_everything_is_as_before(kernel in kernel(), desired in network()) {
+        let before = kernel.network().clone();
+        for step in 0..plan(&desired, &before).len() {
+            let mut kernel = kernel.clone().failing_at(step);
+            let failure = converge(&mut kernel, &desired, &|| false).expect_err("told to fail");
+            prop_assert_eq!(plan(&before, kernel.network()), vec![], "{}", failure);
+            prop_assert_eq!(comparable(kernel.network()), comparable(&before));
+        }
+    }
+
+    #[test]
+    fn taken_down_nothing_is_left_and_nothing_of_others_is_touched(mut kernel in kernel()) {
+        converge(&mut kernel, &bare(), &|| false).map_err(|failure| TestCaseError::fail(format!("{failure:?}")))?;
+        prop_assert_eq!(kernel.observe().unwrap(), bare_with_eth0());
+    }
+
+    #[test]
+    fn nothing_is_made_anew_without_need(mut kernel in kernel(), desired in network()) {
+        let before = kernel.network().clone();
+        converge(&mut kernel, &desired, &|| false).map_err(|failure| TestCaseError::fail(format!("{failure:?}")))?;
+        for (id, domain) in &desired.domains {
+            let same_name = before.domains.get(id).is_some_and(|seen| seen.name == domain.name);
+            let text = format!("delete domain {id} ");
+            prop_assert!(!same_name || !kernel.taken().iter().any(|step| step.to_string().starts_with(&text)));
+        }
+        prop_assert_eq!(plan(&before, &before), vec![]);
+    }
+}
+
+/// What two networks are compared by: all but peers' names, and endpoints, which stay when a file gives none.
+fn comparable(network: &Network) -> Network {
+    let mut network = network.clone();
+    for domain in network.domains.values_mut() {
+        let down: BTreeSet<_> =
+            domain.interfaces.iter().filter(|(_, held)| !held.up).map(|(name, _)| name.clone()).collect();
+        domain
+            .routes
+            .retain(|route| !matches!(&route.target, Target::Unicast { dev, .. } if down.contains(dev)));
+        for held in domain.interfaces.values_mut() {
+            held.mtu = held.mtu.or(held.kind.default_mtu());
+            let Kind::WireGuard(tunnel) = &mut held.kind else { continue };
+            for peer in tunnel.peers.values_mut() {
+                peer.name = None;
+                peer.endpoint = None;
+            }
+        }
+    }
+    network
+}
+
+fn bare() -> Network {
+    Network::empty(NetworkName::new("laws").unwrap())
+}
+
+fn bare_with_eth0() -> Network {
+    with_eth0(bare())
+}
+
+fn with_eth0(mut network: Network) -> Network {
+    let outside = network.domains.get_mut(&DomainId::DEFAULT).unwrap();
+    outside.interfaces.entry(interface_name("eth0")).or_insert_with(|| Interface::new(Kind::Existing));
+    network
+}
+
+fn grow(mut network: Network, fact: Fact) -> Network {
+    let _ = try_grow(&mut network, fact);
+    network
+}
+
+/// `None` where the fact does not fit.
+fn try_grow(network: &mut Network, fact: Fact) -> Option<()> {
+    match fact {
+        Fact::Domain { id, named } => {
+            let id = domain_id(id);
+            let mut born = Domain::bare(id);
+            if named {
+                born.name = DomainName::new(format!("name{id}")).unwrap();
+            }
+            born.interfaces.insert(InterfaceName::loopback(), Interface::new(Kind::Loopback));
+            network.domains.entry(id).or_insert(born);
+        }
+        Fact::Link { number, ends: (one, two) } => {
+            let one = End { domain: domain_id(one), interface: interface_name(&format!("v{number}a")) };
+            let two = End { domain: domain_id(two), interface: interface_name(&format!("v{number}b")) };
+            let taken = network.interfaces().any(|(at, _)| at.interface == one.interface);
+            (!taken).then_some(())?;
+            network.domains.get(&one.domain)?;
+            network.domains.get(&two.domain)?;
+            put(network, &one, Kind::Veth { peer: two.clone() })?;
+            put(network, &two, Kind::Veth { peer: one.clone() })?;
+        }
+        Fact::Bridge { domain } => {
+            put(network, &End { domain: domain_id(domain), interface: interface_name("br0") }, Kind::Bridge)?;
+        }
+        Fact::Port { of } => {
+            let (at, kind) = nth(network, of)?;
+            let bridge = End { domain: at.domain, interface: interface_name("br0") };
+            network.interface(&bridge)?;
+            (matches!(kind, Kind::Veth { .. })).then_some(())?;
+            held(network, &at).bridge = Some(bridge.interface);
+        }
+        Fact::Tunnel { domain, number, underlay, port, key, engine } => {
+            let underlay = domain_id(underlay);
+            network.domains.get(&underlay)?;
+            let at = End { domain: domain_id(domain), interface: interface_name(&format!("wg{number}")) };
+            let tunnel = WireGuard {
+                engine: if engine { Engine::Kernel } else { Engine::Userspace },
+                underlay,
+                listen_port: Some(port),
+                key: Key::Public(PublicKey([key; 32])),
+                peers: Default::default(),
+            };
+            put(network, &at, Kind::WireGuard(tunnel))?;
+        }
+        Fact::Peer { of, key, allowed, preshared, endpoint } => {
+            let (at, _) = nth(network, of)?;
+            let Kind::WireGuard(tunnel) = &mut held(network, &at).kind else { return None };
+            let prefix = Prefix::containing(subnet(allowed, 0, 24));
+            let claimed = tunnel.peers.values().any(|peer| peer.allowed_ips.contains(&prefix));
+            let peer = Peer {
+                name: Some(format!("peer{key}")),
+                endpoint: endpoint
+                    .map(|port| Endpoint::from(SocketAddr::from(([127, 0, 0, 1], 1000 + port)))),
+                allowed_ips: if claimed { BTreeSet::new() } else { BTreeSet::from([prefix]) },
+                preshared_key: preshared.map(|secret| Preshared::Known(Fingerprint([secret; 8]))),
+                persistent_keepalive_secs: 0,
+            };
+            tunnel.peers.entry(Key::Public(PublicKey([key; 32]))).or_insert(peer);
+        }
+        Fact::Address { of, subnet: number, host, length } => {
+            let (at, _) = nth(network, of)?;
+            held(network, &at).addresses.insert(Address::new(subnet(number, host, length)));
+        }
+        Fact::Address6 { of, subnet, detection } => {
+            let (at, _) = nth(network, of)?;
+            let network6 = format!("fd00:{subnet}::1/64").parse().unwrap();
+            held(network, &at)
+                .addresses
+                .insert(Address { network: network6, duplicate_detection: detection });
+        }
+        Fact::Borrowed { host } => {
+            let mut borrowed = Interface::new(Kind::Existing);
+            borrowed.addresses.insert(Address::new(subnet(9, host, 24)));
+            let outside = network.domains.get_mut(&DomainId::DEFAULT)?;
+            outside.interfaces.entry(interface_name("eth0")).or_insert(borrowed);
+        }
+        Fact::Down { of } => {
+            let (at, kind) = nth(network, of)?;
+            held(network, &at).up = kind == Kind::Existing;
+        }
+        Fact::Mtu { of, mtu } => {
+            let (at, kind) = nth(network, of)?;
+            held(network, &at).mtu = kind.default_mtu().map(|_| mtu);
+        }
+        Fact::Blackhole { domain, subnet: number, metric } => {
+            let to = Prefix::containing(subnet(20 + number, 0, 24));
+            add_route(network, domain_id(domain), Route { to, metric, target: Target::Blackhole })?;
+        }
+        Fact::Via { of, subnet: number, metric, from } => {
+            let (at, _) = nth(network, of)?;
+            let own = network.interface(&at)?.addresses.iter().find(|own| own.network.is_ipv4())?.network;
+            let target = Target::Unicast {
+                via: Some(own.network()),
+                dev: at.interface.clone(),
+                src: from.then_some(own.ip()),
+                onlink: false,
+            };
+            add_route(
+                network,
+                at.domain,
+                Route { to: Prefix::containing(subnet(20 + number, 0, 24)), metric, target },
+            )?;
+        }
+        Fact::Sysctl { domain, which, value } => {
+            let name = ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"][usize::from(which)];
+            let inside = network.domains.get_mut(&domain_id(domain))?;
+            inside.sysctls.insert(SysctlName::new(name).unwrap(), value.to_string());
+        }
+        Fact::InterfaceSysctl { of } => {
+            let (at, _) = nth(network, of)?;
+            let name = SysctlName::new(format!("net.ipv4.conf.{}.rp_filter", at.interface)).unwrap();
+            network.domains.get_mut(&at.domain)?.sysctls.insert(name, "1".into());
+        }
+    }
+    Some(())
+}
+
+fn add_route(network: &mut Network, domain: DomainId, route: Route) -> Option<()> {
+    let inside = network.domains.get_mut(&domain)?;
+    let taken = inside.routes.iter().any(|other| (other.to, other.metric) == (route.to, route.metric));
+    (!taken).then(|| inside.routes.insert(route)).map(|_| ())
+}
+
+fn put(network: &mut Network, at: &End, kind: Kind) -> Option<()> {
+    let inside = network.domains.get_mut(&at.domain)?;
+    let free = !inside.interfaces.contains_key(&at.interface);
+    free.then(|| inside.interfaces.insert(at.interface.clone(), Interface::new(kind))).map(|_| ())
+}
+
+fn nth(network: &Network, number: usize) -> Option<(End, Kind)> {
+    let all: Vec<_> = network.interfaces().collect();
+    let (at, interface) = all.get(number.checked_rem(all.len())?)?;
+    Some((at.clone(), interface.kind.clone()))
+}
+
+fn held<'n>(network: &'n mut Network, at: &End) -> &'n mut Interface {
+    network.domains.get_mut(&at.domain).unwrap().interfaces.get_mut(&at.interface).unwrap()
+}
+
+fn subnet(number: u8, host: u8, length: u8) -> IpNetwork {
+    format!("10.0.{number}.{host}/{length}").parse().unwrap()
+}
+
+fn domain_id(number: u32) -> DomainId {
+    DomainId::new(number).unwrap()
+}
+
+fn interface_name(text: &str) -> InterfaceName {
+    InterfaceName::new(text).unwrap()
+}

@@ -1,0 +1,50 @@
+//! How an object in the kernel is known to be ours. A name alone never is a mark.
+//!
+//! Links carry an alias (`IFLA_IFALIAS`), routes a protocol number (`rtm_protocol`), addresses one too
+//! (`IFA_PROTO`, linux/if_addr.h, since Linux 5.18), namespaces a record in the ledger. An alias cannot be given in
+//! the message that makes a link, a group can: a link that is being made is in our group until it has its alias, so
+//! that one left half-made by a crash is known too.
+
+use netlink_packet_route::address::AddressProtocol;
+use netlink_packet_route::route::RouteProtocol;
+
+use crate::model::NetworkName;
+
+/// The protocol number of our routes and addresses: `r`, free in iproute2's rt_protos and in linux/rtnetlink.h.
+pub const PROTOCOL: u8 = 114;
+
+/// What links of one network carry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    alias: String,
+    group: u32,
+}
+
+impl Mark {
+    /// That of this network.
+    pub fn of(network: &NetworkName) -> Self {
+        let spread = |hash: u16, byte| hash.wrapping_mul(31).wrapping_add(u16::from(byte));
+        let hash = network.as_str().bytes().fold(7, spread);
+        Self { alias: format!("rdom:{network}"), group: u32::from_be_bytes(*b"rd\0\0") | u32::from(hash) }
+    }
+
+    /// The alias of a finished link.
+    pub fn alias(&self) -> &str {
+        &self.alias
+    }
+
+    /// The group of a link that has no alias yet.
+    pub fn group(&self) -> u32 {
+        self.group
+    }
+}
+
+/// Whether a route is ours.
+pub(super) fn is_our_route(protocol: RouteProtocol) -> bool {
+    u8::from(protocol) == PROTOCOL
+}
+
+/// Whether an address is ours.
+pub(super) fn is_our_address(protocol: AddressProtocol) -> bool {
+    u8::from(protocol) == PROTOCOL
+}

@@ -1,0 +1,215 @@
+//! Routes: rtnetlink(7) `RTM_*ROUTE` messages of the namespace's main table, and what is read from them.
+//!
+//! Only routes of our protocol number are listed. IPv6 differs from IPv4: a route without a metric gets 1024, and
+//! one that drops its packets hangs on `lo` (net/ipv6/route.c), which says nothing.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ipnetwork::IpNetwork;
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope,
+    RouteType, RouteVia,
+};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage as Message};
+
+use super::mark;
+use super::netlink::{Netlink, NetlinkError};
+use crate::model::{InterfaceName, Prefix, Route, Target};
+
+/// Every route of ours in the main table of the socket's namespace; `names` are its links' by index.
+pub(super) fn dump(
+    socket: &mut Netlink,
+    names: &BTreeMap<u32, InterfaceName>,
+) -> Result<Vec<Route>, NetlinkError> {
+    let mut routes = Vec::new();
+    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+        let answers = socket.dump(Message::GetRoute(header_only(family)))?;
+        routes.extend(answers.iter().filter_map(|answer| of_answer(answer, names)));
+    }
+    Ok(routes)
+}
+
+fn of_answer(answer: &Message, names: &BTreeMap<u32, InterfaceName>) -> Option<Route> {
+    match answer {
+        Message::NewRoute(message) => read(message, names),
+        _ => None,
+    }
+}
+
+/// A route from the kernel's message; `None` if it is not ours or of no kind that we make.
+pub(super) fn read(message: &RouteMessage, names: &BTreeMap<u32, InterfaceName>) -> Option<Route> {
+    let header = &message.header;
+    let ours = mark::is_our_route(header.protocol) && header.table == RouteHeader::RT_TABLE_MAIN;
+    if !ours || header.flags.contains(RouteFlags::Cloned) {
+        return None;
+    }
+    let mut destination = unspecified(header.address_family)?;
+    let (mut via, mut dev, mut src, mut metric) = (None, None, None, 0);
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Destination(address) => destination = ip(address)?,
+            RouteAttribute::Gateway(address) => via = ip(address),
+            RouteAttribute::Via(RouteVia::Inet(address)) => via = Some(IpAddr::V4(*address)),
+            RouteAttribute::Via(RouteVia::Inet6(address)) => via = Some(IpAddr::V6(*address)),
+            RouteAttribute::PrefSource(address) => src = ip(address),
+            RouteAttribute::Oif(index) => dev = names.get(index).cloned(),
+            RouteAttribute::Priority(priority) => metric = *priority,
+            _ => {}
+        }
+    }
+    let to = Prefix::containing(IpNetwork::new(destination, header.destination_prefix_length).ok()?);
+    let target = match header.kind {
+        RouteType::Unicast => {
+            Target::Unicast { via, dev: dev?, src, onlink: header.flags.contains(RouteFlags::Onlink) }
+        }
+        RouteType::BlackHole => Target::Blackhole,
+        RouteType::Unreachable => Target::Unreachable,
+        RouteType::Prohibit => Target::Prohibit,
+        _ => return None,
+    };
+    Some(Route { to, metric, target })
+}
+
+/// Adds a route of ours; `index` is that of the interface that it names, 0 if it names none.
+pub(super) fn add(socket: &mut Netlink, route: &Route, index: u32) -> Result<(), NetlinkError> {
+    let mut message = message(route, index);
+    message.header.scope = match route.target {
+        Target::Unicast { via: None, .. } => RouteScope::Link,
+        Target::Unicast { .. } | Target::Blackhole | Target::Unreachable | Target::Prohibit => {
+            RouteScope::Universe
+        }
+    };
+    socket.request(Message::NewRoute(message), NLM_F_CREATE | NLM_F_EXCL).map(|_| ())
+}
+
+/// Removes a route of ours.
+pub(super) fn remove(socket: &mut Netlink, route: &Route, index: u32) -> Result<(), NetlinkError> {
+    let mut message = message(route, index);
+    message.header.scope = RouteScope::NoWhere;
+    socket.request(Message::DelRoute(message), 0).map(|_| ())
+}
+
+fn message(route: &Route, index: u32) -> RouteMessage {
+    let family = if route.to.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet };
+    let mut message = header_only(family);
+    message.header.destination_prefix_length = route.to.length();
+    if !route.to.is_default() {
+        message.attributes.push(RouteAttribute::Destination(route.to.address().into()));
+    }
+    if route.metric != 0 {
+        message.attributes.push(RouteAttribute::Priority(route.metric));
+    }
+    message.header.kind = match &route.target {
+        Target::Blackhole => RouteType::BlackHole,
+        Target::Unreachable => RouteType::Unreachable,
+        Target::Prohibit => RouteType::Prohibit,
+        Target::Unicast { via, src, onlink, .. } => {
+            message.attributes.push(RouteAttribute::Oif(index));
+            message.attributes.extend(via.map(|via| gateway(route.to, via)));
+            message.attributes.extend(src.map(|src| RouteAttribute::PrefSource(src.into())));
+            message.header.flags.set(RouteFlags::Onlink, *onlink);
+            RouteType::Unicast
+        }
+    };
+    message
+}
+
+fn gateway(to: Prefix, via: IpAddr) -> RouteAttribute {
+    match via {
+        _ if via.is_ipv6() == to.is_ipv6() => RouteAttribute::Gateway(via.into()),
+        IpAddr::V4(via) => RouteAttribute::Via(RouteVia::Inet(via)),
+        IpAddr::V6(via) => RouteAttribute::Via(RouteVia::Inet6(via)),
+    }
+}
+
+/// Our routes of the main table: what a dump asks for, and what every route starts from.
+fn header_only(family: AddressFamily) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    message.header.address_family = family;
+    message.header.table = RouteHeader::RT_TABLE_MAIN;
+    message.header.protocol = RouteProtocol::Other(mark::PROTOCOL);
+    message
+}
+
+fn unspecified(family: AddressFamily) -> Option<IpAddr> {
+    match family {
+        AddressFamily::Inet => Some(IpAddr::from([0; 4])),
+        AddressFamily::Inet6 => Some(IpAddr::from([0; 16])),
+        _ => None,
+    }
+}
+
+fn ip(address: &RouteAddress) -> Option<IpAddr> {
+    match address {
+        RouteAddress::Inet(address) => Some(IpAddr::V4(*address)),
+        RouteAddress::Inet6(address) => Some(IpAddr::V6(*address)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use netlink_packet_core::{Emitable, Parseable};
+
+    use super::*;
+
+    fn wire(message: &RouteMessage) -> RouteMessage {
+        let mut bytes = vec![0; message.buffer_len()];
+        message.emit(&mut bytes);
+        RouteMessage::parse(&bytes[..]).unwrap()
+    }
+
+    fn names() -> BTreeMap<u32, InterfaceName> {
+        BTreeMap::from([(4, InterfaceName::new("veth0").unwrap())])
+    }
+
+    fn unicast(via: Option<&str>, src: Option<&str>, onlink: bool) -> Target {
+        let ip = |text: &str| text.parse().unwrap();
+        Target::Unicast { via: via.map(ip), dev: names()[&4].clone(), src: src.map(ip), onlink }
+    }
+
+    fn route(to: &str, metric: u32, target: Target) -> Route {
+        Route { to: to.parse().unwrap(), metric, target }
+    }
+
+    #[test]
+    fn what_is_added_is_read_back() {
+        let routes = [
+            route("0.0.0.0/0", 0, unicast(Some("10.0.0.1"), None, false)),
+            route("10.9.0.0/16", 50, unicast(None, Some("10.0.0.2"), false)),
+            route("10.8.0.0/16", 0, unicast(Some("172.16.0.1"), None, true)),
+            route("10.7.0.0/16", 0, unicast(Some("fe80::1"), None, false)),
+            route("::/0", 1024, unicast(Some("fe80::1"), None, false)),
+            route("fd00:9::/48", 7, Target::Unreachable),
+            route("10.6.0.0/16", 0, Target::Blackhole),
+            route("10.5.0.0/16", 0, Target::Prohibit),
+        ];
+        for route in routes {
+            assert_eq!(read(&wire(&message(&route, 4)), &names()), Some(route));
+        }
+    }
+
+    #[test]
+    fn routes_of_others_are_left_out() {
+        let ours = route("10.6.0.0/16", 0, Target::Blackhole);
+        let mut foreign = message(&ours, 0);
+        foreign.header.protocol = RouteProtocol::Static;
+        let mut elsewhere = message(&ours, 0);
+        elsewhere.header.table = 10;
+        let mut local = message(&ours, 0);
+        local.header.kind = RouteType::Local;
+        for message in [foreign, elsewhere, local] {
+            assert_eq!(read(&wire(&message), &names()), None, "{message:?}");
+        }
+    }
+
+    #[test]
+    fn an_ipv6_route_that_drops_hangs_on_lo() {
+        let ours = route("fd00:9::/48", 1024, Target::Prohibit);
+        let mut dumped = message(&ours, 0);
+        dumped.attributes.push(RouteAttribute::Oif(1));
+        assert_eq!(read(&wire(&dumped), &names()), Some(ours));
+    }
+}

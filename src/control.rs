@@ -1,0 +1,25 @@
+//! Requests to a living supervisor and its answers: HTTP over a Unix socket, so that `curl --unix-socket` will do.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET /v1/status` | 200 and a status document |
+//! | `POST /v1/down` | 200 once everything is taken down, 409 and the reason if it could not be |
+//!
+//! The socket is 0600 in a directory that is 0700, and every caller's credentials are asked of the kernel
+//! (SO_PEERCRED, unix(7)): root and the supervisor's own user may ask, nobody else. Async lives here and nowhere
+//! else; requests reach the supervisor through a bounded queue and are answered by it in turn.
+
+mod client;
+mod server;
+
+pub use client::{Client, ClientError};
+pub use server::{Answer, Request, serve};
+
+use std::path::PathBuf;
+
+use crate::state::Directories;
+
+/// Where a network's supervisor listens.
+pub fn socket(directories: &Directories) -> PathBuf {
+    directories.runtime.join("control.sock")
+}

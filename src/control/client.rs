@@ -1,0 +1,74 @@
+//! The command line's side.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Bytes;
+use hyper::{Method, Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use thiserror::Error;
+use tokio::net::UnixStream;
+
+use crate::state::Directories;
+
+/// Why there is no answer.
+#[derive(Debug, Error)]
+pub enum ClientError {
+    /// Nobody listens.
+    #[error("cannot reach the supervisor at {}", path.display())]
+    Unreachable {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The conversation broke off.
+    #[error("the supervisor hung up")]
+    HungUp(#[from] hyper::Error),
+    /// It says no, in its own words.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// Asks the supervisor of one network.
+#[derive(Debug)]
+pub struct Client {
+    socket: PathBuf,
+}
+
+impl Client {
+    /// For the supervisor of the network with these directories, alive or not.
+    pub fn of(directories: &Directories) -> Self {
+        Self { socket: super::socket(directories) }
+    }
+
+    /// The status document.
+    pub fn status(&self) -> Result<String, ClientError> {
+        ask(&self.socket, Method::GET, "/v1/status")
+    }
+
+    /// Takes everything down; returns when that is done.
+    pub fn down(&self) -> Result<(), ClientError> {
+        ask(&self.socket, Method::POST, "/v1/down").map(|_| ())
+    }
+}
+
+fn ask(socket: &Path, method: Method, path: &str) -> Result<String, ClientError> {
+    let unreachable = |source| ClientError::Unreachable { path: socket.to_owned(), source };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(unreachable)?;
+    runtime.block_on(async {
+        let stream = UnixStream::connect(socket).await.map_err(unreachable)?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        let talk = tokio::spawn(connection);
+        let request =
+            Request::builder().method(method).uri(path).header("host", "rdom").body(Empty::<Bytes>::new());
+        let answer =
+            sender.send_request(request.map_err(|_| ClientError::Refused("bad request".into()))?).await?;
+        let status = answer.status();
+        let body = answer.into_body().collect().await?.to_bytes();
+        talk.abort();
+        let text = String::from_utf8_lossy(&body).into_owned();
+        if status == StatusCode::OK { Ok(text) } else { Err(ClientError::Refused(text)) }
+    })
+}

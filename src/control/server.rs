@@ -1,0 +1,109 @@
+//! The supervisor's side.
+
+use std::io;
+use std::os::unix::net::UnixListener as StdListener;
+use std::thread;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::serve::Listener;
+use nix::unistd::geteuid;
+use tokio::net::unix::SocketAddr;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{mpsc, oneshot};
+use tracing::{debug, warn};
+
+/// The longest request body, in bytes.
+const BODY_LIMIT_BYTES: usize = 64 * 1024;
+
+/// What the supervisor is asked.
+#[derive(Debug)]
+pub enum Request {
+    /// What there is.
+    Status(oneshot::Sender<Answer>),
+    /// To take everything down and end.
+    Down(oneshot::Sender<Answer>),
+}
+
+/// What it says: a JSON document, or why not.
+pub type Answer = Result<String, String>;
+
+/// Answers requests on a thread of its own until the process ends; each is put to whoever receives from `queue`.
+pub fn serve<E>(listener: StdListener, queue: mpsc::Sender<E>) -> io::Result<()>
+where
+    E: From<Request> + Send + 'static,
+{
+    listener.set_nonblocking(true)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let answer = move || {
+        runtime.block_on(async move {
+            let router = Router::new()
+                .route("/v1/status", get(status::<E>))
+                .route("/v1/down", post(down::<E>))
+                .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES))
+                .with_state(queue);
+            let listening = UnixListener::from_std(listener).map(Trusted);
+            let served = match listening {
+                Ok(listener) => axum::serve(listener, router).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = served {
+                warn!(%error, "the control socket is closed");
+            }
+        });
+    };
+    thread::Builder::new().name("control".into()).spawn(answer).map(|_| ())
+}
+
+async fn status<E: From<Request>>(State(queue): State<mpsc::Sender<E>>) -> Response {
+    put(queue, Request::Status).await
+}
+
+async fn down<E: From<Request>>(State(queue): State<mpsc::Sender<E>>) -> Response {
+    put(queue, Request::Down).await
+}
+
+async fn put<E: From<Request>>(
+    queue: mpsc::Sender<E>,
+    request: fn(oneshot::Sender<Answer>) -> Request,
+) -> Response {
+    let (sender, receiver) = oneshot::channel();
+    let busy = (StatusCode::SERVICE_UNAVAILABLE, "busy").into_response();
+    if queue.try_send(request(sender).into()).is_err() {
+        return busy;
+    }
+    match tokio::time::timeout(Duration::from_secs(60), receiver).await {
+        Ok(Ok(Ok(json))) => ([(header::CONTENT_TYPE, "application/json")], json).into_response(),
+        Ok(Ok(Err(reason))) => (StatusCode::CONFLICT, reason).into_response(),
+        Ok(Err(_)) | Err(_) => busy,
+    }
+}
+
+/// A listener that hangs up on strangers.
+struct Trusted(UnixListener);
+
+impl Listener for Trusted {
+    type Io = UnixStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (UnixStream, SocketAddr) {
+        loop {
+            let (stream, address) = Listener::accept(&mut self.0).await;
+            match stream.peer_cred() {
+                Ok(caller) if caller.uid() == 0 || caller.uid() == geteuid().as_raw() => {
+                    return (stream, address);
+                }
+                Ok(caller) => warn!(uid = caller.uid(), "refused on the control socket"),
+                Err(error) => debug!(%error, "no credentials on the control socket"),
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+}

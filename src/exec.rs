@@ -1,0 +1,152 @@
+//! A program becomes a citizen of a domain: same process, terminal, signals and status, as with `route -T N exec`.
+//!
+//! Its network namespace is the domain's. In a mount namespace of its own it sees the domain's /sys,
+//! /etc/netns/NAME/* over /etc as under ip-netns(8), and the domain's own /var/run/wireguard.
+
+use std::convert::Infallible;
+use std::ffi::{CString, OsStr, OsString};
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, setns, unshare};
+use nix::sys::stat::Mode;
+use nix::unistd::execvp;
+use thiserror::Error;
+use tracing::debug;
+
+/// Where a program is to live.
+#[derive(Debug)]
+pub struct Place {
+    /// The domain's name, for /etc/netns and for messages.
+    pub name: String,
+    /// Its network namespace; none for the one that the caller is in.
+    pub namespace: Option<OwnedFd>,
+    /// The directory that it sees as /var/run/wireguard.
+    pub wireguard: PathBuf,
+}
+
+/// Why a program did not become one.
+#[derive(Debug, Error)]
+pub enum ExecError {
+    /// No such program.
+    #[error("{}: {}", program.display(), errno.desc())]
+    NotFound {
+        /// What was looked for.
+        program: PathBuf,
+        /// What the kernel said.
+        errno: Errno,
+    },
+    /// A program that cannot be run.
+    #[error("{}: {}", program.display(), errno.desc())]
+    NotRunnable {
+        /// What was found.
+        program: PathBuf,
+        /// What the kernel said.
+        errno: Errno,
+    },
+    /// The domain could not be entered.
+    #[error("cannot enter domain {domain}: {action}: {}", errno.desc())]
+    Entry {
+        /// The domain.
+        domain: String,
+        /// What was tried.
+        action: &'static str,
+        /// What the kernel said.
+        errno: Errno,
+    },
+}
+
+impl ExecError {
+    /// The exit status that route(8) has for it: 127, 126 or 1.
+    pub fn exit_status(&self) -> u8 {
+        match self {
+            ExecError::NotFound { .. } => 127,
+            ExecError::NotRunnable { .. } => 126,
+            ExecError::Entry { .. } => 1,
+        }
+    }
+}
+
+/// Turns this process into `program` in that place. Returns only if that failed.
+pub fn replace(place: &Place, program: &OsStr, arguments: &[OsString]) -> Result<Infallible, ExecError> {
+    enter(place)?;
+    let missing = || ExecError::NotFound { program: program.into(), errno: Errno::ENOENT };
+    let path = CString::new(program.as_bytes()).map_err(|_| missing())?;
+    let words = std::iter::once(program).chain(arguments.iter().map(OsString::as_os_str));
+    let words = words.map(|word| CString::new(word.as_bytes())).collect::<Result<Vec<_>, _>>();
+    match execvp(&path, &words.map_err(|_| missing())?) {
+        Ok(never) => Ok(never),
+        Err(errno @ (Errno::ENOENT | Errno::ENOTDIR)) => {
+            Err(ExecError::NotFound { program: program.into(), errno })
+        }
+        Err(errno) => Err(ExecError::NotRunnable { program: program.into(), errno }),
+    }
+}
+
+/// Makes the calling process, which must have one thread, a citizen of the place.
+pub fn enter(place: &Place) -> Result<(), ExecError> {
+    let Some(namespace) = &place.namespace else { return Ok(()) };
+    let trouble = |action| move |errno| ExecError::Entry { domain: place.name.clone(), action, errno };
+    setns(namespace, CloneFlags::CLONE_NEWNET).map_err(trouble("setns"))?;
+    unshare(CloneFlags::CLONE_NEWNS).map_err(trouble("unshare"))?;
+    let nothing = None::<&str>;
+    // Mounts made later on the host shall be seen in here, those made in here not on the host.
+    mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_SLAVE, nothing).map_err(trouble("mount"))?;
+    show_sys();
+    show_etc(&place.name);
+    show(&place.wireguard, Path::new("/run/wireguard"));
+    Ok(())
+}
+
+/// /sys of this namespace, with the control groups and BPF objects that the old one shows: a fresh one has neither.
+fn show_sys() {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let kept = ["/sys/fs/cgroup", "/sys/fs/bpf"].map(|path| (path, open(path, flags, Mode::empty())));
+    if let Err(errno) = mount(Some("sysfs"), "/sys", Some("sysfs"), MsFlags::empty(), None::<&str>) {
+        debug!(error = errno.desc(), "the /sys of the default domain stays");
+        return;
+    }
+    for (path, old) in kept {
+        if let Ok(old) = old {
+            show(&PathBuf::from(format!("/proc/self/fd/{}", old.as_raw_fd())), Path::new(path));
+        }
+    }
+}
+
+fn show_etc(name: &str) {
+    let Ok(entries) = Path::new("/etc/netns").join(name).read_dir() else { return };
+    for entry in entries.flatten() {
+        show(&entry.path(), &Path::new("/etc").join(entry.file_name()));
+    }
+}
+
+/// Binds one file or directory over another, if there is one.
+fn show(source: &Path, place: &Path) {
+    if !source.exists() {
+        return;
+    }
+    let nothing = None::<&str>;
+    if let Err(errno) = mount(Some(source), place, nothing, MsFlags::MS_BIND | MsFlags::MS_REC, nothing) {
+        debug!(source = %source.display(), place = %place.display(), error = errno.desc(), "not shown");
+    }
+}
+
+/// The namespace that the calling thread is in.
+pub fn current_namespace() -> io::Result<OwnedFd> {
+    File::open("/proc/thread-self/ns/net").map(OwnedFd::from)
+}
+
+/// Whether two descriptors are of the same namespace.
+pub fn same_namespace(one: &OwnedFd, other: &OwnedFd) -> bool {
+    let identity = |fd: &OwnedFd| {
+        let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+        fs::metadata(path).map(|metadata| std::os::unix::fs::MetadataExt::ino(&metadata)).ok()
+    };
+    identity(one).is_some() && identity(one) == identity(other)
+}

@@ -1,0 +1,170 @@
+//! Which objects of two networks are the same one, and what is left of the observed ones once the rest has gone.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use crate::model::{
+    Domain, DomainId, End, Interface, InterfaceName, Kind, Network, Peer, Route, SysctlName, Target,
+    WireGuard,
+};
+
+/// Two networks side by side.
+pub(super) struct Comparison<'a> {
+    pub(super) desired: &'a Network,
+    pub(super) observed: &'a Network,
+    domains: BTreeSet<DomainId>,
+    interfaces: BTreeSet<End>,
+}
+
+/// Whether two peers of the same key are the same: all but what the file calls them.
+pub(super) fn same_peer(wanted: &Peer, seen: &Peer) -> bool {
+    let Peer { name: _, endpoint, allowed_ips, preshared_key, persistent_keepalive_secs } = wanted;
+    endpoint.as_ref().is_none_or(|endpoint| seen.endpoint.as_ref() == Some(endpoint))
+        && (allowed_ips, preshared_key, persistent_keepalive_secs)
+            == (&seen.allowed_ips, &seen.preshared_key, &seen.persistent_keepalive_secs)
+}
+
+impl<'a> Comparison<'a> {
+    pub(super) fn new(desired: &'a Network, observed: &'a Network) -> Self {
+        let mut compared = Self { desired, observed, domains: BTreeSet::new(), interfaces: BTreeSet::new() };
+        compared.domains = desired.domains.keys().copied().filter(|id| compared.same_domain(*id)).collect();
+        let places = desired.interfaces().map(|(at, _)| at);
+        compared.interfaces = places.filter(|at| compared.same_interface(at)).collect();
+        compared
+    }
+
+    pub(super) fn keeps_domain(&self, id: DomainId) -> bool {
+        id.is_default() || self.domains.contains(&id)
+    }
+
+    pub(super) fn keeps_interface(&self, at: &End) -> bool {
+        self.interfaces.contains(at)
+    }
+
+    /// The domains that stay, as wanted and as seen.
+    pub(super) fn kept_domains(&self) -> impl Iterator<Item = (DomainId, &'a Domain, &'a Domain)> {
+        let (desired, observed) = (self.desired, self.observed);
+        let ids = self.domains.iter().copied();
+        ids.filter_map(|id| Some((id, desired.domains.get(&id)?, observed.domains.get(&id)?)))
+    }
+
+    /// The interfaces that stay, as wanted and as seen; those of others that hold something of ours as well.
+    pub(super) fn kept_interfaces(&self) -> Vec<(End, Cow<'a, Interface>, &'a Interface)> {
+        let kept = self.observed.interfaces().filter_map(|(at, seen)| match self.desired.interface(&at) {
+            Some(wanted) if self.keeps_interface(&at) => Some((at, Cow::Borrowed(wanted), seen)),
+            None if seen.kind == Kind::Existing => {
+                Some((at, Cow::Owned(Interface::new(Kind::Existing)), seen))
+            }
+            Some(_) | None => None,
+        });
+        kept.collect()
+    }
+
+    /// What an interface is like when all that goes has gone and it has been made if it was not there.
+    pub(super) fn interface_before(&self, at: &End, wanted: &Interface) -> Interface {
+        let kept = self.observed.interface(at).filter(|_| self.keeps_interface(at));
+        let Some(seen) = kept else { return self.newborn(wanted) };
+        let mut seen = seen.clone();
+        seen.bridge = self.bridge_of(at, &seen).cloned();
+        if seen.up && !wanted.up {
+            seen.addresses.retain(|address| address.network.is_ipv4());
+        }
+        seen
+    }
+
+    /// An interface straight after its making.
+    fn newborn(&self, wanted: &Interface) -> Interface {
+        let mut kind = wanted.kind.clone();
+        if let Kind::WireGuard(WireGuard { peers, .. }) = &mut kind {
+            peers.clear();
+        }
+        Interface { mtu: kind.default_mtu(), up: false, ..Interface::new(kind) }
+    }
+
+    /// The bridge that an interface is still a port of when all that goes has gone.
+    pub(super) fn bridge_of<'i>(&self, at: &End, seen: &'i Interface) -> Option<&'i InterfaceName> {
+        let stays = |bridge: &&InterfaceName| {
+            self.keeps_interface(&End { domain: at.domain, interface: (*bridge).clone() })
+        };
+        seen.bridge.as_ref().filter(stays)
+    }
+
+    /// The routes that are there before anything is done.
+    pub(super) fn routes_before(&self, domain: DomainId) -> Cow<'a, BTreeSet<Route>> {
+        match self.observed.domains.get(&domain).filter(|_| self.keeps_domain(domain)) {
+            Some(seen) => Cow::Borrowed(&seen.routes),
+            None => Cow::Owned(BTreeSet::new()),
+        }
+    }
+
+    /// Whether a route stays when all that goes has gone: the kernel removes it with its interface, when that goes
+    /// down, and with the address that it names as its source.
+    pub(super) fn route_survives(&self, domain: DomainId, route: &Route) -> bool {
+        let Target::Unicast { dev, src, .. } = &route.target else { return true };
+        let at = End { domain, interface: dev.clone() };
+        let foreign = self.observed.interface(&at).is_none_or(|seen| seen.kind == Kind::Existing);
+        let source_stays = src.is_none_or(|src| !self.loses_address(&at, src));
+        self.route_is_possible(domain, route) && source_stays && (foreign || self.keeps_interface(&at))
+    }
+
+    /// Whether the kernel takes a route: none by an interface that is down.
+    pub(super) fn route_is_possible(&self, domain: DomainId, route: &Route) -> bool {
+        let Target::Unicast { dev, .. } = &route.target else { return true };
+        let at = End { domain, interface: dev.clone() };
+        self.desired.interface(&at).is_none_or(|wanted| wanted.up || wanted.kind == Kind::Existing)
+    }
+
+    fn loses_address(&self, at: &End, address: IpAddr) -> bool {
+        let (Some(wanted), Some(seen)) = (self.desired.interface(at), self.observed.interface(at)) else {
+            return false;
+        };
+        seen.addresses.difference(&wanted.addresses).any(|gone| gone.network.ip() == address)
+    }
+
+    /// The value of a sysctl that was set and has not gone with its interface.
+    pub(super) fn sysctl(&self, domain: DomainId, name: &SysctlName) -> Option<&'a String> {
+        let seen = self.observed.domains.get(&domain).filter(|_| self.keeps_domain(domain))?;
+        let of_one_made_anew = name.interface().is_some_and(|interface| {
+            let at = End { domain, interface };
+            self.desired.interface(&at).is_some() && !self.keeps_interface(&at)
+        });
+        seen.sysctls.get(name).filter(|_| !of_one_made_anew)
+    }
+
+    fn same_domain(&self, id: DomainId) -> bool {
+        let names = (self.desired.domains.get(&id), self.observed.domains.get(&id));
+        matches!(names, (Some(wanted), Some(seen)) if id.is_default() || wanted.name == seen.name)
+    }
+
+    fn same_interface(&self, at: &End) -> bool {
+        let (Some(wanted), Some(seen)) = (self.desired.interface(at), self.observed.interface(at)) else {
+            return false;
+        };
+        self.keeps_domain(at.domain) && self.same_kind(at, &wanted.kind, &seen.kind)
+    }
+
+    fn same_kind(&self, at: &End, wanted: &Kind, seen: &Kind) -> bool {
+        match (wanted, seen) {
+            (Kind::Loopback, Kind::Loopback)
+            | (Kind::Bridge, Kind::Bridge)
+            | (Kind::Existing, Kind::Existing) => true,
+            (Kind::Veth { peer: wanted }, Kind::Veth { peer: seen }) => {
+                wanted == seen && self.keeps_domain(wanted.domain) && self.points_back(wanted, at)
+            }
+            (Kind::WireGuard(wanted), Kind::WireGuard(seen)) => {
+                (wanted.engine, wanted.underlay) == (seen.engine, seen.underlay)
+                    && self.keeps_domain(wanted.underlay)
+            }
+            (Kind::Loopback | Kind::Bridge | Kind::Existing | Kind::Veth { .. } | Kind::WireGuard(_), _) => {
+                false
+            }
+        }
+    }
+
+    /// Whether the other end of an observed link knows this one.
+    fn points_back(&self, other: &End, at: &End) -> bool {
+        let kind = self.observed.interface(other).map(|interface| &interface.kind);
+        matches!(kind, Some(Kind::Veth { peer }) if peer == at)
+    }
+}

@@ -1,0 +1,109 @@
+//! What this kernel, container and user may do.
+//!
+//! Each answer is had by trying or by reading what the kernel says, never by its version. What is missing is named,
+//! together with what would provide it.
+
+mod wireguard;
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+
+use caps::{CapSet, Capability};
+use nix::errno::Errno;
+use thiserror::Error;
+
+use crate::model::Capabilities;
+pub use wireguard::kernel_wireguard;
+
+/// Something that is not permitted or not supported here.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("{missing}")]
+pub struct Unsupported {
+    /// What is missing, and where that was seen.
+    pub missing: String,
+    /// What would provide it.
+    pub remedy: String,
+}
+
+/// What a plan depends on.
+pub fn capabilities() -> Capabilities {
+    Capabilities { kernel_wireguard: kernel_wireguard() }
+}
+
+/// Whether this process may configure networks and make namespaces.
+pub fn administration() -> Result<(), Unsupported> {
+    for capability in [Capability::CAP_NET_ADMIN, Capability::CAP_SYS_ADMIN] {
+        if !caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false) {
+            return Err(Unsupported {
+                missing: format!("this process lacks {capability}"),
+                remedy: "run it as root, or in a private copy that needs no root: rdom run FILE -- COMMAND"
+                    .into(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Whether TUN devices can be opened, which the userspace engine needs.
+pub fn tun_device() -> Result<(), Unsupported> {
+    let node = Path::new("/dev/net/tun");
+    match OpenOptions::new().read(true).write(true).open(node) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(closed_node(node, &error)),
+    }
+}
+
+/// Whether a user namespace can be made, and if the kernel refused with `errno`, what stands in the way.
+pub fn refused_user_namespace(errno: Errno) -> Unsupported {
+    let obstacles = [
+        ("kernel/unprivileged_userns_clone", "0", "sysctl -w kernel.unprivileged_userns_clone=1"),
+        (
+            "kernel/apparmor_restrict_unprivileged_userns",
+            "1",
+            "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
+        ),
+        ("user/max_user_namespaces", "0", "sysctl -w user.max_user_namespaces=10000"),
+    ];
+    for (file, closed, remedy) in obstacles {
+        if fs::read_to_string(Path::new("/proc/sys").join(file)).is_ok_and(|value| value.trim() == closed) {
+            let name = file.replace('/', ".");
+            return Unsupported {
+                missing: format!("user namespaces are forbidden here: {name} is {closed}"),
+                remedy: format!("as root: {remedy}"),
+            };
+        }
+    }
+    Unsupported {
+        missing: format!("user namespaces are forbidden here: {}", errno.desc()),
+        remedy: "allow unshare(2) in this container's seccomp profile, or run it as root".into(),
+    }
+}
+
+fn closed_node(node: &Path, error: &io::Error) -> Unsupported {
+    let path = node.display();
+    let Ok(metadata) = File::open("/").and_then(|_| fs::metadata(node)) else {
+        return Unsupported {
+            missing: format!("{path} does not exist"),
+            remedy: format!("as root: modprobe tun; in a container: pass --device {path}"),
+        };
+    };
+    if !metadata.file_type().is_char_device() {
+        let remedy = format!("as root: rm {path} && mknod {path} c 10 200");
+        return Unsupported { missing: format!("{path} is not a device"), remedy };
+    }
+    let (mode, owner) = (metadata.mode() & 0o7777, metadata.uid());
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EACCES) => Unsupported {
+            missing: format!("{path} is closed to this user: mode {mode:04o}, owner uid {owner}"),
+            remedy: format!(
+                "as root: chmod 0666 {path} (most distributions have it so: opening it gives no rights)"
+            ),
+        },
+        _ => Unsupported {
+            missing: format!("{path} (mode {mode:04o}, owner uid {owner}) cannot be opened: {error}"),
+            remedy: format!("as root: modprobe tun; in a container: pass --device {path}"),
+        },
+    }
+}

@@ -1,0 +1,84 @@
+//! Turns the user's words into a model, or into everything that is wrong with them.
+//!
+//! Pure: no IO. The only place that knows YAML. It goes in three steps: text to a tree in which everything has its
+//! place (`node`), tree to words with each value checked on its own (`words`), words to a model with everything
+//! looked up that refers to something else (`lower`). No step stops at its first error; only a text that is not
+//! YAML at all has a single one. Fields that need state or a kernel stay open: see [`crate::model`].
+
+mod fields;
+mod lower;
+mod node;
+mod origins;
+mod report;
+mod test;
+mod values;
+mod words;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::model::{Network, NetworkName, SecretName};
+
+pub use origins::Origins;
+pub use test::{Assertion, Connection, Presence, Protocol, Reach, Test};
+
+use report::Report;
+
+/// A file, read but not understood.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// What to call it in diagnostics: the path as the user wrote it.
+    pub file: String,
+    /// What is in it.
+    pub text: String,
+    /// What its network is called where the file does not say: the stem of the file's name.
+    pub network: NetworkName,
+    /// Where the paths in it begin: the directory of the file.
+    pub directory: PathBuf,
+}
+
+/// A file, understood.
+#[derive(Clone, Debug)]
+pub struct Lowered {
+    /// What it describes; not bound to state and capabilities yet.
+    pub network: Network,
+    /// Where it describes what.
+    pub origins: Origins,
+    /// The files of the secrets that it names.
+    pub secrets: BTreeMap<SecretName, PathBuf>,
+    /// What it asserts, in its order.
+    pub tests: Vec<Test>,
+    /// What it hardly means.
+    pub warnings: Diagnostics,
+}
+
+/// Reads a file; an error is everything that is wrong with it, warnings included.
+pub fn read(source: &Source) -> Result<Lowered, Diagnostics> {
+    let mut report = Report::default();
+    let lowered = lowered(source, &mut report);
+    let errors = report.errors();
+    let warnings = Diagnostics::new(&source.file, &source.text, report.into_list());
+    match lowered {
+        Some(lowered) if errors == 0 => Ok(Lowered { warnings, ..lowered }),
+        Some(_) | None => Err(warnings),
+    }
+}
+
+fn lowered(source: &Source, report: &mut Report) -> Option<Lowered> {
+    let node = match node::parse(&source.text, report) {
+        Some(node) if !matches!(node.value, node::Value::Null) => node,
+        Some(_) | None => {
+            if report.errors() == 0 {
+                let empty = Diagnostic::error_of_file("nothing in the file");
+                report.push(empty.help("begin with `domains: {1: {}}`, or see `rdom demo`"));
+            }
+            return None;
+        }
+    };
+    let file = words::File::read(&node, report);
+    Some(lower::lower(&file, source, report))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,96 @@
+//! From words to a model: looks up everything that refers to something else.
+//!
+//! Every part reports what it misses and leaves that out. Where something could not even be read, nothing else is
+//! blamed for its absence: one mistake, one diagnostic.
+
+mod interfaces;
+mod links;
+mod names;
+mod peers;
+mod routes;
+mod scope;
+mod tunnels;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::origins::Origins;
+use super::report::Report;
+use super::test::Test;
+use super::words::{self, File};
+use super::{Lowered, Source};
+use crate::diagnostic::Diagnostics;
+use crate::model::{Domain, DomainId, DomainName, Network, Object, SecretName};
+
+use scope::Scope;
+
+/// Lowers a whole file.
+pub(super) fn lower(file: &File, source: &Source, report: &mut Report) -> Lowered {
+    let scope = Scope::of(file, report);
+    let mut lowered = Lowered {
+        network: Network::empty(file.name.clone().unwrap_or_else(|| source.network.clone())),
+        origins: Origins::default(),
+        secrets: BTreeMap::new(),
+        tests: file.tests.iter().filter_map(|words| test(words, &scope, report)).collect(),
+        warnings: Diagnostics::new(&source.file, "", Vec::new()),
+    };
+    for &(id, words) in &scope.domains {
+        let domain = domain(id, words, &scope, &mut lowered.origins, report);
+        lowered.network.domains.insert(id, domain);
+    }
+    interfaces::add_link_ends(&scope, &mut lowered.network, &mut lowered.origins);
+    interfaces::join_bridges(&scope, &mut lowered.network, report);
+    for &(id, words) in &scope.domains {
+        let routes = routes::lower(id, words, &scope, &mut lowered.origins, report);
+        lowered.network.domains.entry(id).and_modify(|domain| domain.routes = routes);
+    }
+    tunnels::check_ports(&scope, report);
+    lowered.secrets = secrets(&scope, source);
+    lowered
+}
+
+fn domain(
+    id: DomainId,
+    words: &words::Domain,
+    scope: &Scope<'_>,
+    origins: &mut Origins,
+    report: &mut Report,
+) -> Domain {
+    origins.add(Object::Domain(id), words.word.place);
+    let named = words.identity.as_ref().and_then(|identity| identity.name.clone());
+    let mut domain = Domain::bare(id);
+    domain.name = named.unwrap_or_else(|| DomainName::of_number(id));
+    domain.interfaces = interfaces::lower(id, words, scope, origins, report);
+    for (name, value) in &words.sysctls {
+        origins.add(Object::Sysctl(id, name.value.clone()), name.place);
+        domain.sysctls.insert(name.value.clone(), value.clone());
+    }
+    domain
+}
+
+fn secrets(scope: &Scope<'_>, source: &Source) -> BTreeMap<SecretName, PathBuf> {
+    let mut secrets = BTreeMap::new();
+    for (end, tunnel) in scope.tunnels() {
+        if let Some(path) = &tunnel.private_key_file {
+            secrets.insert(SecretName::PrivateKey(end.clone()), source.directory.join(path));
+        }
+        for peer in &tunnel.peers {
+            if let Some(path) = &peer.preshared_key_file {
+                let name = SecretName::PresharedKey(end.clone(), peer.word.value.clone());
+                secrets.insert(name, source.directory.join(&path.value));
+            }
+        }
+    }
+    secrets
+}
+
+fn test(words: &words::Test, scope: &Scope<'_>, report: &mut Report) -> Option<Test> {
+    let assertion = words.assertion.clone();
+    Some(Test {
+        inside: scope.names.domain(&words.inside, report)?,
+        name: words.name.clone().unwrap_or_else(|| format!("{}: {assertion}", words.inside.value)),
+        within: words.within.unwrap_or_else(|| assertion.default_within()),
+        assertion,
+        place: words.place,
+    })
+}

@@ -1,0 +1,184 @@
+//! Peers: which interface of the file each one is, and what follows from that.
+//!
+//! A peer that is an interface of the file needs nothing else said: its key and port are known, its addresses are
+//! what it may send, and if both tunnels have the same underlay, it is reached over the loopback there.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::scope::{Scope, tunnel};
+use crate::diagnostic::{Diagnostic, Place};
+use crate::model::{End, Endpoint, Host, Key, Peer, Prefix, Preshared, SecretName};
+use crate::spec::fields::{listed, nearest};
+use crate::spec::report::Report;
+use crate::spec::words::{self, PeerWord};
+
+/// A peer of the tunnel at `end`; `None` if it is nobody, which is reported.
+pub(super) fn lower(
+    end: &End,
+    words: &words::Peer,
+    scope: &Scope<'_>,
+    report: &mut Report,
+) -> Option<(Key, Peer)> {
+    let (key, endpoint, usual) = match &words.who {
+        PeerWord::Unknown => return None,
+        PeerWord::Foreign(key) => (Key::Public(key.value), None, None),
+        PeerWord::InFile => {
+            let other = find(end, words, scope, report)?;
+            check_pair(end, &other, words, scope, report);
+            let endpoint = loopback_of(end, &other, scope);
+            let addresses = own_prefixes(&other, scope);
+            (Key::Of(other), endpoint, Some(addresses))
+        }
+    };
+    check_prefixes(words, usual.as_ref(), report);
+    let given =
+        words.allowed_ips.as_ref().map(|list| list.iter().map(|p| Prefix::containing(p.value)).collect());
+    let preshared = words.preshared_key_file.as_ref();
+    let peer = Peer {
+        name: Some(words.word.value.clone()),
+        endpoint: words.endpoint.as_ref().map(|endpoint| endpoint.value.clone()).or(endpoint),
+        allowed_ips: given.or(usual).unwrap_or_default(),
+        preshared_key: preshared
+            .map(|_| Preshared::Of(SecretName::PresharedKey(end.clone(), words.word.value.clone()))),
+        persistent_keepalive_secs: words.persistent_keepalive_secs,
+    };
+    Some((key, peer))
+}
+
+/// Where the file allows a peer this prefix; the peer itself where it follows from its addresses.
+pub(super) fn place_of(prefix: Prefix, words: &words::Peer) -> Place {
+    let mut given = words.allowed_ips.iter().flatten();
+    given.find(|p| Prefix::containing(p.value) == prefix).map_or(words.word.place, |placed| placed.place)
+}
+
+/// The tunnel that the word names: `DOMAIN/IF`, or `IF` if the file has only one of that name.
+fn find(end: &End, words: &words::Peer, scope: &Scope<'_>, report: &mut Report) -> Option<End> {
+    let (word, place) = (words.word.value.as_str(), words.word.place);
+    if let Some((domain, _)) = word.split_once('/')
+        && scope.names.known(domain).is_none()
+    {
+        if !scope.names.is_broken(domain) {
+            report.push(scope.names.unknown(domain, place));
+        }
+        return None;
+    }
+    let matching: Vec<&End> = scope.interfaces.keys().filter(|other| is_called(other, word, scope)).collect();
+    match matching[..] {
+        [] if scope.domains.iter().all(|(_, domain)| domain.whole) => report.push(nobody(words, scope)),
+        [] => {}
+        [only] if only == end => report.push(
+            Diagnostic::error(place, format!("`{word}` is a peer of itself"))
+                .help("name the interface at the other end of the tunnel"),
+        ),
+        [only] if tunnel(scope.interfaces[only]).is_some() => return Some(only.clone()),
+        [only] if scope.is_whole(only.domain) => report.push(
+            Diagnostic::error(place, format!("`{}` is no WireGuard interface", scope.names.end(only)))
+                .related(scope.interfaces[only].name.place, "this interface")
+                .help("give it `wireguard: {}`, or name another one"),
+        ),
+        [_] => {}
+        [..] => {
+            let words: Vec<String> = matching.iter().map(|end| scope.names.end(end)).collect();
+            let message = format!("`{word}` could be any of {}", listed(&words));
+            report.push(Diagnostic::error(place, message).help("write `DOMAIN/IF`"));
+        }
+    }
+    None
+}
+
+fn is_called(end: &End, word: &str, scope: &Scope<'_>) -> bool {
+    match word.split_once('/') {
+        Some((domain, interface)) => {
+            scope.names.known(domain) == Some(end.domain) && end.interface.as_str() == interface
+        }
+        None => end.interface.as_str() == word,
+    }
+}
+
+fn nobody(words: &words::Peer, scope: &Scope<'_>) -> Diagnostic {
+    let word = words.word.value.as_str();
+    let known: Vec<String> = scope.tunnels().map(|(end, _)| scope.names.end(end)).collect();
+    let bare = known.iter().map(|name| name.rsplit('/').next().unwrap_or(name));
+    let near = match word.contains('/') {
+        true => nearest(word, known.iter().map(String::as_str)),
+        false => nearest(word, bare),
+    };
+    let diagnostic =
+        Diagnostic::error(words.word.place, format!("peer `{word}` is no interface of this file"));
+    match near {
+        Some(near) => diagnostic.help(format!("write `{near}`, or give it a `public_key`")),
+        None => diagnostic.help(format!("give it a `public_key`, or name one of {}", listed(&known))),
+    }
+}
+
+/// The other side must know this one, agree on a preshared key, and one of the two must know where the other is.
+fn check_pair(end: &End, other: &End, words: &words::Peer, scope: &Scope<'_>, report: &mut Report) {
+    let Some(theirs) = scope.interfaces.get(other).and_then(|interface| tunnel(interface)) else { return };
+    let back =
+        theirs.peers.iter().find(|peer| matches!(peer.who, PeerWord::InFile) && names(peer, end, scope));
+    let (this, that) = (scope.names.end(end), scope.names.end(other));
+    let Some(back) = back else {
+        if scope.is_whole(other.domain)
+            && !theirs.peers.iter().any(|peer| matches!(peer.who, PeerWord::Foreign(_)))
+        {
+            let message = format!("`{that}` does not have `{this}` as a peer");
+            let warning = Diagnostic::warning(words.word.place, message).label("nobody will answer");
+            report.push(warning.help(format!("add `{this}: {{}}` to the peers of `{that}`")));
+        }
+        return;
+    };
+    if words.preshared_key_file.is_some() && back.preshared_key_file.is_none() {
+        let message = format!("only one side of `{this}` and `{that}` has a preshared key");
+        report.push(
+            Diagnostic::warning(words.word.place, message)
+                .related(back.word.place, "none here")
+                .help("write `preshared_key_file` on both sides"),
+        );
+    }
+    let unknown =
+        words.endpoint.is_none() && back.endpoint.is_none() && loopback_of(end, other, scope).is_none();
+    if unknown && end < other {
+        let message = format!("neither `{this}` nor `{that}` knows where the other is");
+        report.push(
+            Diagnostic::warning(words.word.place, message)
+                .related(back.word.place, "no endpoint here either")
+                .help("their underlays differ: write `endpoint: ADDRESS` on one side"),
+        );
+    }
+}
+
+fn names(peer: &words::Peer, end: &End, scope: &Scope<'_>) -> bool {
+    is_called(end, &peer.word.value, scope)
+}
+
+fn loopback_of(end: &End, other: &End, scope: &Scope<'_>) -> Option<Endpoint> {
+    let underlay = |end: &End| scope.underlay(tunnel(scope.interfaces.get(end)?)?);
+    let host = Host::Address(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    (underlay(end)? == underlay(other)?).then_some(Endpoint { host, port: None })
+}
+
+fn own_prefixes(other: &End, scope: &Scope<'_>) -> BTreeSet<Prefix> {
+    let addresses = scope.interfaces.get(other).map(|interface| interface.addresses.as_slice());
+    addresses.unwrap_or_default().iter().map(|address| Prefix::host(address.value.ip())).collect()
+}
+
+fn check_prefixes(words: &words::Peer, usual: Option<&BTreeSet<Prefix>>, report: &mut Report) {
+    let Some(given) = &words.allowed_ips else {
+        if usual.is_none_or(BTreeSet::is_empty) {
+            let message = format!("peer `{}` has no allowed_ips", words.word.value);
+            let warning =
+                Diagnostic::warning(words.word.place, message).label("no packet goes to it or comes from it");
+            report.push(warning.help("write `allowed_ips: [PREFIX]`"));
+        }
+        return;
+    };
+    for placed in given {
+        let prefix = Prefix::containing(placed.value);
+        if prefix.address() != placed.value.ip() {
+            let message = format!("{} has bits set to the right of its length", placed.value);
+            let warning = Diagnostic::warning(placed.place, message).label(format!("taken as {prefix}"));
+            report.push(warning.help(format!("write `{prefix}`, or `{}` for one host", placed.value.ip())));
+        }
+    }
+}

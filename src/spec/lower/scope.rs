@@ -1,0 +1,73 @@
+//! Everything that a word of the file can refer to.
+
+use std::collections::BTreeMap;
+
+use super::links::{self, Joined};
+use super::names::Names;
+use crate::model::{DomainId, End, Engine};
+use crate::spec::report::Report;
+use crate::spec::words::{Domain, File, Interface, Kind, WireGuard};
+
+/// The file, by what it names.
+#[derive(Debug)]
+pub(super) struct Scope<'a> {
+    pub(super) names: Names,
+    pub(super) domains: Vec<(DomainId, &'a Domain)>,
+    pub(super) interfaces: BTreeMap<End, &'a Interface>,
+    pub(super) links: BTreeMap<End, Joined>,
+    /// Whether all links could be read and looked up.
+    pub(super) links_whole: bool,
+    pub(super) engine: Engine,
+}
+
+impl<'a> Scope<'a> {
+    /// What the file names; names that clash are reported.
+    pub(super) fn of(file: &'a File, report: &mut Report) -> Self {
+        let (names, domains) = Names::of(file, report);
+        let errors = report.errors();
+        let links = links::join(file, &names, report);
+        let interfaces = domains.iter().flat_map(|&(domain, words)| {
+            let end = move |interface: &Interface| End { domain, interface: interface.name.value.clone() };
+            words.interfaces.iter().map(move |interface| (end(interface), interface))
+        });
+        Self {
+            interfaces: interfaces.collect(),
+            links_whole: file.links_whole && report.errors() == errors,
+            engine: file.engine.unwrap_or(Engine::Auto),
+            names,
+            domains,
+            links,
+        }
+    }
+
+    /// Every tunnel with its place.
+    pub(super) fn tunnels(&self) -> impl Iterator<Item = (&End, &'a WireGuard)> {
+        self.interfaces.iter().filter_map(|(end, interface)| Some((end, tunnel(interface)?)))
+    }
+
+    /// The domain's words, if the file has it.
+    pub(super) fn domain(&self, id: DomainId) -> Option<&'a Domain> {
+        self.domains.iter().find(|(other, _)| *other == id).map(|&(_, domain)| domain)
+    }
+
+    /// Whether everything that could be in this domain is known.
+    pub(super) fn is_whole(&self, id: DomainId) -> bool {
+        self.links_whole && self.domain(id).is_none_or(|domain| domain.whole)
+    }
+
+    /// The domain whose sockets carry a tunnel's packets, if there is such a domain.
+    pub(super) fn underlay(&self, tunnel: &WireGuard) -> Option<DomainId> {
+        match &tunnel.underlay {
+            Some(word) => self.names.known(&word.value),
+            None => Some(DomainId::DEFAULT),
+        }
+    }
+}
+
+/// The tunnel that an interface is, if it is one.
+pub(super) fn tunnel(interface: &Interface) -> Option<&WireGuard> {
+    match &interface.kind.as_ref()?.value {
+        Kind::WireGuard(tunnel) => Some(tunnel),
+        Kind::Bridge { .. } | Kind::Unknown => None,
+    }
+}

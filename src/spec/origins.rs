@@ -1,0 +1,29 @@
+//! Which place of the file each object comes from, so that a kernel's refusal can point at the line it is about.
+
+use std::collections::BTreeMap;
+
+use crate::diagnostic::Place;
+use crate::model::Object;
+
+/// The places of objects.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origins {
+    places: BTreeMap<Object, Place>,
+}
+
+impl Origins {
+    /// Where the file says this, or else what it is part of; `None` where the file says neither.
+    pub fn place(&self, object: &Object) -> Option<Place> {
+        let mut object = object.clone();
+        loop {
+            if let Some(&place) = self.places.get(&object) {
+                return Some(place);
+            }
+            object = object.parent()?;
+        }
+    }
+
+    pub(super) fn add(&mut self, object: Object, place: Place) {
+        self.places.insert(object, place);
+    }
+}

@@ -1,0 +1,138 @@
+//! The file in the user's words: every part read on its own, nothing looked up yet.
+//!
+//! What refers to something else is still text here; what stands for itself is already a checked type.
+
+mod domain;
+mod interface;
+mod route;
+mod test;
+mod wireguard;
+
+use super::fields::{Fields, Shape, entries, items, parsed};
+use super::node::Node;
+use super::report::{Placed, Report};
+use super::values::{self, Trouble};
+use crate::diagnostic::Diagnostic;
+use crate::model::{Engine, InterfaceName, NetworkName};
+
+pub(super) use domain::Domain;
+pub(super) use interface::{Interface, Kind};
+pub(super) use route::{Dropped, Route};
+pub(super) use test::Test;
+pub(super) use wireguard::{Peer, PeerWord, WireGuard};
+
+const FILE: Shape =
+    Shape { what: "a network", keys: &["name", "defaults", "domains", "links", "tests"], later: &["steps"] };
+const DEFAULTS: Shape = Shape { what: "`defaults`", keys: &["isolation", "engine"], later: &["drift"] };
+const LINK: Shape = Shape { what: "a link", keys: &["ends"], later: &["delay", "loss", "rate"] };
+
+/// The whole file.
+#[derive(Debug, Default)]
+pub(super) struct File {
+    pub(super) name: Option<NetworkName>,
+    /// What runs the tunnels that do not say it themselves.
+    pub(super) engine: Option<Engine>,
+    pub(super) domains: Vec<Domain>,
+    pub(super) links: Vec<Link>,
+    /// Whether all links could be read.
+    pub(super) links_whole: bool,
+    pub(super) tests: Vec<Test>,
+}
+
+/// Two joined ends.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) ends: [Placed<EndWord>; 2],
+}
+
+/// `DOMAIN/IF`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct EndWord {
+    pub(super) domain: String,
+    pub(super) interface: InterfaceName,
+}
+
+impl File {
+    /// Reads the whole tree.
+    pub(super) fn read(node: &Node, report: &mut Report) -> Self {
+        let Some(fields) = Fields::of(node, &FILE, report) else { return Self::default() };
+        let list = |key: &str, report: &mut Report| match fields.value(key) {
+            Some(node) => items(node, key, report).unwrap_or_default(),
+            None => &[],
+        };
+        let errors = report.errors();
+        let links = list("links", report).iter().filter_map(|node| Link::read(node, report)).collect();
+        Self {
+            links,
+            links_whole: report.errors() == errors,
+            name: fields.parsed("name", "a name", values::network_name, report).map(|name| name.value),
+            engine: fields.value("defaults").and_then(|node| defaults(node, report)),
+            domains: fields.value("domains").map(|node| domains(node, report)).unwrap_or_default(),
+            tests: list("tests", report).iter().filter_map(|node| Test::read(node, report)).collect(),
+        }
+    }
+}
+
+fn defaults(node: &Node, report: &mut Report) -> Option<Engine> {
+    let fields = Fields::of(node, &DEFAULTS, report)?;
+    fields.parsed("isolation", "`auto` or `netns`", isolation, report);
+    fields.parsed("engine", "an engine", engine, report).map(|engine| engine.value)
+}
+
+fn isolation(text: &str) -> Result<(), Trouble> {
+    match text {
+        "auto" | "netns" => Ok(()),
+        "vrf" | "netns+vrf" => {
+            Err(Trouble::new(format!("isolation `{text}` is not supported yet"))
+                .help("write `auto` or `netns`"))
+        }
+        other => Err(Trouble::new(format!("no isolation `{other}`")).help("write `auto` or `netns`")),
+    }
+}
+
+pub(super) fn engine(text: &str) -> Result<Engine, Trouble> {
+    match text {
+        "auto" => Ok(Engine::Auto),
+        "kernel" => Ok(Engine::Kernel),
+        "userspace" => Ok(Engine::Userspace),
+        other => {
+            Err(Trouble::new(format!("no engine `{other}`")).help("write `auto`, `kernel` or `userspace`"))
+        }
+    }
+}
+
+fn domains(node: &Node, report: &mut Report) -> Vec<Domain> {
+    let entries = entries(node, "`domains`", report).unwrap_or_default();
+    entries.iter().filter_map(|entry| Domain::read(entry, report)).collect()
+}
+
+impl Link {
+    fn read(node: &Node, report: &mut Report) -> Option<Self> {
+        let fields = Fields::of(node, &LINK, report)?;
+        let missing = || Diagnostic::error(fields.place, "a link without ends");
+        let Some(ends) = fields.value("ends") else {
+            report.push(missing().help("write `ends: [DOMAIN/IF, DOMAIN/IF]`"));
+            return None;
+        };
+        let list = items(ends, "ends", report)?;
+        let [one, other] = list else {
+            let message = format!("a link has two ends, found {}", list.len());
+            report.push(
+                Diagnostic::error(ends.place, message)
+                    .help("write `ends: [DOMAIN/IF, DOMAIN/IF]`; a bridge joins more than two"),
+            );
+            return None;
+        };
+        let ends = [one, other].map(|end| parsed(end, "`DOMAIN/IF`", end_word, report));
+        let [Some(one), Some(other)] = ends else { return None };
+        Some(Self { ends: [one, other] })
+    }
+}
+
+fn end_word(text: &str) -> Result<EndWord, Trouble> {
+    let malformed =
+        || Trouble::new(format!("`{text}` is not an end of a link")).help("write `DOMAIN/IF`, as `1/eth0`");
+    let (domain, interface) =
+        text.split_once('/').filter(|(domain, _)| !domain.is_empty()).ok_or_else(malformed)?;
+    Ok(EndWord { domain: domain.to_owned(), interface: values::interface_name(interface)? })
+}

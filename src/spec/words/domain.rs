@@ -1,0 +1,157 @@
+//! A domain, in the user's words.
+
+use ipnetwork::IpNetwork;
+
+use super::interface::{self, Interface};
+use super::route::Route;
+use crate::diagnostic::Diagnostic;
+use crate::model::{DomainId, DomainName, NameError, SysctlName};
+use crate::spec::fields::{Fields, Shape, entries, items, parsed, parsed_text};
+use crate::spec::node::{Entry, Node};
+use crate::spec::report::{Placed, Report};
+use crate::spec::values::{self, Trouble};
+
+const DOMAIN: Shape = Shape {
+    what: "a domain",
+    keys: &["rdomain", "lo", "interfaces", "routes", "sysctls"],
+    later: &["rtables", "rules", "dns", "allow", "services", "isolation"],
+};
+const LOOPBACK: Shape = Shape { what: "`lo`", keys: &["addresses"], later: &[] };
+
+/// One entry of `domains`.
+#[derive(Debug)]
+pub(in crate::spec) struct Domain {
+    /// The key, as the user has it.
+    pub(in crate::spec) word: Placed<String>,
+    /// Number and name; `None` if they were no good, which has been reported.
+    pub(in crate::spec) identity: Option<Identity>,
+    /// The addresses of its loopback, if it says which.
+    pub(in crate::spec) loopback: Option<Vec<Placed<IpNetwork>>>,
+    pub(in crate::spec) interfaces: Vec<Interface>,
+    pub(in crate::spec) routes: Vec<Placed<Route>>,
+    pub(in crate::spec) sysctls: Vec<(Placed<SysctlName>, String)>,
+    /// Whether everything in it could be read, so that what is missing is missing in the file too.
+    pub(in crate::spec) whole: bool,
+}
+
+/// What a domain is called.
+#[derive(Clone, Debug)]
+pub(in crate::spec) struct Identity {
+    pub(in crate::spec) number: Placed<DomainId>,
+    pub(in crate::spec) name: Option<DomainName>,
+}
+
+impl Domain {
+    pub(super) fn read(entry: &Entry, report: &mut Report) -> Option<Self> {
+        let errors = report.errors();
+        let fields = Fields::of(&entry.value, &DOMAIN, report)?;
+        let list = |key: &str, report: &mut Report| match fields.value(key) {
+            Some(node) => items(node, key, report).unwrap_or_default(),
+            None => &[],
+        };
+        Some(Self {
+            word: entry.key.clone(),
+            identity: identity(&entry.key, fields, report),
+            loopback: fields.value("lo").and_then(|node| loopback(node, report)),
+            interfaces: fields.value("interfaces").map(|node| interfaces(node, report)).unwrap_or_default(),
+            routes: list("routes", report).iter().filter_map(|node| Route::read(node, report)).collect(),
+            sysctls: fields.value("sysctls").map(|node| sysctls(node, report)).unwrap_or_default(),
+            whole: report.errors() == errors,
+        })
+    }
+}
+
+/// A key that begins with a digit is a number, any other a name with the number inside.
+fn identity(key: &Placed<String>, fields: Fields<'_>, report: &mut Report) -> Option<Identity> {
+    let word = Placed::new(key.value.as_str(), key.place);
+    let inner = fields.entry("rdomain");
+    if !key.value.starts_with(|c: char| c.is_ascii_digit()) {
+        let name = parsed_text(&word, values::domain_name, report);
+        let number = number_inside(key, inner, report);
+        return Some(Identity { name: Some(name?.value), number: number? });
+    }
+    if let Some(entry) = inner {
+        report.push(
+            Diagnostic::error(entry.key.place, format!("domain {} has a number already", key.value))
+                .label("a second number")
+                .related(key.place, "its number")
+                .help("remove `rdomain`, or write a name instead of the number"),
+        );
+    }
+    parsed_text(&word, domain_number, report).map(|number| Identity { number, name: None })
+}
+
+fn number_inside(
+    name: &Placed<String>,
+    inner: Option<&Entry>,
+    report: &mut Report,
+) -> Option<Placed<DomainId>> {
+    let Some(entry) = inner else {
+        report.push(
+            Diagnostic::error(name.place, format!("domain `{}` has no number", name.value))
+                .help("write `rdomain: NUMBER` in it"),
+        );
+        return None;
+    };
+    let number = parsed(&entry.value, "the number of a domain", domain_number, report)?;
+    if number.value.is_default() {
+        let message = format!("domain `{}` cannot be number 0", name.value);
+        report.push(
+            Diagnostic::error(number.place, message)
+                .label("the default domain, which has no other name")
+                .help(format!("write `0` instead of `{}`, or take another number", name.value)),
+        );
+        return None;
+    }
+    Some(number)
+}
+
+fn domain_number(text: &str) -> Result<DomainId, Trouble> {
+    text.parse().map_err(|error: NameError| match error {
+        NameError::Reserved(number) => Trouble::new(format!("domain number {number} is reserved"))
+            .help("253, 254 and 255 are the kernel's own tables; take another number"),
+        NameError::OutOfRange(number) => {
+            Trouble::new(format!("domain number {number} is out of range")).help("the largest is 4294967295")
+        }
+        NameError::NotANumber(text) => Trouble::new(format!("`{text}` is not the number of a domain"))
+            .help("write a decimal number without leading zeros; a name begins with a letter"),
+        NameError::Empty | NameError::TooLong { .. } | NameError::Character { .. } => {
+            Trouble::new(error.to_string())
+        }
+    })
+}
+
+fn loopback(node: &Node, report: &mut Report) -> Option<Vec<Placed<IpNetwork>>> {
+    let fields = Fields::of(node, &LOOPBACK, report)?;
+    fields.value("addresses").map(|node| interface::addresses(node, report))
+}
+
+fn interfaces(node: &Node, report: &mut Report) -> Vec<Interface> {
+    let entries = entries(node, "`interfaces`", report).unwrap_or_default();
+    entries.iter().filter_map(|entry| Interface::read(entry, report)).collect()
+}
+
+fn sysctls(node: &Node, report: &mut Report) -> Vec<(Placed<SysctlName>, String)> {
+    let entries = entries(node, "`sysctls`", report).unwrap_or_default();
+    let read = |entry: &Entry, report: &mut Report| {
+        let key = Placed::new(entry.key.value.as_str(), entry.key.place);
+        let name = parsed_text(&key, values::sysctl_name, report);
+        let value = parsed(&entry.value, "a value", sysctl_value, report);
+        Some((name?, value?.value))
+    };
+    entries.iter().filter_map(|entry| read(entry, report)).collect()
+}
+
+/// The value as /proc/sys shows it: several numbers stand with tabs between them (proc_dointvec).
+fn sysctl_value(text: &str) -> Result<String, Trouble> {
+    if let Some(number) =
+        [("true", 1), ("false", 0)].iter().find_map(|&(word, n)| (word == text).then_some(n))
+    {
+        return Err(
+            Trouble::new(format!("`{text}` is not a value of a sysctl")).help(format!("write `{number}`"))
+        );
+    }
+    let parts: Vec<&str> = text.split_whitespace().collect();
+    let numbers = parts.iter().all(|part| part.parse::<i64>().is_ok());
+    Ok(parts.join(if numbers { "\t" } else { " " }))
+}

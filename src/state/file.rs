@@ -1,0 +1,64 @@
+//! Small private files, written whole or not at all.
+//!
+//! Directories are 0700 and files 0600; a symbolic link in the place of a file is an error, not followed.
+
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::libc::O_NOFOLLOW;
+use thiserror::Error;
+
+/// A file or directory of state that could not be read or written.
+#[derive(Debug, Error)]
+#[error("cannot {action} {}", path.display())]
+pub struct StateError {
+    /// What was tried.
+    pub action: &'static str,
+    /// The file or directory.
+    pub path: PathBuf,
+    /// Why it failed.
+    pub source: io::Error,
+}
+
+impl StateError {
+    pub(super) fn new(action: &'static str, path: &Path, source: io::Error) -> Self {
+        Self { action, path: path.to_owned(), source }
+    }
+}
+
+/// Makes a directory and those above it, for their owner alone.
+pub(super) fn make_directory(path: &Path) -> Result<(), StateError> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|source| StateError::new("make directory", path, source))
+}
+
+/// The text of a file; `None` if there is none.
+pub(super) fn read(path: &Path) -> Result<Option<String>, StateError> {
+    match OpenOptions::new().read(true).custom_flags(O_NOFOLLOW).open(path) {
+        Ok(file) => read_to_end(file).map(Some).map_err(|source| StateError::new("read", path, source)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(StateError::new("read", path, source)),
+    }
+}
+
+/// Replaces a file: readers see the old text or the new, also after a crash.
+pub(super) fn replace(path: &Path, text: &str) -> Result<(), StateError> {
+    let beside = path.with_extension("new");
+    let write = || {
+        let options = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).clone();
+        let mut file = options.clone().custom_flags(O_NOFOLLOW).open(&beside)?;
+        file.set_permissions(Permissions::from_mode(0o600))?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(&beside, path)
+    };
+    write().map_err(|source| StateError::new("write", path, source))
+}
+
+fn read_to_end(mut file: File) -> io::Result<String> {
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    Ok(text)
+}

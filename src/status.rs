@@ -1,0 +1,34 @@
+//! What an operator sees: plain values, and the two ways to show them: text in OpenBSD's columns, and JSON.
+//!
+//! A backend reads facts ([`LinkFacts`], [`RouteFacts`], [`NeighbourFacts`], [`TunnelView`], [`SocketView`]) from a
+//! kernel; everything that turns them into OpenBSD's words is here, pure, and the same for every kernel.
+//! Text mirrors route(8), ifconfig(8) and netstat(1) of OpenBSD 7.8, always numeric. JSON is what serde makes of the
+//! same values: its names are lower_snake_case, numbers carry their unit in the name. No value here holds a secret.
+
+mod art;
+mod facts;
+mod ifconfig;
+mod interface;
+mod overview;
+mod plan;
+mod prefix;
+mod rdomain;
+mod route;
+mod route_get;
+mod route_map;
+mod socket;
+mod text;
+mod tunnel;
+
+pub use facts::{
+    AddressFacts, LinkFacts, LinkKind, NeighbourFacts, NeighbourState, NextHop, RouteFacts, RouteType,
+};
+pub use ifconfig::{Detail, render_interfaces};
+pub use interface::{AddressView, InterfaceFlag, InterfaceView, NoSuchInterface, select};
+pub use overview::{DomainStatus, InterfaceStatus, StatusView, TunnelStatus};
+pub use plan::{PlanView, StepView};
+pub use rdomain::{RdomainView, render_rdomains};
+pub use route::{Family, RouteFlag, RouteRow, RouteTable, not_in_table};
+pub use route_get::RouteGet;
+pub use socket::{Protocol, SocketTable, SocketView};
+pub use tunnel::{PeerView, TunnelView};

@@ -1,0 +1,67 @@
+//! The state of a WireGuard interface, as wg(4) and wg(8) tell it, whichever engine runs it.
+
+use std::net::SocketAddr;
+
+use ipnetwork::IpNetwork;
+use serde::{Deserialize, Serialize};
+
+use super::text;
+use crate::model::PublicKey;
+
+/// A WireGuard interface as its engine has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TunnelView {
+    /// The number of the domain whose sockets carry its encrypted packets; 0 unless known to be another.
+    pub underlay: u32,
+    /// The UDP port of both sockets; 0 is none.
+    pub listen_port: u16,
+    /// Its own public key, if it has a key.
+    #[serde(with = "text::option")]
+    pub public_key: Option<PublicKey>,
+    /// The mark of its encrypted packets; 0 is none.
+    pub fwmark: u32,
+    /// Its peers, in the engine's order.
+    pub peers: Vec<PeerView>,
+}
+
+/// A peer of a WireGuard interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerView {
+    /// What the file calls it; unknown to an engine.
+    pub name: Option<String>,
+    /// Its public key.
+    #[serde(with = "text")]
+    pub public_key: PublicKey,
+    /// Whether it has a preshared key.
+    pub has_preshared_key: bool,
+    /// Seconds between keepalives; 0 is off.
+    pub persistent_keepalive_secs: u16,
+    /// Where it is now.
+    pub endpoint: Option<SocketAddr>,
+    /// Encrypted bytes sent to it.
+    pub tx_bytes: u64,
+    /// Encrypted bytes received from it.
+    pub rx_bytes: u64,
+    /// Seconds since the last handshake, if there was one.
+    pub last_handshake_secs_ago: Option<u64>,
+    /// The inner addresses that are its.
+    #[serde(with = "text::list")]
+    pub allowed_ips: Vec<IpNetwork>,
+}
+
+impl PeerView {
+    /// A peer of which only the key is known.
+    pub fn new(public_key: PublicKey) -> Self {
+        Self {
+            name: None,
+            public_key,
+            has_preshared_key: false,
+            persistent_keepalive_secs: 0,
+            endpoint: None,
+            tx_bytes: 0,
+            rx_bytes: 0,
+            last_handshake_secs_ago: None,
+            allowed_ips: Vec::new(),
+        }
+    }
+}
