@@ -20,3 +20,4 @@ pub mod spec;
 pub mod state;
 pub mod status;
 pub mod supervisor;
+pub mod wireguard;

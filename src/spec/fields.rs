@@ -76,12 +76,16 @@ pub(super) fn items<'a>(node: &'a Node, expected: &str, report: &mut Report) -> 
         let found =
             Diagnostic::error(node.place, format!("expected a list of {expected}, found {}", node.kind()));
         report.push(match &node.value {
-            Value::Text(text) => found.help(format!("write `[{text}]`")),
+            Value::Text(text) => found.help(format!("write `[{}]`", as_list(text))),
             Value::Null | Value::List(_) | Value::Map(_) => found.help("write `[first, second]`"),
         });
         return None;
     };
     Some(list)
+}
+
+fn as_list(text: &str) -> String {
+    text.split([' ', ',']).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
 }
 
 /// The text of a node, if it means something.

@@ -68,7 +68,7 @@ pub(super) fn parse(text: &str, report: &mut Report) -> Option<Node> {
     match builder.document() {
         Ok(node) => node,
         Err(diagnostic) => {
-            builder.report.push(diagnostic);
+            builder.report.push(*diagnostic);
             None
         }
     }
@@ -77,6 +77,9 @@ pub(super) fn parse(text: &str, report: &mut Report) -> Option<Node> {
 fn limits() -> Options {
     options! { emit_comments: false, flow_nesting_limit: DEPTH, block_nesting_limit: DEPTH }
 }
+
+/// What makes the rest of the text unreadable.
+type Stop = Box<Diagnostic>;
 
 struct Builder<'a, 'r> {
     text: &'a str,
@@ -88,14 +91,14 @@ struct Builder<'a, 'r> {
 }
 
 impl<'a> Builder<'a, '_> {
-    fn document(&mut self) -> Result<Option<Node>, Diagnostic> {
+    fn document(&mut self) -> Result<Option<Node>, Stop> {
         let mut root = None;
         while let Some((event, span)) = self.next()? {
             match event {
                 Event::StreamStart | Event::DocumentEnd | Event::StreamEnd => {}
                 Event::DocumentStart(..) if root.is_some() => {
-                    return Err(Diagnostic::error(self.place(span), "a second document in one file")
-                        .help("remove the line `---` and what follows it"));
+                    let second = Diagnostic::error(self.place(span), "a second document in one file");
+                    return Err(second.help("remove the line `---` and what follows it").into());
                 }
                 Event::DocumentStart(..) => {}
                 node => root = Some(self.node(node, span, 0)?),
@@ -104,18 +107,18 @@ impl<'a> Builder<'a, '_> {
         Ok(root)
     }
 
-    fn next(&mut self) -> Result<Option<(Event<'a>, Span)>, Diagnostic> {
+    fn next(&mut self) -> Result<Option<(Event<'a>, Span)>, Stop> {
         self.events.next_event().transpose().map_err(|error| self.syntax(&error))
     }
 
-    fn node(&mut self, event: Event<'a>, span: Span, depth: usize) -> Result<Node, Diagnostic> {
+    fn node(&mut self, event: Event<'a>, span: Span, depth: usize) -> Result<Node, Stop> {
         let place = self.place(span);
         if depth > DEPTH {
-            return Err(Diagnostic::error(place, "nested too deep"));
+            return Err(Diagnostic::error(place, "nested too deep").into());
         }
-        if event.tag().is_some() {
-            self.report
-                .push(Diagnostic::error(place, "a tag means nothing here").help("remove the word after `!`"));
+        if let Some(tag) = event.tag().and(span.tag_span()) {
+            let tag = Diagnostic::error(self.place(tag), "a tag means nothing here");
+            self.report.push(tag.help("remove the `!` and its word"));
         }
         let anchor = event.anchor_id();
         let node = match event {
@@ -123,7 +126,7 @@ impl<'a> Builder<'a, '_> {
             Event::SequenceStart(..) => self.list(place, depth)?,
             Event::MappingStart(..) => self.map(place, depth)?,
             Event::Alias(id) => self.copy(id, place)?,
-            other => return Err(Diagnostic::error(place, format!("unexpected YAML: {other:?}"))),
+            other => return Err(Diagnostic::error(place, format!("unexpected YAML: {other:?}")).into()),
         };
         if let Some(id) = anchor.filter(|&id| id != 0) {
             self.anchors.insert(id, node.clone());
@@ -131,10 +134,11 @@ impl<'a> Builder<'a, '_> {
         Ok(node)
     }
 
-    fn list(&mut self, open: Place, depth: usize) -> Result<Node, Diagnostic> {
+    fn list(&mut self, open: Place, depth: usize) -> Result<Node, Stop> {
         let mut list = Vec::new();
         loop {
-            let (event, span) = self.next()?.ok_or_else(|| Diagnostic::error(open, "unfinished list"))?;
+            let (event, span) =
+                self.next()?.ok_or_else(|| Box::new(Diagnostic::error(open, "unfinished list")))?;
             if event == Event::SequenceEnd {
                 let place = self.first_line(open, span);
                 return Ok(Node { place, value: Value::List(list) });
@@ -143,9 +147,9 @@ impl<'a> Builder<'a, '_> {
         }
     }
 
-    fn map(&mut self, open: Place, depth: usize) -> Result<Node, Diagnostic> {
+    fn map(&mut self, open: Place, depth: usize) -> Result<Node, Stop> {
         let mut entries = Vec::new();
-        let unfinished = || Diagnostic::error(open, "unfinished mapping");
+        let unfinished = || Box::new(Diagnostic::error(open, "unfinished mapping"));
         loop {
             let (event, span) = self.next()?.ok_or_else(unfinished)?;
             if event == Event::MappingEnd {
@@ -176,21 +180,25 @@ impl<'a> Builder<'a, '_> {
         }
     }
 
-    fn copy(&mut self, id: usize, place: Place) -> Result<Node, Diagnostic> {
+    fn copy(&mut self, id: usize, place: Place) -> Result<Node, Stop> {
         let Some(node) = self.anchors.get(&id) else {
-            return Err(Diagnostic::error(place, "an alias inside of what it stands for"));
+            return Err(Diagnostic::error(place, "an alias inside of what it stands for").into());
         };
         match self.copies.checked_sub(node.size()) {
             Some(left) => self.copies = left,
-            None => return Err(Diagnostic::error(place, format!("aliases copy more than {COPIES} values"))),
+            None => {
+                return Err(
+                    Diagnostic::error(place, format!("aliases copy more than {COPIES} values")).into()
+                );
+            }
         }
         Ok(node.clone())
     }
 
-    fn syntax(&self, error: &ScanError) -> Diagnostic {
+    fn syntax(&self, error: &ScanError) -> Stop {
         let mark = *error.marker();
         let place = self.place(Span::new(mark, mark));
-        Diagnostic::error(place, format!("not YAML: {}", error.info()))
+        Diagnostic::error(place, format!("not YAML: {}", error.info())).into()
     }
 
     fn place(&self, span: Span) -> Place {

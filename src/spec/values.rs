@@ -46,7 +46,14 @@ pub(super) fn truth(text: &str) -> Result<bool, Trouble> {
     match text {
         "true" => Ok(true),
         "false" => Ok(false),
-        other => Err(Trouble::new(format!("`{other}` is neither `true` nor `false`"))),
+        other => {
+            let trouble = Trouble::new(format!("`{other}` is neither `true` nor `false`"));
+            Err(match other.to_ascii_lowercase().as_str() {
+                "yes" | "on" | "1" | "true" => trouble.help("write `true`"),
+                "no" | "off" | "0" | "false" => trouble.help("write `false`"),
+                _ => trouble,
+            })
+        }
     }
 }
 
@@ -57,11 +64,11 @@ where
 {
     let range = || format!("{what} is a number from {least} to {most}");
     if !is_plain_number(text) {
-        return Err(Trouble::new(format!("`{text}` is not a number")).help(range()));
+        return Err(Trouble::new(format!("`{text}` is not {what}")).help(range()));
     }
     match text.parse() {
         Ok(value) if least <= value && value <= most => Ok(value),
-        Ok(_) | Err(_) => Err(Trouble::new(format!("{text} is out of range")).help(range())),
+        Ok(_) | Err(_) => Err(Trouble::new(format!("{text} is out of range for {what}")).help(range())),
     }
 }
 

@@ -103,7 +103,7 @@ pub(super) fn engine(text: &str) -> Result<Engine, Trouble> {
 
 fn domains(node: &Node, report: &mut Report) -> Vec<Domain> {
     let entries = entries(node, "`domains`", report).unwrap_or_default();
-    entries.iter().filter_map(|entry| Domain::read(entry, report)).collect()
+    entries.iter().map(|entry| Domain::read(entry, report)).collect()
 }
 
 impl Link {

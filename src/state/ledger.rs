@@ -145,10 +145,12 @@ fn number_of(file_name: &str) -> Option<DomainId> {
 mod tests {
     use super::*;
     use crate::model::NetworkName;
+    use crate::state::Roots;
 
     fn ledger(root: &Path) -> Ledger {
         let network = NetworkName::new("test").unwrap();
-        Ledger::of(&Directories::below(&root.join("state"), &root.join("run"), &network))
+        let roots = Roots { state: root.join("state"), runtime: root.join("run") };
+        Ledger::of(&roots.of(&network))
     }
 
     fn one() -> DomainId {

@@ -248,7 +248,8 @@ impl AddressView {
             }
             IpNetwork::V4(_) => facts.broadcast,
             IpNetwork::V6(_) => None,
-        };
+        }
+        .filter(|_| facts.destination.is_none());
         let destination = facts.destination;
         Self { address: facts.network, destination, broadcast, states: states(facts) }
     }

@@ -218,8 +218,8 @@ impl RouteRow {
     }
 
     /// Its rank among routes to the same destination, the best first.
-    fn preference(&self) -> (bool, u32, u32) {
-        (!self.flags.contains(&RouteFlag::Up), self.priority, self.metric)
+    fn preference(&self) -> (bool, u32, u32, &str) {
+        (!self.flags.contains(&RouteFlag::Up), self.priority, self.metric, &self.dev)
     }
 
     fn write_line(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

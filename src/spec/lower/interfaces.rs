@@ -214,7 +214,7 @@ fn join_port(
 ) -> bool {
     let Some(domain) = network.domains.get_mut(&bridge.domain) else { return false };
     let Some(interface) = domain.interfaces.get_mut(&port.value) else {
-        if scope.is_whole(bridge.domain) {
+        if scope.is_named(bridge.domain) {
             let known = domain.interfaces.keys().map(InterfaceName::as_str);
             report.push(no_port(port, &scope.names.word(bridge.domain), known));
         }

@@ -92,8 +92,14 @@ impl Names {
         self.broken.contains(word)
     }
 
+    /// Whether every domain has a good number and name.
+    pub(super) fn is_whole(&self) -> bool {
+        self.broken.is_empty()
+    }
+
     pub(super) fn unknown(&self, word: &str, place: Place) -> Diagnostic {
-        let known = self.words.values().map(|word| word.value.as_str());
+        let is_number = word.starts_with(|c: char| c.is_ascii_digit());
+        let known = self.words.values().map(|word| word.value.as_str()).filter(|_| !is_number);
         let diagnostic = Diagnostic::error(place, format!("no domain `{word}`"));
         match nearest(word, known) {
             Some(near) => diagnostic.help(format!("write `{near}`")),

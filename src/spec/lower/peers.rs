@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::scope::{Scope, tunnel};
 use crate::diagnostic::{Diagnostic, Place};
-use crate::model::{End, Endpoint, Host, Key, Peer, Prefix, Preshared, SecretName};
+use crate::model::{DomainId, End, Endpoint, Host, Key, Peer, Prefix, Preshared, SecretName};
 use crate::spec::fields::{listed, nearest};
 use crate::spec::report::Report;
 use crate::spec::words::{self, PeerWord};
@@ -20,18 +20,21 @@ pub(super) fn lower(
     scope: &Scope<'_>,
     report: &mut Report,
 ) -> Option<(Key, Peer)> {
-    let (key, endpoint, usual) = match &words.who {
+    let (key, endpoint, usual, whole) = match &words.who {
         PeerWord::Unknown => return None,
-        PeerWord::Foreign(key) => (Key::Public(key.value), None, None),
+        PeerWord::Foreign(key) => (Key::Public(key.value), None, None, true),
         PeerWord::InFile => {
             let other = find(end, words, scope, report)?;
             check_pair(end, &other, words, scope, report);
             let endpoint = loopback_of(end, &other, scope);
             let addresses = own_prefixes(&other, scope);
-            (Key::Of(other), endpoint, Some(addresses))
+            let whole = scope.is_whole(other.domain);
+            (Key::Of(other), endpoint, Some(addresses), whole)
         }
     };
-    check_prefixes(words, usual.as_ref(), report);
+    if whole {
+        check_prefixes(words, usual.as_ref(), report);
+    }
     let given =
         words.allowed_ips.as_ref().map(|list| list.iter().map(|p| Prefix::containing(p.value)).collect());
     let preshared = words.preshared_key_file.as_ref();
@@ -65,7 +68,7 @@ fn find(end: &End, words: &words::Peer, scope: &Scope<'_>, report: &mut Report) 
     }
     let matching: Vec<&End> = scope.interfaces.keys().filter(|other| is_called(other, word, scope)).collect();
     match matching[..] {
-        [] if scope.domains.iter().all(|(_, domain)| domain.whole) => report.push(nobody(words, scope)),
+        [] if scope.all_named() => report.push(nobody(end, words, scope)),
         [] => {}
         [only] if only == end => report.push(
             Diagnostic::error(place, format!("`{word}` is a peer of itself"))
@@ -81,7 +84,9 @@ fn find(end: &End, words: &words::Peer, scope: &Scope<'_>, report: &mut Report) 
         [..] => {
             let words: Vec<String> = matching.iter().map(|end| scope.names.end(end)).collect();
             let message = format!("`{word}` could be any of {}", listed(&words));
-            report.push(Diagnostic::error(place, message).help("write `DOMAIN/IF`"));
+            let other = matching.iter().find(|&&other| other != end).unwrap_or(&end);
+            let help = format!("write `{}`", scope.names.end(other));
+            report.push(Diagnostic::error(place, message).help(help));
         }
     }
     None
@@ -96,9 +101,10 @@ fn is_called(end: &End, word: &str, scope: &Scope<'_>) -> bool {
     }
 }
 
-fn nobody(words: &words::Peer, scope: &Scope<'_>) -> Diagnostic {
+fn nobody(end: &End, words: &words::Peer, scope: &Scope<'_>) -> Diagnostic {
     let word = words.word.value.as_str();
-    let known: Vec<String> = scope.tunnels().map(|(end, _)| scope.names.end(end)).collect();
+    let others = scope.tunnels().map(|(other, _)| other).filter(|&other| other != end);
+    let known: Vec<String> = others.map(|other| scope.names.end(other)).collect();
     let bare = known.iter().map(|name| name.rsplit('/').next().unwrap_or(name));
     let near = match word.contains('/') {
         true => nearest(word, known.iter().map(String::as_str)),
@@ -108,6 +114,7 @@ fn nobody(words: &words::Peer, scope: &Scope<'_>) -> Diagnostic {
         Diagnostic::error(words.word.place, format!("peer `{word}` is no interface of this file"));
     match near {
         Some(near) => diagnostic.help(format!("write `{near}`, or give it a `public_key`")),
+        None if known.is_empty() => diagnostic.help("give it a `public_key`"),
         None => diagnostic.help(format!("give it a `public_key`, or name one of {}", listed(&known))),
     }
 }
@@ -136,9 +143,9 @@ fn check_pair(end: &End, other: &End, words: &words::Peer, scope: &Scope<'_>, re
                 .help("write `preshared_key_file` on both sides"),
         );
     }
-    let unknown =
-        words.endpoint.is_none() && back.endpoint.is_none() && loopback_of(end, other, scope).is_none();
-    if unknown && end < other {
+    let endpoints = words.endpoint.is_some() || back.endpoint.is_some();
+    let apart = underlays(end, other, scope).is_some_and(|(ours, theirs)| ours != theirs);
+    if apart && !endpoints && end < other {
         let message = format!("neither `{this}` nor `{that}` knows where the other is");
         report.push(
             Diagnostic::warning(words.word.place, message)
@@ -153,9 +160,14 @@ fn names(peer: &words::Peer, end: &End, scope: &Scope<'_>) -> bool {
 }
 
 fn loopback_of(end: &End, other: &End, scope: &Scope<'_>) -> Option<Endpoint> {
-    let underlay = |end: &End| scope.underlay(tunnel(scope.interfaces.get(end)?)?);
+    let (ours, theirs) = underlays(end, other, scope)?;
     let host = Host::Address(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    (underlay(end)? == underlay(other)?).then_some(Endpoint { host, port: None })
+    (ours == theirs).then_some(Endpoint { host, port: None })
+}
+
+fn underlays(end: &End, other: &End, scope: &Scope<'_>) -> Option<(DomainId, DomainId)> {
+    let underlay = |end: &End| scope.underlay(tunnel(scope.interfaces.get(end)?)?);
+    Some((underlay(end)?, underlay(other)?))
 }
 
 fn own_prefixes(other: &End, scope: &Scope<'_>) -> BTreeSet<Prefix> {

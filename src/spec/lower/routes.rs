@@ -59,6 +59,8 @@ fn metric(words: &words::Route) -> u32 {
 struct Surroundings<'a> {
     word: String,
     is_default: bool,
+    /// Whether every interface is known by name.
+    named: bool,
     /// Whether everything that could be here is known.
     whole: bool,
     interfaces: BTreeSet<&'a str>,
@@ -79,6 +81,7 @@ impl<'a> Surroundings<'a> {
         Self {
             word: scope.names.word(id),
             is_default: id.is_default(),
+            named: scope.is_named(id),
             whole: scope.is_whole(id),
             interfaces: names.chain(joined.map(|end| end.interface.as_str())).chain(["lo"]).collect(),
             addresses: own.map(|address| address.value.ip()).collect(),
@@ -121,7 +124,7 @@ impl<'a> Surroundings<'a> {
 
     fn check_interface(&self, dev: &Placed<InterfaceName>, report: &mut Report) {
         let name = dev.value.as_str();
-        if self.is_default || !self.whole || self.interfaces.contains(name) {
+        if self.is_default || !self.named || self.interfaces.contains(name) {
             return;
         }
         let diagnostic =

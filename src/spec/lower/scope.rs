@@ -55,6 +55,16 @@ impl<'a> Scope<'a> {
         self.links_whole && self.domain(id).is_none_or(|domain| domain.whole)
     }
 
+    /// Whether every interface of this domain is known by name.
+    pub(super) fn is_named(&self, id: DomainId) -> bool {
+        self.links_whole && self.domain(id).is_none_or(|domain| domain.all_named)
+    }
+
+    /// Whether every interface of the file is known by name.
+    pub(super) fn all_named(&self) -> bool {
+        self.names.is_whole() && self.domains.iter().all(|(_, domain)| domain.all_named)
+    }
+
     /// The domain whose sockets carry a tunnel's packets, if there is such a domain.
     pub(super) fn underlay(&self, tunnel: &WireGuard) -> Option<DomainId> {
         match &tunnel.underlay {

@@ -35,7 +35,9 @@ pub(super) fn lower(
             }
         }
     }
-    check_addresses(interface, tunnel, report);
+    if scope.is_whole(end.domain) {
+        check_purpose(interface, tunnel, report);
+    }
     WireGuard {
         engine: tunnel.engine.unwrap_or(scope.engine),
         underlay: scope.underlay(tunnel).unwrap_or(DomainId::DEFAULT),
@@ -76,8 +78,8 @@ fn claim_prefixes(
     }
 }
 
-/// Packets to a peer's prefix leave by this interface only if an address or a route says so.
-fn check_addresses(interface: &words::Interface, tunnel: &words::WireGuard, report: &mut Report) {
+/// A tunnel that no packet can use was hardly meant to be one.
+fn check_purpose(interface: &words::Interface, tunnel: &words::WireGuard, report: &mut Report) {
     if interface.addresses.is_empty() && tunnel.peers.is_empty() {
         let message = format!("tunnel `{}` has neither addresses nor peers", interface.name.value);
         let warning = Diagnostic::warning(interface.name.place, message);

@@ -30,6 +30,8 @@ pub(in crate::spec) struct Domain {
     pub(in crate::spec) interfaces: Vec<Interface>,
     pub(in crate::spec) routes: Vec<Placed<Route>>,
     pub(in crate::spec) sysctls: Vec<(Placed<SysctlName>, String)>,
+    /// Whether the name of every interface could be read.
+    pub(in crate::spec) all_named: bool,
     /// Whether everything in it could be read, so that what is missing is missing in the file too.
     pub(in crate::spec) whole: bool,
 }
@@ -42,22 +44,41 @@ pub(in crate::spec) struct Identity {
 }
 
 impl Domain {
-    pub(super) fn read(entry: &Entry, report: &mut Report) -> Option<Self> {
+    pub(super) fn read(entry: &Entry, report: &mut Report) -> Self {
         let errors = report.errors();
-        let fields = Fields::of(&entry.value, &DOMAIN, report)?;
+        let Some(fields) = Fields::of(&entry.value, &DOMAIN, report) else { return Self::unread(&entry.key) };
         let list = |key: &str, report: &mut Report| match fields.value(key) {
             Some(node) => items(node, key, report).unwrap_or_default(),
             None => &[],
         };
-        Some(Self {
+        let (interfaces, all_named) = match fields.value("interfaces") {
+            Some(node) => interfaces(node, report),
+            None => (Vec::new(), true),
+        };
+        Self {
             word: entry.key.clone(),
             identity: identity(&entry.key, fields, report),
             loopback: fields.value("lo").and_then(|node| loopback(node, report)),
-            interfaces: fields.value("interfaces").map(|node| interfaces(node, report)).unwrap_or_default(),
+            interfaces,
+            all_named,
             routes: list("routes", report).iter().filter_map(|node| Route::read(node, report)).collect(),
             sysctls: fields.value("sysctls").map(|node| sysctls(node, report)).unwrap_or_default(),
             whole: report.errors() == errors,
-        })
+        }
+    }
+
+    /// A domain of which nothing but its word is known.
+    fn unread(word: &Placed<String>) -> Self {
+        Self {
+            word: word.clone(),
+            identity: None,
+            loopback: None,
+            interfaces: Vec::new(),
+            routes: Vec::new(),
+            sysctls: Vec::new(),
+            all_named: false,
+            whole: false,
+        }
     }
 }
 
@@ -126,9 +147,12 @@ fn loopback(node: &Node, report: &mut Report) -> Option<Vec<Placed<IpNetwork>>> 
     fields.value("addresses").map(|node| interface::addresses(node, report))
 }
 
-fn interfaces(node: &Node, report: &mut Report) -> Vec<Interface> {
-    let entries = entries(node, "`interfaces`", report).unwrap_or_default();
-    entries.iter().filter_map(|entry| Interface::read(entry, report)).collect()
+/// The interfaces that can be read, and whether they are all that there are.
+fn interfaces(node: &Node, report: &mut Report) -> (Vec<Interface>, bool) {
+    let Some(entries) = entries(node, "`interfaces`", report) else { return (Vec::new(), false) };
+    let read: Vec<Interface> = entries.iter().filter_map(|entry| Interface::read(entry, report)).collect();
+    let all = read.len() == entries.len();
+    (read, all)
 }
 
 fn sysctls(node: &Node, report: &mut Report) -> Vec<(Placed<SysctlName>, String)> {

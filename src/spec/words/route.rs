@@ -38,8 +38,8 @@ pub(in crate::spec) enum Dropped {
 
 impl Route {
     pub(super) fn read(node: &Node, report: &mut Report) -> Option<Placed<Self>> {
-        let fields = Fields::of(node, &ROUTE, report)?;
         let errors = report.errors();
+        let fields = Fields::of(node, &ROUTE, report)?;
         let via = fields.parsed("via", "an address", values::ip, report);
         let route = Self {
             to: to(fields, via.as_ref(), report)?,
@@ -52,8 +52,10 @@ impl Route {
                 .parsed("onlink", "`true` or `false`", values::truth, report)
                 .is_some_and(|t| t.value),
         };
-        check_target(&route, fields, report);
-        check_families(&route, report);
+        if report.errors() == errors {
+            check_target(&route, fields, report);
+            check_families(&route, report);
+        }
         (report.errors() == errors).then(|| Placed::new(route, fields.place))
     }
 }

@@ -29,7 +29,11 @@ pub(in crate::spec) struct Test {
 
 impl Test {
     pub(super) fn read(node: &Node, report: &mut Report) -> Option<Self> {
+        let errors = report.errors();
         let fields = Fields::of(node, &TEST, report)?;
+        if report.errors() != errors {
+            return None;
+        }
         let inside = inside(fields, report);
         let name = fields.parsed("name", "a name", values::any_text, report);
         let within = fields.parsed("within", "a time", values::duration, report);

@@ -1,0 +1,209 @@
+//! Routes and route lookups: `RTM_GETROUTE` (rtnetlink(7)).
+//!
+//! A lookup asks twice: once for the route that matched (`RTM_F_FIB_MATCH`), once for the way that a packet would
+//! take. Both headers must be bare, for a strictly checked request is refused with EINVAL if they name a table,
+//! protocol, scope or type. Where a route drops the packet the kernel answers with the packet's error, so that
+//! route is looked for in a dump.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use ipnetwork::IpNetwork;
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteNextHop,
+    RouteType as Kind, RouteVia,
+};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage as Message};
+use nix::errno::Errno;
+
+use super::super::netlink::{Netlink, NetlinkError};
+use crate::model::Prefix;
+use crate::status::{NextHop, RouteFacts, RouteType};
+
+/// `RT_TABLE_DEFAULT` and `RT_TABLE_LOCAL` (linux/rtnetlink.h).
+const TABLE_DEFAULT: u32 = 253;
+const TABLE_LOCAL: u32 = 255;
+const TABLE_MAIN: u32 = RouteHeader::RT_TABLE_MAIN as u32;
+/// The lock bit of `RTAX_MTU` (linux/rtnetlink.h).
+const LOCK_MTU: u32 = 1 << 2;
+
+/// What a namespace has.
+pub(super) struct Tables {
+    /// The routes of its main and local tables.
+    pub(super) own: Vec<RouteFacts>,
+    /// The numbers of other tables that have a route.
+    pub(super) others: BTreeSet<u32>,
+}
+
+/// The answer to a lookup.
+pub(super) struct Found {
+    pub(super) matched: RouteFacts,
+    pub(super) chosen: Option<NextHop>,
+    pub(super) src: Option<IpAddr>,
+}
+
+/// Every route of the namespace.
+pub(super) fn dump(route: &mut Netlink) -> Result<Tables, NetlinkError> {
+    let mut tables = Tables { own: Vec::new(), others: BTreeSet::new() };
+    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+        let mut query = RouteMessage::default();
+        query.header.address_family = family;
+        for answer in route.dump(Message::GetRoute(query))? {
+            let Message::NewRoute(message) = answer else { continue };
+            tables.add(&message);
+        }
+    }
+    Ok(tables)
+}
+
+impl Tables {
+    fn add(&mut self, message: &RouteMessage) {
+        match table(message) {
+            TABLE_MAIN | TABLE_LOCAL => self.own.extend(read(message)),
+            0 | TABLE_DEFAULT => {}
+            other => {
+                self.others.insert(other);
+            }
+        }
+    }
+}
+
+/// What the kernel would do with a packet to this address; `None` if it knows no way.
+pub(super) fn lookup(route: &mut Netlink, address: IpAddr) -> Result<Option<Found>, NetlinkError> {
+    match ask(route, address, RouteFlags::FibMatch) {
+        Ok(Some(matched)) => {
+            let taken = ask(route, address, RouteFlags::empty())?;
+            let hop = taken.as_ref().and_then(|taken| taken.hops.first());
+            let chosen = matched.hops.iter().find(|known| Some(*known) == hop).or(matched.hops.first());
+            Ok(Some(Found { chosen: chosen.cloned(), src: taken.and_then(|taken| taken.src), matched }))
+        }
+        Ok(None) => Ok(None),
+        Err(error) => match error.errno() {
+            Some(Errno::ENETUNREACH | Errno::ESRCH) => Ok(None),
+            Some(Errno::EHOSTUNREACH | Errno::EACCES | Errno::EINVAL) => dropping(route, address),
+            _ => Err(error),
+        },
+    }
+}
+
+fn ask(route: &mut Netlink, address: IpAddr, flags: RouteFlags) -> Result<Option<RouteFacts>, NetlinkError> {
+    let mut query = RouteMessage::default();
+    let host = Prefix::host(address);
+    query.header.address_family = if host.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet };
+    query.header.destination_prefix_length = host.length();
+    query.header.flags = flags;
+    query.attributes.push(RouteAttribute::Destination(address.into()));
+    let answers = route.request(Message::GetRoute(query), 0)?;
+    Ok(answers.iter().find_map(|answer| match answer {
+        Message::NewRoute(message) => read(message),
+        _ => None,
+    }))
+}
+
+/// The longest of the routes that drop packets to this address.
+fn dropping(route: &mut Netlink, address: IpAddr) -> Result<Option<Found>, NetlinkError> {
+    let drops = |facts: &RouteFacts| match facts.route_type {
+        RouteType::Blackhole | RouteType::Unreachable | RouteType::Prohibit | RouteType::Throw => true,
+        RouteType::Unicast
+        | RouteType::Local
+        | RouteType::Broadcast
+        | RouteType::Multicast
+        | RouteType::Anycast => false,
+    };
+    let own = dump(route)?.own.into_iter();
+    let matching = own.filter(|facts| drops(facts) && facts.to.contains(address));
+    let longest = matching.max_by_key(|facts| (facts.to.length(), std::cmp::Reverse(facts.metric)));
+    Ok(longest.map(|matched| Found { matched, chosen: None, src: None }))
+}
+
+fn table(message: &RouteMessage) -> u32 {
+    let wide = message.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Table(table) => Some(*table),
+        _ => None,
+    });
+    wide.unwrap_or(u32::from(message.header.table))
+}
+
+/// A route from the kernel's message; `None` for a type that is no route of a host.
+fn read(message: &RouteMessage) -> Option<RouteFacts> {
+    let header = &message.header;
+    let mut facts = RouteFacts {
+        route_type: route_type(header.kind)?,
+        to: Prefix::host(unspecified(header.address_family)?),
+        hops: Vec::new(),
+        src: None,
+        metric: 0,
+        protocol: header.protocol.into(),
+        mtu: None,
+        mtu_locked: false,
+    };
+    let (mut destination, mut index) = (facts.to.address(), None);
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Destination(address) => destination = ip(address)?,
+            RouteAttribute::PrefSource(address) => facts.src = ip(address),
+            RouteAttribute::Oif(oif) => index = Some(*oif),
+            RouteAttribute::Priority(metric) => facts.metric = *metric,
+            RouteAttribute::Metrics(metrics) => read_metrics(&mut facts, metrics),
+            RouteAttribute::MultiPath(hops) => facts.hops = hops.iter().map(next_hop).collect(),
+            _ => {}
+        }
+    }
+    facts.hops.extend(index.map(|index| NextHop { via: gateway(&message.attributes), index }));
+    facts.to = Prefix::containing(IpNetwork::new(destination, header.destination_prefix_length).ok()?);
+    Some(facts)
+}
+
+fn read_metrics(facts: &mut RouteFacts, metrics: &[RouteMetric]) {
+    for metric in metrics {
+        match metric {
+            RouteMetric::Mtu(bytes) => facts.mtu = Some(*bytes),
+            RouteMetric::Lock(bits) => facts.mtu_locked = bits & LOCK_MTU != 0,
+            _ => {}
+        }
+    }
+}
+
+fn next_hop(hop: &RouteNextHop) -> NextHop {
+    NextHop { via: gateway(&hop.attributes), index: hop.interface_index }
+}
+
+fn gateway(attributes: &[RouteAttribute]) -> Option<IpAddr> {
+    attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Gateway(address) => ip(address),
+        RouteAttribute::Via(RouteVia::Inet(address)) => Some(IpAddr::V4(*address)),
+        RouteAttribute::Via(RouteVia::Inet6(address)) => Some(IpAddr::V6(*address)),
+        _ => None,
+    })
+}
+
+fn route_type(kind: Kind) -> Option<RouteType> {
+    match kind {
+        Kind::Unicast => Some(RouteType::Unicast),
+        Kind::Local => Some(RouteType::Local),
+        Kind::Broadcast => Some(RouteType::Broadcast),
+        Kind::Anycast => Some(RouteType::Anycast),
+        Kind::Multicast => Some(RouteType::Multicast),
+        Kind::BlackHole => Some(RouteType::Blackhole),
+        Kind::Unreachable => Some(RouteType::Unreachable),
+        Kind::Prohibit => Some(RouteType::Prohibit),
+        Kind::Throw => Some(RouteType::Throw),
+        _ => None,
+    }
+}
+
+fn unspecified(family: AddressFamily) -> Option<IpAddr> {
+    match family {
+        AddressFamily::Inet => Some(IpAddr::from([0; 4])),
+        AddressFamily::Inet6 => Some(IpAddr::from([0; 16])),
+        _ => None,
+    }
+}
+
+fn ip(address: &RouteAddress) -> Option<IpAddr> {
+    match address {
+        RouteAddress::Inet(address) => Some(IpAddr::V4(*address)),
+        RouteAddress::Inet6(address) => Some(IpAddr::V6(*address)),
+        _ => None,
+    }
+}

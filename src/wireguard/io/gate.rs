@@ -1,0 +1,95 @@
+//! The sockets' life: opened on a port, marked, moved to another port, closed and opened again with the interface.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::Shared;
+use super::link::LinkState;
+use super::udp::OpenSockets;
+
+/// What the settings thread decides about the sockets.
+pub(super) struct Gate {
+    shared: Arc<Shared>,
+    opener: Box<dyn OpenSockets>,
+    /// The port that was asked for or picked last; 0 is none yet.
+    port: u16,
+    fwmark: u32,
+    up: bool,
+}
+
+impl Gate {
+    pub(super) fn new(shared: Arc<Shared>, opener: Box<dyn OpenSockets>, up: bool) -> Self {
+        Self { shared, opener, port: 0, fwmark: 0, up }
+    }
+
+    /// The port that is open, or will be when the interface comes up.
+    pub(super) fn port(&self) -> Option<u16> {
+        (self.port != 0).then_some(self.port)
+    }
+
+    pub(super) fn fwmark(&self) -> u32 {
+        self.fwmark
+    }
+
+    /// Opens the sockets for an interface that is up already, or keeps the core quiet until it is.
+    pub(super) fn start(&mut self) -> io::Result<()> {
+        if self.up {
+            return self.open(0);
+        }
+        self.shared.core().suspend();
+        Ok(())
+    }
+
+    /// Moves to a port; on failure the sockets stay as they are.
+    pub(super) fn listen(&mut self, port: u16) -> io::Result<()> {
+        if port != 0 && port == self.port && self.shared.sockets().is_some() {
+            return Ok(());
+        }
+        self.open(port)
+    }
+
+    /// Marks what is sent from now on.
+    pub(super) fn mark(&mut self, fwmark: u32) -> io::Result<()> {
+        if let Some(sockets) = self.shared.sockets() {
+            sockets.set_mark(fwmark)?;
+        }
+        self.fwmark = fwmark;
+        Ok(())
+    }
+
+    /// Follows the interface.
+    pub(super) fn follow(&mut self, link: LinkState) -> io::Result<()> {
+        self.shared.core().set_mtu(link.mtu);
+        match (self.up, link.up) {
+            (true, true) | (false, false) => Ok(()),
+            (true, false) => {
+                self.up = false;
+                self.shared.core().suspend();
+                self.shared.set_sockets(None);
+                Ok(())
+            }
+            (false, true) => self.come_up(),
+        }
+    }
+
+    fn come_up(&mut self) -> io::Result<()> {
+        self.up = true;
+        if self.shared.sockets().is_none() {
+            self.open(self.port)?;
+        }
+        self.shared.core().resume(Instant::now());
+        self.shared.nudge();
+        Ok(())
+    }
+
+    fn open(&mut self, port: u16) -> io::Result<()> {
+        let sockets = self.opener.open(port)?;
+        if self.fwmark != 0 {
+            sockets.set_mark(self.fwmark)?;
+        }
+        self.port = sockets.port;
+        self.shared.set_sockets(Some(Arc::new(sockets)));
+        Ok(())
+    }
+}

@@ -1,0 +1,133 @@
+//! The outer sockets: one for IPv4 and one for IPv6 alone, on the same port, bound to the wildcard address, in the
+//! underlay's network namespace and nowhere else.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::thread;
+
+use nix::errno::Errno;
+use nix::sched::{CloneFlags, setns};
+use nix::sys::socket::sockopt::{Ipv6V6Only, Mark, RcvBuf, RcvBufForce, SndBuf, SndBufForce};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, bind, setsockopt, socket};
+
+/// Where IPv6's port must be free as well, this many ports that the kernel picks for IPv4 are tried.
+const PORT_ATTEMPTS: usize = 100;
+/// What may wait in a socket while the packet thread is busy with other packets.
+const BUFFER_BYTES: usize = 4 << 20;
+
+/// Opens sockets in the underlay. An implementation may ask another process for them.
+pub trait OpenSockets: Send {
+    /// Opens one IPv4 and one IPv6-only socket on the same port; port 0 picks one that both get.
+    fn open(&mut self, port: u16) -> io::Result<UdpPair>;
+}
+
+/// The sockets of one interface.
+#[derive(Debug)]
+pub struct UdpPair {
+    /// Carries IPv4, non-blocking.
+    pub v4: UdpSocket,
+    /// Carries IPv6 alone, non-blocking; none where the underlay has no IPv6.
+    pub v6: Option<UdpSocket>,
+    /// The port of both.
+    pub port: u16,
+}
+
+impl UdpPair {
+    /// Opens both in the calling thread's network namespace.
+    pub fn open(port: u16) -> io::Result<Self> {
+        let attempts = if port == 0 { PORT_ATTEMPTS } else { 1 };
+        let mut result = Self::try_open(port);
+        for _ in 1..attempts {
+            match &result {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => result = Self::try_open(port),
+                Err(_) | Ok(_) => break,
+            }
+        }
+        result
+    }
+
+    /// Marks what they send (socket(7), SO_MARK); 0 is no mark.
+    pub fn set_mark(&self, mark: u32) -> io::Result<()> {
+        setsockopt(&self.v4, Mark, &mark)?;
+        if let Some(v6) = &self.v6 {
+            setsockopt(v6, Mark, &mark)?;
+        }
+        Ok(())
+    }
+
+    /// The socket that reaches an address.
+    pub(super) fn towards(&self, address: SocketAddr) -> Option<&UdpSocket> {
+        match address {
+            SocketAddr::V4(_) => Some(&self.v4),
+            SocketAddr::V6(_) => self.v6.as_ref(),
+        }
+    }
+
+    fn try_open(port: u16) -> io::Result<Self> {
+        let v4 = open_one(AddressFamily::Inet, SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))?;
+        let port = v4.local_addr()?.port();
+        let v6 = match open_one(AddressFamily::Inet6, SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))) {
+            Ok(v6) => Some(v6),
+            Err(error) if lacks_ipv6(&error) => None,
+            Err(error) => return Err(error),
+        };
+        Ok(Self { v4, v6, port })
+    }
+}
+
+/// Opens sockets in a network namespace of its own choice, whichever one the engine's threads are in.
+pub struct UnderlaySockets {
+    namespace: Option<OwnedFd>,
+}
+
+impl UnderlaySockets {
+    /// In this network namespace, or in that of the device's threads.
+    pub fn new(namespace: Option<OwnedFd>) -> Self {
+        Self { namespace }
+    }
+}
+
+impl OpenSockets for UnderlaySockets {
+    fn open(&mut self, port: u16) -> io::Result<UdpPair> {
+        let Some(namespace) = &self.namespace else { return UdpPair::open(port) };
+        // setns(2) is for a whole thread, and this one has no other life.
+        let open = || {
+            setns(namespace, CloneFlags::CLONE_NEWNET)?;
+            UdpPair::open(port)
+        };
+        thread::scope(|scope| scope.spawn(open).join())
+            .unwrap_or_else(|_| Err(io::Error::other("the thread that opens sockets panicked")))
+    }
+}
+
+fn open_one(family: AddressFamily, address: SocketAddr) -> io::Result<UdpSocket> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = socket(family, SockType::Datagram, flags, None)?;
+    if family == AddressFamily::Inet6 {
+        setsockopt(&socket, Ipv6V6Only, &true)?;
+    }
+    enlarge_buffers(&socket);
+    bind_to(&socket, address)?;
+    Ok(socket.into())
+}
+
+fn bind_to(socket: &OwnedFd, address: SocketAddr) -> io::Result<()> {
+    Ok(bind(socket.as_raw_fd(), &SockaddrStorage::from(address))?)
+}
+
+/// As much as the system lets us: beyond net.core.rmem_max with CAP_NET_ADMIN of the first user namespace only.
+fn enlarge_buffers(socket: &impl AsFd) {
+    let bytes = BUFFER_BYTES;
+    if setsockopt(socket, RcvBufForce, &bytes).is_err() {
+        let _kept_default = setsockopt(socket, RcvBuf, &bytes);
+    }
+    if setsockopt(socket, SndBufForce, &bytes).is_err() {
+        let _kept_default = setsockopt(socket, SndBuf, &bytes);
+    }
+}
+
+fn lacks_ipv6(error: &io::Error) -> bool {
+    let Some(errno) = error.raw_os_error().map(Errno::from_raw) else { return false };
+    matches!(errno, Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL | Errno::EPROTONOSUPPORT)
+}

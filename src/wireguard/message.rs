@@ -1,0 +1,42 @@
+//! The outside of WireGuard's four messages: section 5.4 of the paper.
+
+/// What a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// First message of a handshake.
+    Initiation,
+    /// Second message of a handshake.
+    Response,
+    /// The receiver is under load and wants proof of the sender's address.
+    Cookie,
+    /// An encrypted IP packet, or nothing: a keepalive.
+    Data,
+}
+
+/// Header and tag of a data message.
+pub(super) const DATA_OVERHEAD: usize = 32;
+
+/// The kind of a message; its length is not looked at.
+pub(super) fn kind(message: &[u8]) -> Option<Kind> {
+    match *message.first_chunk::<4>()? {
+        [1, 0, 0, 0] => Some(Kind::Initiation),
+        [2, 0, 0, 0] => Some(Kind::Response),
+        [3, 0, 0, 0] => Some(Kind::Cookie),
+        [4, 0, 0, 0] => Some(Kind::Data),
+        _ => None,
+    }
+}
+
+/// The sender's index of a handshake message.
+pub(super) fn sender_index(message: &[u8]) -> Option<u32> {
+    word(message)
+}
+
+/// The receiver's index of a data message.
+pub(super) fn receiver_index(message: &[u8]) -> Option<u32> {
+    word(message)
+}
+
+fn word(message: &[u8]) -> Option<u32> {
+    message.get(4..)?.first_chunk::<4>().map(|bytes| u32::from_le_bytes(*bytes))
+}

@@ -1,0 +1,364 @@
+//! One peer: boringtun's `Tunn` (handshakes, sessions, AEAD) with what it lacks around it.
+//!
+//! `Tunn` panics when its output buffer is too small, stamps packets with the time of its last tick, retries and
+//! queues on its own, and cannot have its keys changed: so buffers are measured here before every call, it is ticked
+//! before it is used after a pause, its queue is flushed only when a session can carry it, and new keys make a new
+//! one. It is built when first needed: ten thousand peers that never speak cost no curve arithmetic.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant, SystemTime};
+
+use boringtun::noise::errors::WireGuardError;
+use boringtun::noise::{Tunn, TunnResult};
+use rand_core::{OsRng, RngCore};
+
+use super::batch::Batch;
+use super::message::{self, Kind};
+use super::secret::Secret;
+use super::timers::{Role, Timers};
+use crate::model::{Prefix, PublicKey};
+
+/// What the longest handshake message needs; `Tunn` may want to write one at any call.
+const HANDSHAKE_ROOM: usize = 148;
+/// What one call for one peer may need beside the packet: a tick's message, a keepalive and an initiation.
+pub(super) const SPARE_ROOM: usize = 4 * HANDSHAKE_ROOM;
+
+/// A peer: its configuration, its counters and, once it has spoken, its session.
+pub(super) struct Peer {
+    pub(super) public_key: PublicKey,
+    pub(super) preshared_key: Secret,
+    pub(super) endpoint: Option<SocketAddr>,
+    pub(super) keepalive_secs: u16,
+    pub(super) allowed_ips: BTreeSet<Prefix>,
+    pub(super) counters: Counters,
+    /// When the device will look at this peer again.
+    pub(super) scheduled: Option<Instant>,
+    noise: Option<Noise>,
+    timers: Timers,
+    wanted: Wanted,
+}
+
+/// What the next tick shall do whatever the clock says.
+#[derive(Clone, Copy, Debug, Default)]
+struct Wanted {
+    keepalive: bool,
+    handshake: bool,
+    /// Packets may still wait in `Tunn`'s queue although there is a session.
+    flush: bool,
+}
+
+/// What wg(8) shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counters {
+    /// UDP payload sent, handshakes and keepalives included.
+    pub(super) tx_bytes: u64,
+    /// Authentic UDP payload received, handshakes and keepalives included.
+    pub(super) rx_bytes: u64,
+    /// When the last handshake was completed.
+    pub(super) last_handshake: Option<SystemTime>,
+}
+
+/// What a datagram from a peer was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Received {
+    /// Not authentic, or not of now.
+    Nothing,
+    /// Authentic, and dealt with.
+    Control,
+    /// An IP packet of this length from this inner address, in the batch's room and not yet taken.
+    Packet(usize, IpAddr),
+}
+
+struct Noise {
+    tunn: Box<Tunn>,
+    /// The upper 24 bits of the receiver indices that the peer will send.
+    index: u32,
+    /// The receiver index of a session that the peer began and has not used yet.
+    unconfirmed: Option<u32>,
+}
+
+impl Peer {
+    pub(super) fn new(public_key: PublicKey) -> Self {
+        Self {
+            public_key,
+            preshared_key: Secret::none(),
+            endpoint: None,
+            keepalive_secs: 0,
+            allowed_ips: BTreeSet::new(),
+            counters: Counters::default(),
+            scheduled: None,
+            noise: None,
+            timers: Timers::default(),
+            wanted: Wanted::default(),
+        }
+    }
+
+    /// The upper 24 bits of its receiver indices, if it has spoken.
+    pub(super) fn index(&self) -> Option<u32> {
+        self.noise.as_ref().map(|noise| noise.index)
+    }
+
+    /// Gives it what handshakes need; it must have this before it seals, opens or ticks.
+    pub(super) fn arm(&mut self, tunn: Tunn, index: u32) {
+        self.noise = Some(Noise { tunn: Box::new(tunn), index, unconfirmed: None });
+    }
+
+    /// Forgets sessions and handshakes; returns the index that is free now.
+    pub(super) fn disarm(&mut self) -> Option<u32> {
+        self.timers = Timers::default();
+        self.wanted = Wanted::default();
+        self.noise.take().map(|noise| noise.index)
+    }
+
+    /// When it must be ticked again.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.timers.deadline(self.keepalive())
+    }
+
+    /// Changes the interval; a keepalive that is switched on is sent at once.
+    pub(super) fn set_keepalive(&mut self, secs: u16, now: Instant) {
+        let switched_on = self.keepalive_secs == 0 && secs != 0;
+        self.keepalive_secs = secs;
+        if switched_on {
+            self.restart_keepalive(now);
+        }
+    }
+
+    /// Sends a keepalive at the next tick, if it has persistent ones and somewhere to send them.
+    pub(super) fn restart_keepalive(&mut self, now: Instant) {
+        if self.keepalive().is_some() {
+            self.wanted.keepalive = true;
+            self.timers.ask(now);
+        }
+    }
+
+    /// Seals an IP packet, padded already, or queues it and begins a handshake.
+    pub(super) fn seal(&mut self, packet: &[u8], now: Instant, batch: &mut Batch) {
+        self.refresh(now, batch);
+        let Some(noise) = &mut self.noise else { return };
+        if batch.free() < packet.len() + message::DATA_OVERHEAD + SPARE_ROOM {
+            return;
+        }
+        let outcome = Outcome::of(noise.tunn.encapsulate(packet, batch.room()));
+        self.send(outcome, now, batch);
+        if self.timers.rekey_on_send(now) {
+            self.initiate(now, batch);
+        }
+    }
+
+    /// Opens a datagram whose receiver index or handshake named this peer.
+    pub(super) fn open(
+        &mut self,
+        datagram: &[u8],
+        from: SocketAddr,
+        now: Instant,
+        batch: &mut Batch,
+    ) -> Received {
+        self.refresh(now, batch);
+        let Some(noise) = &mut self.noise else { return Received::Nothing };
+        if batch.free() < datagram.len() + SPARE_ROOM {
+            return Received::Nothing;
+        }
+        let kind = message::kind(datagram);
+        let outcome = Outcome::of(noise.tunn.decapsulate(Some(from.ip()), datagram, batch.room()));
+        match (kind, outcome) {
+            (None, _) | (_, Outcome::Failed) => Received::Nothing,
+            (Some(Kind::Cookie), _) => Received::Control,
+            (Some(Kind::Initiation), _) => self.answer(outcome, datagram.len(), from, now, batch),
+            (Some(Kind::Response), _) => self.complete(outcome, datagram.len(), from, now, batch),
+            (Some(Kind::Data), _) => self.take_data(outcome, datagram, from, now),
+        }
+    }
+
+    /// Does what is due.
+    pub(super) fn tick(&mut self, now: Instant, batch: &mut Batch) {
+        let Some(noise) = &mut self.noise else { return };
+        let outcome = match noise.tunn.update_timers(batch.room()) {
+            TunnResult::Err(WireGuardError::ConnectionExpired) => {
+                self.timers.gave_up();
+                Outcome::Done
+            }
+            result => Outcome::of(result),
+        };
+        self.send(outcome, now, batch);
+        let keepalive_due = self.timers.keepalive_due(self.keepalive(), now);
+        self.timers.ticked(now);
+        let wanted = std::mem::take(&mut self.wanted);
+        if wanted.keepalive || keepalive_due {
+            self.send_keepalive(now, batch);
+        }
+        if wanted.handshake || self.timers.is_unanswered(now) {
+            self.initiate(now, batch);
+        }
+        if wanted.flush {
+            self.flush(now, batch);
+        }
+    }
+
+    fn keepalive(&self) -> Option<Duration> {
+        let on = self.keepalive_secs != 0 && self.endpoint.is_some();
+        on.then(|| Duration::from_secs(self.keepalive_secs.into()))
+    }
+
+    fn refresh(&mut self, now: Instant, batch: &mut Batch) {
+        if self.timers.is_stale(now) && batch.free() >= SPARE_ROOM {
+            self.tick(now, batch);
+        }
+    }
+
+    /// The peer began a handshake, and the room holds our response.
+    fn answer(
+        &mut self,
+        outcome: Outcome,
+        length: usize,
+        from: SocketAddr,
+        now: Instant,
+        batch: &mut Batch,
+    ) -> Received {
+        let Outcome::Datagram(_) = outcome else { return Received::Nothing };
+        self.authentic(length, from);
+        self.timers.received(now);
+        self.timers.established(Role::Responder, now);
+        if let Some(noise) = &mut self.noise {
+            noise.unconfirmed = message::sender_index(batch.room());
+        }
+        self.send(outcome, now, batch);
+        Received::Control
+    }
+
+    /// The peer answered our handshake, and the room holds the keepalive that confirms it.
+    fn complete(
+        &mut self,
+        outcome: Outcome,
+        length: usize,
+        from: SocketAddr,
+        now: Instant,
+        batch: &mut Batch,
+    ) -> Received {
+        let Outcome::Datagram(_) = outcome else { return Received::Nothing };
+        self.authentic(length, from);
+        self.timers.received(now);
+        self.timers.established(Role::Initiator, now);
+        self.counters.last_handshake = Some(SystemTime::now());
+        self.send(outcome, now, batch);
+        self.flush(now, batch);
+        Received::Control
+    }
+
+    fn take_data(&mut self, outcome: Outcome, datagram: &[u8], from: SocketAddr, now: Instant) -> Received {
+        self.authentic(datagram.len(), from);
+        self.confirm(message::receiver_index(datagram));
+        let received = match outcome {
+            Outcome::Packet(length, source) => {
+                self.timers.received_data(now);
+                Received::Packet(length, source)
+            }
+            Outcome::Done | Outcome::Datagram(_) | Outcome::Failed => {
+                self.timers.received(now);
+                Received::Control
+            }
+        };
+        self.wanted.handshake |= self.timers.rekey_on_receive(now);
+        if self.wanted.handshake || self.wanted.flush {
+            self.timers.ask(now);
+        }
+        received
+    }
+
+    fn authentic(&mut self, length: usize, from: SocketAddr) {
+        self.counters.rx_bytes += length as u64;
+        self.endpoint = Some(from);
+    }
+
+    /// The first packet on a session that the peer began completes its handshake.
+    fn confirm(&mut self, receiver_index: Option<u32>) {
+        let Some(noise) = &mut self.noise else { return };
+        if noise.unconfirmed.is_some() && noise.unconfirmed == receiver_index {
+            noise.unconfirmed = None;
+            self.wanted.flush = true;
+            self.counters.last_handshake = Some(SystemTime::now());
+        }
+    }
+
+    /// Sends what waited for a session, as far as the batch has room; the rest goes at the next tick. Without a
+    /// session `Tunn` would queue again what it takes out, in another order.
+    fn flush(&mut self, now: Instant, batch: &mut Batch) {
+        loop {
+            let Some(noise) = &mut self.noise else { return };
+            if noise.tunn.time_since_last_handshake().is_none() {
+                return;
+            }
+            if batch.free() < usize::from(u16::MAX) + SPARE_ROOM {
+                self.wanted.flush = true;
+                return self.timers.ask(now);
+            }
+            let outcome = Outcome::of(noise.tunn.decapsulate(None, &[], batch.room()));
+            let Outcome::Datagram(_) = outcome else { return };
+            self.send(outcome, now, batch);
+        }
+    }
+
+    /// An empty packet; without a session, a handshake instead, for `Tunn` would queue the emptiness.
+    fn send_keepalive(&mut self, now: Instant, batch: &mut Batch) {
+        let Some(noise) = &mut self.noise else { return };
+        self.timers.kept_alive(now);
+        if noise.tunn.time_since_last_handshake().is_none() {
+            return self.initiate(now, batch);
+        }
+        let outcome = Outcome::of(noise.tunn.encapsulate(&[], batch.room()));
+        self.send(outcome, now, batch);
+        if self.timers.rekey_on_send(now) {
+            self.initiate(now, batch);
+        }
+    }
+
+    /// Begins a handshake, unless one is under way.
+    fn initiate(&mut self, now: Instant, batch: &mut Batch) {
+        let Some(noise) = &mut self.noise else { return };
+        let outcome = Outcome::of(noise.tunn.format_handshake_initiation(batch.room(), false));
+        self.send(outcome, now, batch);
+    }
+
+    /// Takes the datagram that lies in the batch's room.
+    fn send(&mut self, outcome: Outcome, now: Instant, batch: &mut Batch) {
+        let Outcome::Datagram(length) = outcome else { return };
+        match message::kind(&batch.room()[..length]) {
+            Some(Kind::Initiation) => self.timers.initiated(now, jitter()),
+            Some(Kind::Data) if length > message::DATA_OVERHEAD => self.timers.sent_data(now),
+            Some(Kind::Data | Kind::Response | Kind::Cookie) | None => self.timers.sent(now),
+        }
+        let Some(endpoint) = self.endpoint else { return };
+        self.counters.tx_bytes += length as u64;
+        batch.push_datagram(endpoint, length);
+    }
+}
+
+/// A `TunnResult` without the buffer: what it made always starts where the buffer does.
+#[derive(Clone, Copy)]
+enum Outcome {
+    Done,
+    Failed,
+    Datagram(usize),
+    Packet(usize, IpAddr),
+}
+
+impl Outcome {
+    fn of(result: TunnResult<'_>) -> Self {
+        match result {
+            TunnResult::Done => Self::Done,
+            TunnResult::Err(error) => {
+                tracing::trace!(?error, "nothing came of a packet");
+                Self::Failed
+            }
+            TunnResult::WriteToNetwork(datagram) => Self::Datagram(datagram.len()),
+            TunnResult::WriteToTunnelV4(packet, source) => Self::Packet(packet.len(), source.into()),
+            TunnResult::WriteToTunnelV6(packet, source) => Self::Packet(packet.len(), source.into()),
+        }
+    }
+}
+
+/// Between 20 and 353 ms: at most a third of a second as the paper has it, and never before `Tunn`'s own 5 seconds.
+fn jitter() -> Duration {
+    Duration::from_millis(20 + u64::from(OsRng.next_u32() % 334))
+}
