@@ -37,6 +37,7 @@ const ROOMS: &[Room] = &[
     Room { name: "wireguard", may_use: &["model"], effects: Effects::Some },
     Room { name: "sandbox", may_use: &["probe"], effects: Effects::Some },
     Room { name: "exec", may_use: &["model", "probe"], effects: Effects::Some },
+    Room { name: "control", may_use: &["model", "status", "state"], effects: Effects::Some },
     Room {
         name: "supervisor",
         may_use: &[
@@ -51,11 +52,15 @@ const ROOMS: &[Room] = &[
             "wireguard",
             "sandbox",
             "exec",
+            "control",
         ],
         effects: Effects::Some,
     },
-    Room { name: "control", may_use: &["model", "status", "state"], effects: Effects::Some },
-    Room { name: "suite", may_use: &["model", "spec", "status", "sandbox", "exec"], effects: Effects::Some },
+    Room {
+        name: "suite",
+        may_use: &["model", "spec", "status", "backend", "sandbox", "exec"],
+        effects: Effects::Some,
+    },
     Room {
         name: "cli",
         may_use: &[
@@ -70,8 +75,8 @@ const ROOMS: &[Room] = &[
             "wireguard",
             "sandbox",
             "exec",
-            "supervisor",
             "control",
+            "supervisor",
             "suite",
         ],
         effects: Effects::Prints,
