@@ -1,9 +1,74 @@
 //! The Linux kernel as a backend: namespaces, links, addresses, routes, sysctls and WireGuard by netlink(7).
+//!
+//! `observe` reads what carries our mark, `apply` takes one step. Nothing is cached between calls but open sockets:
+//! the kernel and the ledger are the state. One process at a time may `apply` to a network (its lock is the
+//! caller's affair); others may `observe`.
 
 mod address;
+mod apply;
+mod domains;
+mod explain;
 mod link;
 pub mod mark;
 pub mod namespace;
+mod namespace_id;
+mod namespaces;
 pub mod netlink;
+mod observe;
+mod port;
 mod route;
+mod sockets;
+mod sysctl;
+mod tun;
+mod tunnel;
+mod tunnels;
+mod uapi;
 pub mod view;
+mod wireguard;
+
+pub use namespaces::{Namespaces, Place};
+pub use sockets::TunnelSockets;
+pub use tunnels::{EngineParts, Engines};
+
+use crate::backend::{Backend, BackendError};
+use crate::model::{Network, NetworkName};
+use crate::plan::Step;
+use crate::state::{Directories, KeyRing, Ledger};
+
+use domains::Domains;
+use mark::Mark;
+use tunnels::Tunnels;
+
+/// One network in this kernel. The default domain is the network namespace of the thread that opens it.
+pub struct Linux {
+    network: NetworkName,
+    mark: Mark,
+    domains: Domains,
+    tunnels: Tunnels,
+}
+
+impl Linux {
+    /// The network of this name, as the ledger in its directories knows it. Who only observes needs no keys, and
+    /// engines that refuse to start.
+    pub fn open(
+        network: NetworkName,
+        directories: &Directories,
+        keys: KeyRing,
+        engines: Box<dyn Engines>,
+    ) -> Result<Self, BackendError> {
+        let mark = Mark::of(&network);
+        let domains = Domains::open(Ledger::of(directories))?;
+        let tunnels = Tunnels { keys, engines, sockets: TunnelSockets::of(directories) };
+        Ok(Self { network, mark, domains, tunnels })
+    }
+}
+
+impl Backend for Linux {
+    fn observe(&mut self) -> Result<Network, BackendError> {
+        observe::network(&self.network, &mut self.domains, &self.tunnels, &self.mark)
+    }
+
+    fn apply(&mut self, step: &Step) -> Result<(), BackendError> {
+        apply::step(&mut self.domains, &mut self.tunnels, &self.mark, step)
+    }
+}

@@ -1,0 +1,188 @@
+//! Makes, removes and enters domains: a namespace each, with a netlink socket that is kept open.
+
+use std::collections::BTreeMap;
+
+use super::explain::Doing;
+use super::namespace::{self, Namespace, NamespaceError};
+use super::namespaces::{Namespaces, Place};
+use super::netlink::{Netlink, Protocol};
+use crate::backend::BackendError;
+use crate::model::{DomainId, DomainName, End, InterfaceName};
+use crate::state::{DomainRecord, Ledger, TunnelRecord};
+
+use super::link::{self, Link};
+
+/// An entered domain.
+#[derive(Debug)]
+pub(super) struct Inside {
+    pub(super) name: DomainName,
+    pub(super) namespace: Namespace,
+    /// Speaks rtnetlink(7) in there.
+    pub(super) route: Netlink,
+    /// Whether the ledger has another identity, or none: the default domain's is noted by the first change, others
+    /// lack theirs if their making was cut short.
+    pending: bool,
+}
+
+impl Inside {
+    /// The interface of this name, if there is one.
+    pub(super) fn find(&mut self, interface: &InterfaceName) -> Result<Option<Link>, BackendError> {
+        link::find(&mut self.route, interface).doing(|| format!("look for {interface} in {}", self.name))
+    }
+
+    /// The interface of this name, which must be there.
+    pub(super) fn link(&mut self, interface: &InterfaceName) -> Result<Link, BackendError> {
+        let absent = || BackendError::new(format!("no interface {interface} in domain {}", self.name));
+        link::find(&mut self.route, interface)
+            .doing(|| format!("look for {interface} in {}", self.name))?
+            .ok_or_else(absent)
+    }
+}
+
+/// The domains of one network.
+#[derive(Debug)]
+pub(super) struct Domains {
+    ledger: Ledger,
+    inside: BTreeMap<DomainId, Inside>,
+}
+
+impl Domains {
+    pub(super) fn open(ledger: Ledger) -> Result<Self, BackendError> {
+        let mut domains = Self { ledger, inside: BTreeMap::new() };
+        domains.refresh()?;
+        Ok(domains)
+    }
+
+    /// Looks again which domains exist. Sockets of those that are still the same stay open.
+    pub(super) fn refresh(&mut self) -> Result<BTreeMap<DomainId, DomainRecord>, BackendError> {
+        let places = Namespaces::of(&self.ledger)?;
+        let mut known = std::mem::take(&mut self.inside);
+        let mut records = BTreeMap::new();
+        for (id, place) in places {
+            let same = known.remove(&id).filter(|kept| {
+                kept.namespace.identity() == place.namespace.identity() && kept.name == place.name
+            });
+            records.insert(id, place.record.clone());
+            let inside = same.map_or_else(|| enter(place), Ok)?;
+            self.inside.insert(id, inside);
+        }
+        Ok(records)
+    }
+
+    /// Each domain that existed at the last look.
+    pub(super) fn each(&mut self) -> impl Iterator<Item = (DomainId, &mut Inside)> {
+        self.inside.iter_mut().map(|(&id, inside)| (id, inside))
+    }
+
+    pub(super) fn enter(&mut self, id: DomainId) -> Result<&mut Inside, BackendError> {
+        self.inside.get_mut(&id).ok_or_else(|| BackendError::new(format!("domain {id} does not exist")))
+    }
+
+    pub(super) fn namespace(&self, id: DomainId) -> Result<&Namespace, BackendError> {
+        let inside = self.inside.get(&id);
+        inside
+            .map(|inside| &inside.namespace)
+            .ok_or_else(|| BackendError::new(format!("domain {id} does not exist")))
+    }
+
+    pub(super) fn create(&mut self, id: DomainId, name: &DomainName) -> Result<(), BackendError> {
+        let what = || format!("create domain {id} (namespace {name})");
+        let left = self.ledger.domain(id).doing(what)?;
+        if let Some(inside) = self.inside.get(&id) {
+            return Err(BackendError::new(format!("cannot {}: it exists as namespace {}", what(), inside.name)));
+        }
+        if left.is_some_and(|record| record.namespace == name.as_str()) && is_plain_file(name) {
+            Namespace::remove(name).doing(what)?;
+        }
+        if namespace::path(name).symlink_metadata().is_ok() {
+            return Err(taken(id, name));
+        }
+        let pending = DomainRecord { namespace: name.as_str().to_owned(), ..DomainRecord::default() };
+        self.ledger.record(id, &pending).doing(what)?;
+        match Namespace::create(name) {
+            Ok(namespace) => self.adopt(id, Place { name: name.clone(), namespace, record: pending }),
+            Err(error) => {
+                self.ledger.forget(id).doing(what)?;
+                Err(error).doing(what)
+            }
+        }
+    }
+
+    fn adopt(&mut self, id: DomainId, place: Place) -> Result<(), BackendError> {
+        self.inside.insert(id, enter(place)?);
+        self.complete(id)
+    }
+
+    /// Ends the making of a domain: from now on its identity tells it. Nothing happens if that was done, or if
+    /// there is no such domain.
+    pub(super) fn complete(&mut self, id: DomainId) -> Result<(), BackendError> {
+        let Some(inside) = self.inside.get_mut(&id) else { return Ok(()) };
+        if !std::mem::take(&mut inside.pending) {
+            return Ok(());
+        }
+        let identity = inside.namespace.identity();
+        self.change(id, |record| {
+            if id.is_default() {
+                record.namespace = DomainName::of_number(id).as_str().to_owned();
+            }
+            record.identity = Some(identity);
+        })
+    }
+
+    /// Takes a domain's name and record away. What lives in it goes when its last user does.
+    pub(super) fn delete(&mut self, id: DomainId, name: &DomainName) -> Result<(), BackendError> {
+        let what = || format!("delete domain {id} (namespace {name})");
+        self.enter(id)?;
+        self.inside.remove(&id);
+        Namespace::remove(name).doing(what)?;
+        self.ledger.forget(id).doing(what)
+    }
+
+    pub(super) fn record(&self, id: DomainId) -> Result<DomainRecord, BackendError> {
+        let record = self.ledger.domain(id).doing(|| format!("read the ledger of domain {id}"))?;
+        Ok(record.unwrap_or_default())
+    }
+
+    pub(super) fn change(
+        &self,
+        id: DomainId,
+        change: impl FnOnce(&mut DomainRecord),
+    ) -> Result<(), BackendError> {
+        self.ledger.change(id, change).doing(|| format!("write the ledger of domain {id}"))
+    }
+
+    pub(super) fn change_tunnel(
+        &self,
+        at: &End,
+        change: impl FnOnce(&mut TunnelRecord),
+    ) -> Result<(), BackendError> {
+        let name = at.interface.as_str().to_owned();
+        self.change(at.domain, |record| change(record.tunnels.entry(name).or_default()))
+    }
+
+    /// Forgets a tunnel.
+    pub(super) fn forget_tunnel(&self, at: &End) -> Result<(), BackendError> {
+        self.change(at.domain, |record| {
+            record.tunnels.remove(at.interface.as_str());
+        })
+    }
+}
+
+fn enter(place: Place) -> Result<Inside, BackendError> {
+    let what = || format!("open a netlink socket in {}", place.name);
+    let route = Netlink::of(&place.namespace, Protocol::Route).doing(what)?;
+    let pending = place.record.identity != Some(place.namespace.identity());
+    Ok(Inside { name: place.name, namespace: place.namespace, route, pending })
+}
+
+fn is_plain_file(name: &DomainName) -> bool {
+    matches!(Namespace::open(name), Err(NamespaceError::NotANamespace(_)))
+}
+
+fn taken(id: DomainId, name: &DomainName) -> BackendError {
+    BackendError::new(format!("cannot create domain {id}: a namespace called `{name}` exists already"))
+        .caused_by(NamespaceError::Exists(name.clone()))
+        .help(format!(
+            "it was not made by this network: give the domain another name, or remove it: ip netns del {name}"
+        ))
+}

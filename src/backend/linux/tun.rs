@@ -1,0 +1,95 @@
+//! Opens a TUN device in the calling thread's namespace (Documentation/networking/tuntap.rst).
+//!
+//! The device lives as long as its descriptor: nothing is left of it when its engine dies.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use nix::errno::Errno;
+
+use crate::backend::BackendError;
+use crate::model::InterfaceName;
+
+/// The node through which TUN devices are made.
+const NODE: &str = "/dev/net/tun";
+/// IP packets without a header in front. `IFF_TUN_EXCL` refuses a device that exists already.
+const FLAGS: libc::c_int = libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_TUN_EXCL;
+
+nix::ioctl_write_ptr_bad!(
+    /// Makes the device that the request names (linux/if_tun.h).
+    make_device,
+    nix::request_code_write!(b'T', 202, size_of::<libc::c_int>()),
+    libc::ifreq
+);
+
+/// A new device of this name; reading from it does not block.
+pub(super) fn open(name: &InterfaceName) -> io::Result<OwnedFd> {
+    let node = open_node()?;
+    let request = request(name);
+    // SAFETY: the request is a whole `struct ifreq`, which the call only reads and writes itself.
+    unsafe { make_device(node.as_raw_fd(), &raw const request) }?;
+    Ok(node.into())
+}
+
+fn open_node() -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(NODE)
+}
+
+fn request(name: &InterfaceName) -> libc::ifreq {
+    // SAFETY: `struct ifreq` is made of integers and pointers, for which zero is a value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(name.as_str().bytes()) {
+        *to = from as libc::c_char;
+    }
+    request.ifr_ifru.ifru_flags = FLAGS as libc::c_short;
+    request
+}
+
+/// Why no device could be made, with what to do about the node.
+pub(super) fn explain(what: &str, error: io::Error) -> BackendError {
+    let help = match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::ENOENT) => {
+            Some(format!("{NODE} is missing: modprobe tun; mkdir -p /dev/net; mknod -m 0666 {NODE} c 10 200"))
+        }
+        Some(Errno::ENODEV | Errno::ENXIO) => {
+            Some("the kernel lacks TUN: modprobe tun, or build it with CONFIG_TUN".to_owned())
+        }
+        Some(Errno::EACCES | Errno::EPERM) => Some(closed(Path::new(NODE))),
+        Some(Errno::EBUSY) => Some("a device of this name exists already".to_owned()),
+        _ => None,
+    };
+    BackendError { help, ..BackendError::new(format!("cannot {what}: no TUN device")).caused_by(error) }
+}
+
+fn closed(node: &Path) -> String {
+    let mode = fs::metadata(node).map_or(0, |metadata| metadata.mode() & 0o7777);
+    format!(
+        "{} has mode {mode:04o}, which is closed to you: open it to all with `chmod 0666 {0}` as root \
+         (making devices needs cap_net_admin in the namespace all the same), or run as root",
+        node.display()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_names_the_device_and_says_that_it_is_new() {
+        let request = request(&InterfaceName::new("abcdefghijklmno").unwrap());
+        let name: Vec<u8> = request.ifr_name.iter().map(|&c| c as u8).collect();
+        assert_eq!(name, b"abcdefghijklmno\0");
+        // SAFETY: `request` filled this member of the union.
+        assert_eq!(unsafe { request.ifr_ifru.ifru_flags } as u16, 0x9001);
+    }
+
+    #[test]
+    fn a_closed_node_is_named_with_its_mode() {
+        let error = explain("create wireguard 1/wg1", Errno::EACCES.into());
+        let help = error.help.unwrap();
+        assert!(help.starts_with("/dev/net/tun has mode 0"), "{help}");
+    }
+}

@@ -1,0 +1,384 @@
+//! Makes, changes, reads and removes tunnels with either engine.
+//!
+//! A kernel tunnel is a link of kind `wireguard`. A userspace one is a TUN with our mark and a socket at which its
+//! engine answers; one whose engine is silent counts as gone, and the making of a new one removes what is left of it.
+//! A change is first made by the engine, then noted in the ledger: after a crash in between it is made again.
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+
+use nix::errno::Errno;
+
+use super::domains::Domains;
+use super::explain::{Doing, unknown_kind};
+use super::link::{self, Driver, Link};
+use super::mark::Mark;
+use super::namespace::Namespace;
+use super::netlink::{Netlink, NetlinkError, Protocol};
+use super::sockets::{NameIs, TunnelSockets};
+use super::tunnel::{self, Change, Current, PeerChange, Session};
+use super::{port, tun, uapi, wireguard};
+use crate::backend::BackendError;
+use crate::model::{DomainId, End, Endpoint, Engine, Host, Key, Peer, Preshared, PublicKey, WireGuard};
+use crate::state::{KeyRing, Secret, TunnelRecord};
+
+/// What fits into an Ethernet frame besides WireGuard's headers over IPv6, as the kernel's driver has it.
+const MTU: u32 = 1420;
+
+/// Runs userspace engines. Implemented above this module.
+pub trait Engines {
+    /// Starts the engine of this tunnel; it listens at once, and has no key, port or peers yet.
+    fn start(&mut self, at: &End, parts: EngineParts) -> io::Result<()>;
+
+    /// Ends the engine of this tunnel and waits until its sockets are closed. `NotFound` if it never ran here.
+    fn stop(&mut self, at: &End) -> io::Result<()>;
+}
+
+/// What an engine works with; all of it was opened where it belongs.
+#[derive(Debug)]
+pub struct EngineParts {
+    /// Plain IP packets of the domain.
+    pub tun: OwnedFd,
+    /// Where wg(8) configures it.
+    pub uapi: UnixListener,
+    /// The network namespace that its UDP sockets are to be opened in.
+    pub underlay: OwnedFd,
+}
+
+/// The tunnels of one network.
+pub(super) struct Tunnels {
+    pub(super) keys: KeyRing,
+    pub(super) engines: Box<dyn Engines>,
+    pub(super) sockets: TunnelSockets,
+}
+
+impl Tunnels {
+    /// Makes a tunnel with its engine, underlay, port and key. What was made is unmade if the rest fails.
+    pub(super) fn create(
+        &mut self,
+        domains: &mut Domains,
+        at: &End,
+        tunnel: &WireGuard,
+        mark: &Mark,
+    ) -> Result<(), BackendError> {
+        let underlay = tunnel.underlay.number();
+        domains.change_tunnel(at, |record| *record = TunnelRecord { underlay, ..Default::default() })?;
+        let made = match tunnel.engine {
+            Engine::Kernel => self.create_kernel(domains, at, tunnel, mark),
+            Engine::Userspace => self.create_userspace(domains, at, tunnel, mark),
+            Engine::Auto => Err(BackendError::new(format!("the engine of {at} has not been chosen"))),
+        };
+        if made.is_err() {
+            self.unmake(domains, at, mark);
+        }
+        made
+    }
+
+    fn create_kernel(
+        &mut self,
+        domains: &mut Domains,
+        at: &End,
+        tunnel: &WireGuard,
+        mark: &Mark,
+    ) -> Result<(), BackendError> {
+        let what = || format!("create wireguard {at}, sockets in domain {}", tunnel.underlay);
+        let inside = clone_fd(domains.namespace(at.domain)?, what)?;
+        let underlay = &mut domains.enter(tunnel.underlay)?.route;
+        let message = link::wireguard(&at.interface, &inside, mark);
+        link::create(underlay, message).doing_or(what, |errno| {
+            unknown_kind(errno, "wireguard", "CONFIG_WIREGUARD, or choose `engine: userspace`")
+        })?;
+        let inside = domains.enter(at.domain)?;
+        let index = inside.link(&at.interface)?.index;
+        link::change(&mut inside.route, index, &[link::Change::Finished(mark)]).doing(what)?;
+        self.set(domains, at, tunnel)
+    }
+
+    fn create_userspace(
+        &mut self,
+        domains: &mut Domains,
+        at: &End,
+        tunnel: &WireGuard,
+        mark: &Mark,
+    ) -> Result<(), BackendError> {
+        let what = || format!("create wireguard {at}, userspace engine");
+        let namespace = domains.namespace(at.domain)?;
+        let opened = namespace.run(|| tun::open(&at.interface)).doing(what)?;
+        let tun = opened.map_err(|error| tun::explain(&what(), error))?;
+        let underlay = clone_fd(domains.namespace(tunnel.underlay)?, what)?;
+        let inside = domains.enter(at.domain)?;
+        let index = inside.link(&at.interface)?.index;
+        let finished = [link::Change::Finished(mark), link::Change::Mtu(MTU)];
+        link::change(&mut inside.route, index, &finished).doing(what)?;
+        no_link_local(&mut inside.route, index).doing(what)?;
+        let uapi =
+            self.sockets.listen(at).doing(|| format!("listen at {}", self.sockets.path(at).display()))?;
+        let parts = EngineParts { tun, uapi, underlay };
+        self.engines.start(at, parts).doing(|| format!("start the userspace engine of {at}"))?;
+        self.set(domains, at, tunnel)?;
+        self.publish(domains, at)
+    }
+
+    /// Failing to be found by wg(8) outside is no reason to have no tunnel.
+    fn publish(&self, domains: &mut Domains, at: &End) -> Result<(), BackendError> {
+        let elsewhere = !at.domain.is_default();
+        let hidden = elsewhere && domains.enter(DomainId::DEFAULT)?.find(&at.interface)?.is_some();
+        let name = if hidden { NameIs::Taken } else { NameIs::Free };
+        let domain = domains.enter(at.domain)?.name.clone();
+        match self.sockets.publish(at, &domain, name) {
+            Ok(path) => tracing::debug!(%at, path = %path.display(), "socket shown to wg(8)"),
+            Err(error) => tracing::warn!(%at, %error, "socket not shown to wg(8)"),
+        }
+        Ok(())
+    }
+
+    /// Removes a tunnel, its engine and its sockets.
+    pub(super) fn delete(
+        &mut self,
+        domains: &mut Domains,
+        at: &End,
+        link: &Link,
+    ) -> Result<(), BackendError> {
+        match link.driver {
+            Driver::Tun => self.stop(domains, at)?,
+            Driver::Loopback | Driver::Veth | Driver::Bridge | Driver::WireGuard | Driver::Other => {}
+        }
+        let inside = domains.enter(at.domain)?;
+        link::delete(&mut inside.route, link.index).doing(|| format!("delete interface {at}"))?;
+        domains.forget_tunnel(at)
+    }
+
+    /// Ends the engine of a userspace tunnel, whose device goes with it.
+    pub(super) fn stop(&mut self, domains: &mut Domains, at: &End) -> Result<(), BackendError> {
+        match self.engines.stop(at) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            result => result.doing(|| format!("stop the userspace engine of {at}"))?,
+        }
+        let name = domains.enter(at.domain)?.name.clone();
+        self.sockets.withdraw(at, &name).doing(|| format!("remove the socket of {at}"))
+    }
+
+    fn unmake(&mut self, domains: &mut Domains, at: &End, mark: &Mark) {
+        let unmade = self.stop(domains, at).and_then(|()| {
+            let inside = domains.enter(at.domain)?;
+            if let Some(left) = inside.find(&at.interface)?.filter(|link| link.is_ours(mark)) {
+                link::delete(&mut inside.route, left.index).doing(|| format!("delete interface {at}"))?;
+            }
+            domains.forget_tunnel(at)
+        });
+        if let Err(error) = unmade {
+            tracing::warn!(%at, %error, "something is left of a tunnel that could not be made");
+        }
+    }
+
+    /// Gives a tunnel its key and port.
+    pub(super) fn set(
+        &mut self,
+        domains: &mut Domains,
+        at: &End,
+        tunnel: &WireGuard,
+    ) -> Result<(), BackendError> {
+        let key = public(&tunnel.key)?;
+        let secret = self.keys.private(&key).cloned();
+        let secret = secret.ok_or_else(|| BackendError::new(format!("no private key is known for {key}")))?;
+        self.change(domains, at, &Change::Tunnel { key: &secret, listen_port: tunnel.listen_port })
+    }
+
+    /// Makes a peer what it shall be. Its endpoint is given to the engine only if the file's changed, for else the
+    /// engine knows better where the peer is.
+    pub(super) fn set_peer(
+        &mut self,
+        domains: &mut Domains,
+        at: &End,
+        key: &Key,
+        peer: &Peer,
+        session: Session,
+    ) -> Result<(), BackendError> {
+        let key = public(key)?;
+        let record = domains.record(at.domain)?.tunnels.remove(at.interface.as_str()).unwrap_or_default();
+        let given = peer.endpoint.as_ref().map(ToString::to_string).unwrap_or_default();
+        let unchanged = session == Session::Kept && record.endpoints.get(&key.to_string()) == Some(&given);
+        let endpoint = match &peer.endpoint {
+            None => None,
+            Some(_) if unchanged && self.has_endpoint(domains, at, key)? => None,
+            Some(endpoint) => {
+                let underlay = DomainId::new(record.underlay).unwrap_or(DomainId::DEFAULT);
+                Some(resolve(domains.namespace(underlay)?, at, endpoint)?)
+            }
+        };
+        let preshared_key = self.preshared(peer)?;
+        let change = PeerChange {
+            endpoint,
+            allowed_ips: &peer.allowed_ips,
+            preshared_key: preshared_key.as_ref(),
+            persistent_keepalive_secs: peer.persistent_keepalive_secs,
+        };
+        self.change(domains, at, &Change::Peer { key, peer: change, session })?;
+        domains.change_tunnel(at, |record| {
+            record.endpoints.insert(key.to_string(), given);
+        })
+    }
+
+    fn has_endpoint(&self, domains: &mut Domains, at: &End, key: PublicKey) -> Result<bool, BackendError> {
+        let inside = domains.enter(at.domain)?;
+        let driver = inside.link(&at.interface)?.driver;
+        let current = self.current(&inside.namespace, at, driver)?.unwrap_or_default();
+        Ok(current.peers.iter().any(|peer| peer.key == key && peer.endpoint.is_some()))
+    }
+
+    fn preshared(&self, peer: &Peer) -> Result<Option<Secret>, BackendError> {
+        let fingerprint = match &peer.preshared_key {
+            None => return Ok(None),
+            Some(Preshared::Known(fingerprint)) => fingerprint,
+            Some(open @ Preshared::Of(_)) => return Err(unbound(open)),
+        };
+        match self.keys.preshared(fingerprint) {
+            Some(secret) => Ok(Some(secret.clone())),
+            None => Err(BackendError::new(format!("no preshared key is known for {fingerprint}"))),
+        }
+    }
+
+    /// Removes a peer.
+    pub(super) fn remove_peer(
+        &mut self,
+        domains: &mut Domains,
+        at: &End,
+        key: &Key,
+    ) -> Result<(), BackendError> {
+        let key = public(key)?;
+        self.change(domains, at, &Change::NoPeer { key })?;
+        domains.change_tunnel(at, |record| {
+            record.endpoints.remove(&key.to_string());
+        })
+    }
+
+    fn change(&self, domains: &mut Domains, at: &End, change: &Change<'_>) -> Result<(), BackendError> {
+        let what = || match change {
+            Change::Tunnel { listen_port: Some(port), .. } => {
+                format!("set port {port} and key of tunnel {at}")
+            }
+            Change::Tunnel { listen_port: None, .. } => format!("set the key of tunnel {at}"),
+            Change::Peer { key, .. } => format!("set peer {key} of {at}"),
+            Change::NoPeer { key } => format!("remove peer {key} of {at}"),
+        };
+        let inside = domains.enter(at.domain)?;
+        let made = match inside.link(&at.interface)?.driver {
+            Driver::Tun => {
+                self.sockets.connect(at).and_then(|stream| uapi::write(stream, change)).doing(what)
+            }
+            Driver::WireGuard => Netlink::of(&inside.namespace, Protocol::Generic)
+                .and_then(|mut socket| wireguard::write(&mut socket, &at.interface, change))
+                .doing(what),
+            Driver::Loopback | Driver::Veth | Driver::Bridge | Driver::Other => {
+                Err(BackendError::new(format!("cannot {}: it is no tunnel", what())))
+            }
+        };
+        made.map_err(|error| name_port_holder(error, domains, at, change))
+    }
+
+    /// What the model says of the tunnel that this link is; `None` if its engine is gone.
+    pub(super) fn read(
+        &self,
+        namespace: &Namespace,
+        at: &End,
+        link: &Link,
+        record: &TunnelRecord,
+    ) -> Result<Option<WireGuard>, BackendError> {
+        let engine = match link.driver {
+            Driver::Tun => Engine::Userspace,
+            Driver::WireGuard => Engine::Kernel,
+            Driver::Loopback | Driver::Veth | Driver::Bridge | Driver::Other => return Ok(None),
+        };
+        let current = self.current(namespace, at, link.driver)?;
+        Ok(current.map(|current| tunnel::model(&current, engine, record)))
+    }
+
+    fn current(
+        &self,
+        namespace: &Namespace,
+        at: &End,
+        driver: Driver,
+    ) -> Result<Option<Current>, BackendError> {
+        let what = || format!("read tunnel {at}");
+        match driver {
+            Driver::Tun => alive(at, self.sockets.connect(at).and_then(uapi::read)).doing(what),
+            Driver::WireGuard => read_kernel(namespace, at).map(Some).doing(what),
+            Driver::Loopback | Driver::Veth | Driver::Bridge | Driver::Other => Ok(None),
+        }
+    }
+}
+
+fn read_kernel(namespace: &Namespace, at: &End) -> Result<Current, NetlinkError> {
+    wireguard::read(&mut Netlink::of(namespace, Protocol::Generic)?, &at.interface)
+}
+
+/// An engine that does not answer is gone; one that one may not ask is not.
+fn alive(at: &End, answer: io::Result<Current>) -> io::Result<Option<Current>> {
+    match answer {
+        Ok(current) => Ok(Some(current)),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(error),
+        Err(error) => {
+            tracing::warn!(%at, %error, "the userspace engine does not answer");
+            Ok(None)
+        }
+    }
+}
+
+fn clone_fd(namespace: &Namespace, what: impl FnOnce() -> String) -> Result<OwnedFd, BackendError> {
+    namespace.fd().try_clone().doing(what)
+}
+
+/// A kernel without IPv6 makes no link-local addresses in any case.
+fn no_link_local(socket: &mut Netlink, index: u32) -> Result<(), NetlinkError> {
+    match link::change(socket, index, &[link::Change::NoLinkLocal]) {
+        Err(error) if error.errno() == Some(Errno::EAFNOSUPPORT) => Ok(()),
+        result => result,
+    }
+}
+
+fn public(key: &Key) -> Result<PublicKey, BackendError> {
+    match key {
+        Key::Public(key) => Ok(*key),
+        open @ Key::Of(_) => Err(unbound(open)),
+    }
+}
+
+fn unbound(open: &impl std::fmt::Display) -> BackendError {
+    BackendError::new(format!("{open} has not been looked up"))
+}
+
+fn resolve(underlay: &Namespace, at: &End, endpoint: &Endpoint) -> Result<SocketAddr, BackendError> {
+    let what = || format!("resolve the endpoint {endpoint} of a peer of {at}");
+    let port = endpoint.port.ok_or_else(|| BackendError::new(format!("endpoint {endpoint} has no port")))?;
+    match &endpoint.host {
+        Host::Address(address) => Ok(SocketAddr::new(*address, port)),
+        Host::Name(name) => {
+            let mut found =
+                underlay.run(|| (name.as_str(), port).to_socket_addrs()).doing(what)?.doing(what)?;
+            found.next().ok_or_else(|| BackendError::new(format!("cannot {}: it has no address", what())))
+        }
+    }
+}
+
+fn name_port_holder(error: BackendError, domains: &Domains, at: &End, change: &Change<'_>) -> BackendError {
+    let (true, Change::Tunnel { listen_port: Some(port), .. }) = (is_taken(&error), change) else {
+        return error;
+    };
+    let holder = || {
+        let record = domains.record(at.domain).ok()?.tunnels.remove(at.interface.as_str())?;
+        port::holder(domains.namespace(DomainId::new(record.underlay).ok()?).ok()?, *port)
+    };
+    match holder() {
+        Some(holder) => error.help(holder),
+        None => error,
+    }
+}
+
+fn is_taken(error: &BackendError) -> bool {
+    let source = error.source.as_deref();
+    let by_socket = source.and_then(|source| source.downcast_ref::<io::Error>()?.raw_os_error());
+    let by_kernel = source.and_then(|source| source.downcast_ref::<NetlinkError>()?.errno());
+    by_socket.map(Errno::from_raw).or(by_kernel) == Some(Errno::EADDRINUSE)
+}
