@@ -452,7 +452,9 @@ fn ping_reaches_the_other_end_of_a_cable_and_says_when_it_does_not() {
         for address in ["192.0.2.2", "fd00::2"] {
             wait_for_answer(address);
             let (summary, text) = asked(address, 10);
-            assert_eq!((summary.received, summary.round_trips.len()), (10, 10), "{text}");
+            assert_eq!(summary.received, 10, "{text}");
+            let times = summary.round_trips.expect("times");
+            assert!(times.min <= times.max && times.max < Duration::from_secs(1), "{times:?}");
         }
         let (_, text) = asked("192.0.2.2", 1);
         assert!(text.contains("64 bytes from 192.0.2.2: icmp_seq=0 ttl=200 time=T\n"), "{text}");

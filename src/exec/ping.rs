@@ -64,8 +64,19 @@ pub struct Summary {
     pub received: u64,
     /// Further answers to the same requests.
     pub duplicates: u64,
-    /// Round-trip times of the first answers.
-    pub round_trips: Vec<Duration>,
+    /// Round-trip times of the first answers, if there was one.
+    pub round_trips: Option<RoundTrips>,
+}
+
+/// Round-trip times, summed up.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RoundTrips {
+    /// The shortest.
+    pub min: Duration,
+    /// The longest.
+    pub max: Duration,
+    sum_millis: f64,
+    sum_of_squares: f64,
 }
 
 /// Sends requests and prints what comes back; fails only if there is no socket or nowhere to print.
@@ -100,15 +111,29 @@ impl fmt::Display for Summary {
 }
 
 impl Summary {
+    fn add(&mut self, time: Duration) {
+        self.received += 1;
+        let before = self.round_trips.unwrap_or(RoundTrips {
+            min: time,
+            max: time,
+            sum_millis: 0.0,
+            sum_of_squares: 0.0,
+        });
+        self.round_trips = Some(RoundTrips {
+            min: before.min.min(time),
+            max: before.max.max(time),
+            sum_millis: before.sum_millis + millis(time),
+            sum_of_squares: before.sum_of_squares + millis(time).powi(2),
+        });
+    }
+
     /// The shortest, mean and longest round trip and the standard deviation, in milliseconds.
     fn statistics(&self) -> Option<[f64; 4]> {
-        let times: Vec<f64> = self.round_trips.iter().map(|time| millis(*time)).collect();
-        let count = times.len() as f64;
-        let min = times.iter().copied().reduce(f64::min)?;
-        let max = times.iter().copied().reduce(f64::max)?;
-        let mean = times.iter().sum::<f64>() / count;
-        let variance = times.iter().map(|time| (time - mean).powi(2)).sum::<f64>() / count;
-        Some([min, mean, max, variance.sqrt()])
+        let times = self.round_trips?;
+        let count = self.received as f64;
+        let mean = times.sum_millis / count;
+        let variance = times.sum_of_squares / count - mean.powi(2);
+        Some([millis(times.min), mean, millis(times.max), variance.max(0.0).sqrt()])
     }
 }
 
@@ -153,8 +178,8 @@ impl Run<'_> {
     /// When to give up on the answers that are missing; `None` if none is.
     fn last_answer_by(&self) -> Option<Instant> {
         let last = self.waiting.values().max()?;
-        let patience = match self.summary.round_trips.iter().max() {
-            Some(longest) => (2 * *longest).max(Duration::from_secs(1)),
+        let patience = match self.summary.round_trips {
+            Some(times) => (2 * times.max).max(Duration::from_secs(1)),
             None => self.options.wait,
         };
         Some(*last + patience)
@@ -201,8 +226,7 @@ impl Run<'_> {
         let (sent, mark) = match self.waiting.remove(&echo.sequence) {
             Some(sent) => {
                 self.answered.insert(echo.sequence, sent);
-                self.summary.received += 1;
-                self.summary.round_trips.push(now - sent);
+                self.summary.add(now - sent);
                 (sent, "")
             }
             None => {
@@ -239,12 +263,9 @@ mod tests {
 
     #[test]
     fn statistics_print_as_openbsd_does() {
-        let summary = Summary {
-            transmitted: 3,
-            received: 2,
-            duplicates: 0,
-            round_trips: vec![Duration::from_micros(200), Duration::from_micros(400)],
-        };
+        let mut summary = Summary { transmitted: 3, ..Summary::default() };
+        summary.add(Duration::from_micros(200));
+        summary.add(Duration::from_micros(400));
         assert_eq!(
             summary.to_string(),
             "3 packets transmitted, 2 packets received, 33.3% packet loss
@@ -253,7 +274,7 @@ round-trip min/avg/max/std-dev = 0.200/0.300/0.400/0.100 ms
         );
         let silence = Summary { transmitted: 1, ..Summary::default() };
         assert_eq!(silence.to_string(), "1 packets transmitted, 0 packets received, 100.0% packet loss\n");
-        let twice = Summary { transmitted: 1, received: 1, duplicates: 1, round_trips: vec![] };
+        let twice = Summary { transmitted: 1, received: 1, duplicates: 1, round_trips: None };
         assert!(twice.to_string().contains("1 packets received, 1 duplicates, 0.0% packet loss"));
     }
 
