@@ -115,13 +115,18 @@ impl Survey {
         let interface = InterfaceName::new(link.name.as_str()).ok()?;
         let record = place.record.tunnels.get(interface.as_str());
         let view = match &link.kind {
-            LinkKind::Virtual(word) if word == "wireguard" => None,
-            _ => {
-                record.and_then(|_| view::tunnel_of_uapi(&self.sockets.path(&End { domain, interface })).ok())
+            LinkKind::Virtual(word) if word == "wireguard" => {
+                let mut generic = Netlink::of(&place.namespace, Protocol::Generic).ok()?;
+                view::tunnel_of_driver(&mut generic, &interface).ok()
             }
+            _ => record.and_then(|_| self.engine(&End { domain, interface })),
         };
         let underlay = record.map_or(0, |record| record.underlay);
         view.map(|view| TunnelView { underlay, ..view })
+    }
+
+    fn engine(&self, at: &End) -> Option<TunnelView> {
+        view::tunnel_of_stream(self.sockets.connect(at).ok()?).ok()
     }
 }
 
