@@ -13,7 +13,7 @@ mod client;
 mod server;
 
 pub use client::{Client, ClientError};
-pub use server::{Answer, Request, serve};
+pub use server::{Answer, Request, Server, serve};
 
 use std::path::PathBuf;
 

@@ -26,7 +26,7 @@ use tracing::{info, warn};
 
 use crate::backend::linux::{Linux, Survey};
 use crate::backend::{Backend, BackendError};
-use crate::control::{self, Answer, Request};
+use crate::control::{self, Answer, Request, Server};
 use crate::model::{Engine, Network, NetworkName, SecretName};
 use crate::plan::bind;
 use crate::probe::{self, Unsupported};
@@ -41,6 +41,7 @@ pub struct Supervisor {
     directories: Directories,
     backend: Linux,
     queue: mpsc::Receiver<Event>,
+    server: Server,
     _lock: Lock,
 }
 
@@ -128,15 +129,15 @@ impl Supervisor {
             .map_err(Box::new)
             .map_err(UpError::Failed)?;
         let checked = verify(directories, &desired).and_then(|()| listen(directories, signals));
-        let queue = match checked {
-            Ok(queue) => queue,
+        let (server, queue) = match checked {
+            Ok(listening) => listening,
             Err(error) => {
                 let _ = converge(&mut backend, &Network::empty(desired.name.clone()), &|| false);
                 return Err(error);
             }
         };
         info!(network = %desired.name, steps = outcome.taken.len(), "up");
-        Ok(Self { desired, directories: directories.clone(), backend, queue, _lock: lock })
+        Ok(Self { desired, directories: directories.clone(), backend, queue, server, _lock: lock })
     }
 
     /// The network as it was asked for, with its keys and ports.
@@ -160,11 +161,12 @@ impl Supervisor {
                     let ended = self.down();
                     let answer = ended.as_ref().map(|()| "{}".to_owned()).map_err(ToString::to_string);
                     drop(reply.send(answer));
+                    self.server.finish();
                     return ended;
                 }
                 Event::Signal(signal) => {
                     info!(signal = signal.as_str(), "ending");
-                    return self.down();
+                    break;
                 }
             }
         }
@@ -223,7 +225,7 @@ fn take_down(backend: &mut Linux, network: &NetworkName) -> Result<usize, Box<Fa
 }
 
 /// Opens the control socket and answers on it; what it is told and what signals say arrive in one queue.
-fn listen(directories: &Directories, signals: &Signals) -> Result<mpsc::Receiver<Event>, UpError> {
+fn listen(directories: &Directories, signals: &Signals) -> Result<(Server, mpsc::Receiver<Event>), UpError> {
     let path = control::socket(directories);
     let open = || {
         if path.exists() {
@@ -232,9 +234,8 @@ fn listen(directories: &Directories, signals: &Signals) -> Result<mpsc::Receiver
         let listener = UnixListener::bind(&path)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
         let (sender, receiver) = mpsc::channel(QUEUE_LENGTH);
-        control::serve(listener, sender.clone())?;
-        signals.forward(sender)?;
-        Ok(receiver)
+        signals.forward(sender.clone())?;
+        Ok((control::serve(listener, sender)?, receiver))
     };
     open().map_err(|source| UpError::Control { path: path.clone(), source })
 }
@@ -244,4 +245,6 @@ fn forget(directories: &Directories) {
     if let Err(error) = fs::remove_dir_all(&directories.runtime) {
         warn!(directory = %directories.runtime.display(), %error, "left behind");
     }
+    // The directory of all networks goes with the last of them.
+    let _ = directories.runtime.parent().map(fs::remove_dir);
 }

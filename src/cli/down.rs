@@ -24,7 +24,10 @@ pub(super) struct Words {
 }
 
 pub(super) fn run(_: &Words, common: &Common) -> Ended {
-    let live = Live::find(common)?;
+    let Some(live) = Live::find_any(common)? else {
+        println!("nothing is up");
+        return Ok(ExitCode::SUCCESS);
+    };
     if Lock::holder(&live.directories).is_some() {
         Client::of(&live.directories).down().map_err(Trouble::failed)?;
         return wait_for_end(&live);

@@ -27,19 +27,16 @@ pub(super) struct Words {
 }
 
 pub(super) fn run(words: &Words, common: &Common) -> Ended {
-    let mut rest = words.words.as_slice();
-    let domain = match &words.rtable {
-        Some(domain) => domain.clone(),
-        None => {
-            let (first, after) = rest.split_first().ok_or_else(|| Trouble::usage("no domain"))?;
-            rest = after;
-            first.to_string_lossy().into_owned()
+    let (domain, command) = match (&words.rtable, words.words.split_first()) {
+        (Some(domain), _) => (domain.clone(), words.words.as_slice()),
+        (None, Some((first, rest))) => {
+            let first = first.to_string_lossy();
+            (first.strip_prefix("-T").unwrap_or(&first).to_owned(), rest)
         }
+        (None, None) => return Err(no_command()),
     };
-    if rest.first().is_some_and(|word| word == "--") {
-        rest = &rest[1..];
-    }
-    become_citizen(&domain, rest, common)
+    let command = command.strip_prefix(&[OsString::from("--")]).unwrap_or(command);
+    become_citizen(&domain, command, common)
 }
 
 /// Turns this process into the command in that domain. The domain is looked at first: without it no command is.
@@ -47,12 +44,7 @@ pub(super) fn become_citizen(domain: &str, command: &[OsString], common: &Common
     let live = Live::find(common)?;
     let survey = live.survey()?;
     let id = live.domain(&survey, domain)?;
-    let Some((program, arguments)) = command.split_first() else {
-        return Err(Trouble::Usage {
-            message: "no command".into(),
-            help: Some("rdom exec DOMAIN -- COMMAND".into()),
-        });
-    };
+    let (program, arguments) = command.split_first().ok_or_else(no_command)?;
     let place = place_in(survey, id)?;
     // Of this process only, which has one thread and is about to become the command.
     unsafe {
@@ -65,4 +57,8 @@ pub(super) fn become_citizen(domain: &str, command: &[OsString], common: &Common
         Err(ExecError::NotFound { .. }) if program == "ping" => ping::run(arguments),
         Err(error) => Err(error.into()),
     }
+}
+
+fn no_command() -> Trouble {
+    Trouble::failed("no command: rdom exec DOMAIN -- COMMAND")
 }

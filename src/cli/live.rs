@@ -15,20 +15,28 @@ pub(super) struct Live {
 }
 
 impl Live {
-    /// The network that `-n` names, else the only one.
+    /// The network that `-n` names, else the only one; an error if there is none.
     pub(super) fn find(common: &Common) -> Result<Self, Trouble> {
+        Self::find_any(common)?.ok_or_else(|| Trouble::Usage {
+            message: match &common.network {
+                Some(name) => format!("network {name} is not up"),
+                None => "no network is up".to_owned(),
+            },
+            help: Some("rdom up FILE, or in a private copy: rdom run FILE -- COMMAND".into()),
+        })
+    }
+
+    /// The network that `-n` names, else the only one, if there is one.
+    pub(super) fn find_any(common: &Common) -> Result<Option<Self>, Trouble> {
         let roots = Roots::of_environment();
-        if let Some(name) = &common.network {
-            return Ok(Self { name: name.clone(), directories: roots.of(name) });
-        }
         let mut found: Vec<_> =
             roots.networks().into_iter().filter(|name| is_there(&roots.of(name))).collect();
+        if let Some(named) = &common.network {
+            found.retain(|name| name == named);
+        }
         match (found.pop(), found.as_slice()) {
-            (None, _) => Err(Trouble::Usage {
-                message: "no network is up".into(),
-                help: Some("rdom up FILE, or in a private copy: rdom run FILE -- COMMAND".into()),
-            }),
-            (Some(name), []) => Ok(Self { directories: roots.of(&name), name }),
+            (None, _) => Ok(None),
+            (Some(name), []) => Ok(Some(Self { directories: roots.of(&name), name })),
             (Some(last), others) => {
                 let all: Vec<_> = others.iter().chain([&last]).map(NetworkName::as_str).collect();
                 let message = format!("several networks are up: {}", all.join(", "));

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::unix::net::UnixListener as StdListener;
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use axum::Router;
@@ -20,6 +20,9 @@ use tracing::{debug, warn};
 /// The longest request body, in bytes.
 const BODY_LIMIT_BYTES: usize = 64 * 1024;
 
+/// How long a caller may take to fetch the last answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// What the supervisor is asked.
 #[derive(Debug)]
 pub enum Request {
@@ -32,31 +35,60 @@ pub enum Request {
 /// What it says: a JSON document, or why not.
 pub type Answer = Result<String, String>;
 
-/// Answers requests on a thread of its own until the process ends; each is put to whoever receives from `queue`.
-pub fn serve<E>(listener: StdListener, queue: mpsc::Sender<E>) -> io::Result<()>
+/// A control socket that is being answered on.
+#[derive(Debug)]
+pub struct Server {
+    finish: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Server {
+    /// Ends once every answer that was given has been sent.
+    pub fn finish(self) {
+        let Self { finish, thread } = self;
+        drop(finish);
+        if thread.join().is_err() {
+            warn!("the control socket's thread panicked");
+        }
+    }
+}
+
+/// Answers requests on a thread of its own; each is put to whoever receives from `queue`.
+pub fn serve<E>(listener: StdListener, queue: mpsc::Sender<E>) -> io::Result<Server>
 where
     E: From<Request> + Send + 'static,
 {
     listener.set_nonblocking(true)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (finish, finished) = oneshot::channel();
+    let router = Router::new()
+        .route("/v1/status", get(status::<E>))
+        .route("/v1/down", post(down::<E>))
+        .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES))
+        .with_state(queue);
     let answer = move || {
-        runtime.block_on(async move {
-            let router = Router::new()
-                .route("/v1/status", get(status::<E>))
-                .route("/v1/down", post(down::<E>))
-                .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES))
-                .with_state(queue);
-            let listening = UnixListener::from_std(listener).map(Trusted);
-            let served = match listening {
-                Ok(listener) => axum::serve(listener, router).await,
-                Err(error) => Err(error),
-            };
-            if let Err(error) = served {
-                warn!(%error, "the control socket is closed");
-            }
-        });
+        if let Err(error) = runtime.block_on(answer(listener, router, finished)) {
+            warn!(%error, "the control socket is closed");
+        }
     };
-    thread::Builder::new().name("control".into()).spawn(answer).map(|_| ())
+    let thread = thread::Builder::new().name("control".into()).spawn(answer)?;
+    Ok(Server { finish, thread })
+}
+
+async fn answer(listener: StdListener, router: Router, finished: oneshot::Receiver<()>) -> io::Result<()> {
+    let listener = Trusted(UnixListener::from_std(listener)?);
+    let (tell, told) = oneshot::channel::<()>();
+    let ended = async { drop(told.await) };
+    let answering = axum::serve(listener, router).with_graceful_shutdown(ended);
+    let patience = async {
+        drop(finished.await);
+        drop(tell);
+        tokio::time::sleep(PATIENCE).await;
+    };
+    tokio::select! {
+        ended = answering.into_future() => ended,
+        () = patience => Ok(()),
+    }
 }
 
 async fn status<E: From<Request>>(State(queue): State<mpsc::Sender<E>>) -> Response {

@@ -58,7 +58,7 @@ pub enum Key {
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Key::Of(end) => write!(f, "key of {end}"),
+            Key::Of(end) => write!(f, "<to be made for {end}>"),
             Key::Public(key) => key.fmt(f),
         }
     }

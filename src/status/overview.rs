@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::interface::{InterfaceFlag, InterfaceView};
 use super::socket::{Protocol, SocketTable};
 use super::tunnel::PeerView;
-use crate::model::{DomainId, Engine, InterfaceName, Network};
+use crate::model::{DomainId, Engine, Interface, InterfaceName, Kind, Network};
 
 /// A network as it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,10 +86,11 @@ impl StatusView {
 
 /// Of the default domain only what belongs to the network.
 fn is_shown(observed: &Network, id: DomainId, view: &InterfaceView) -> bool {
-    !id.is_default() || of_network(observed, id, &view.name).is_some()
+    let ours = |held: &Interface| held.kind != Kind::Existing || !held.addresses.is_empty();
+    !id.is_default() || of_network(observed, id, &view.name).is_some_and(ours)
 }
 
-fn of_network<'a>(observed: &'a Network, id: DomainId, name: &str) -> Option<&'a crate::model::Interface> {
+fn of_network<'a>(observed: &'a Network, id: DomainId, name: &str) -> Option<&'a Interface> {
     observed.domains.get(&id)?.interfaces.get(&InterfaceName::new(name).ok()?)
 }
 
