@@ -239,7 +239,7 @@ pub fn not_in_table(address: IpAddr) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::route_map::samples::*;
+    use super::super::samples::*;
     use super::*;
 
     const ONE: &str = "\
