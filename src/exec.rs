@@ -11,7 +11,9 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -151,4 +153,10 @@ pub fn same_namespace(one: &OwnedFd, other: &OwnedFd) -> bool {
         fs::metadata(path).map(|metadata| std::os::unix::fs::MetadataExt::ino(&metadata)).ok()
     };
     identity(one).is_some() && identity(one) == identity(other)
+}
+
+/// How a child ended, as a shell tells it: its status, or 128 + n if signal n ended it.
+pub fn status_of(child: ExitStatus) -> u8 {
+    let code = child.code().or_else(|| child.signal().map(|signal| 128 + signal)).unwrap_or(1);
+    u8::try_from(code).unwrap_or(1)
 }

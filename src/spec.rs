@@ -15,7 +15,7 @@ mod values;
 mod words;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::model::{Network, NetworkName, SecretName};
@@ -36,6 +36,25 @@ pub struct Source {
     pub network: NetworkName,
     /// Where the paths in it begin: the directory of the file.
     pub directory: PathBuf,
+}
+
+impl Source {
+    /// The source of a file at this path; what cannot stand in the name of a network becomes `-`.
+    pub fn new(path: &Path, text: String) -> Self {
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        let fitting: String = stem.chars().take(64).map(|c| if fits(c) { c } else { '-' }).collect();
+        Self {
+            file: path.display().to_string(),
+            text,
+            network: NetworkName::new(fitting.trim_start_matches(['-', '.'])).unwrap_or_else(|_| fallback()),
+            directory: path.parent().unwrap_or(Path::new("")).to_owned(),
+        }
+    }
+}
+
+fn fallback() -> NetworkName {
+    NetworkName::new("network").expect("a plain word is a name")
 }
 
 /// A file, understood.

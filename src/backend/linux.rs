@@ -18,6 +18,7 @@ mod observe;
 mod port;
 mod route;
 mod sockets;
+mod survey;
 mod sysctl;
 mod tun;
 mod tunnel;
@@ -26,8 +27,10 @@ mod uapi;
 pub mod view;
 mod wireguard;
 
+pub use namespace::{Namespace, in_namespace};
 pub use namespaces::{Namespaces, Place};
 pub use sockets::TunnelSockets;
+pub use survey::Survey;
 pub use tunnels::{EngineParts, Engines};
 
 use crate::backend::{Backend, BackendError};

@@ -1,6 +1,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::model::*;
 
@@ -9,13 +11,7 @@ fn root() -> PathBuf {
 }
 
 fn source(path: &Path) -> Source {
-    let stem = path.file_stem().unwrap().to_str().unwrap();
-    Source {
-        file: path.file_name().unwrap().to_str().unwrap().to_owned(),
-        text: fs::read_to_string(path).unwrap(),
-        network: NetworkName::new(stem).unwrap(),
-        directory: path.parent().unwrap().to_owned(),
-    }
+    Source::new(Path::new(path.file_name().unwrap()), fs::read_to_string(path).unwrap())
 }
 
 fn domain(number: u32) -> DomainId {
@@ -77,4 +73,291 @@ fn yaml_files(directory: &Path) -> Vec<PathBuf> {
     files.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
     files.sort();
     files
+}
+
+#[test]
+fn every_example_lowers_in_silence_and_tests_itself() {
+    let examples = yaml_files(&root().join("examples"));
+    assert!(examples.len() >= 9, "{examples:?}");
+    for example in examples {
+        let lowered = read(&source(&example)).unwrap_or_else(|error| panic!("{error}"));
+        assert!(lowered.warnings.is_empty(), "{}", lowered.warnings);
+        assert!(!lowered.tests.is_empty(), "{} asserts nothing", example.display());
+    }
+}
+
+fn lower(text: &str) -> Lowered {
+    read(&Source::new(Path::new("/etc/rdom/test.yaml"), text.to_owned()))
+        .unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn interface<'a>(lowered: &'a Lowered, at: &End) -> &'a Interface {
+    lowered.network.interface(at).unwrap_or_else(|| panic!("no {at}"))
+}
+
+fn addresses(interface: &Interface) -> Vec<String> {
+    interface.addresses.iter().map(Address::to_string).collect()
+}
+
+#[test]
+fn a_network_is_called_after_its_file() {
+    let called = |path: &str| Source::new(Path::new(path), String::new()).network.to_string();
+    for (path, name) in
+        [("/a/b.yaml", "b"), ("-", "network"), ("x y.yml", "x-y"), ("default.yaml", "network")]
+    {
+        assert_eq!(called(path), name, "{path}");
+    }
+    assert_eq!(lower("{name: blue, domains: {}}").network.name.as_str(), "blue");
+}
+
+#[test]
+fn every_domain_but_0_has_a_loopback() {
+    let lowered = lower("domains: {1: {}, 2: {lo: {addresses: []}}, 3: {lo: {addresses: [127.0.0.53/8]}}}");
+    assert!(lowered.network.domains[&DomainId::DEFAULT].interfaces.is_empty());
+    let of = |number| addresses(interface(&lowered, &end(number, "lo")));
+    assert_eq!(of(1), ["127.0.0.1/8", "::1/128"]);
+    assert_eq!(of(2), [""; 0]);
+    assert_eq!(of(3), ["127.0.0.53/8"]);
+    assert_eq!(interface(&lowered, &end(2, "lo")).kind, Kind::Loopback);
+    let named = lower("domains: {0: {lo: {addresses: [10.0.0.1/32]}}}");
+    assert_eq!(interface(&named, &end(0, "lo")).kind, Kind::Existing);
+}
+
+#[test]
+fn a_peer_of_the_file_needs_nothing_said() {
+    let lowered = lower(
+        "defaults: {engine: userspace}
+domains:
+  blue: {rdomain: 1, interfaces: {wg0: {addresses: [10.0.0.1/24, 'fd00::1/64'], wireguard: {peers: {2/wg0: {}}}}}}
+  2: {interfaces: {wg0: {addresses: [10.0.0.2/24], wireguard: {engine: kernel, peers: {blue/wg0: {}}}}}}",
+    );
+    let tunnel = interface(&lowered, &end(2, "wg0")).wireguard().unwrap();
+    let peer = &tunnel.peers[&Key::Of(end(1, "wg0"))];
+    assert_eq!(
+        (peer.name.as_deref(), tunnel.listen_port, tunnel.engine),
+        (Some("blue/wg0"), None, Engine::Kernel)
+    );
+    assert_eq!(peer.endpoint.as_ref().map(ToString::to_string).as_deref(), Some("127.0.0.1"));
+    let allowed: Vec<String> = peer.allowed_ips.iter().map(Prefix::to_string).collect();
+    assert_eq!(allowed, ["10.0.0.1/32", "fd00::1/128"]);
+    assert_eq!(interface(&lowered, &end(1, "wg0")).wireguard().unwrap().engine, Engine::Userspace);
+}
+
+#[test]
+fn an_endpoint_is_not_guessed_across_underlays() {
+    let lowered = lower(
+        "domains:
+  1: {interfaces: {wg0: {addresses: [10.0.0.1/24], wireguard: {peers: {2/wg0: {}}}}}}
+  2: {interfaces: {wg0: {addresses: [10.0.0.2/24], wireguard: {underlay: 3, peers: {1/wg0: {endpoint: host.example}}}}}}
+  3: {}",
+    );
+    let tunnel = interface(&lowered, &end(1, "wg0")).wireguard().unwrap();
+    assert_eq!(tunnel.peers[&Key::Of(end(2, "wg0"))].endpoint, None);
+    let tunnel = interface(&lowered, &end(2, "wg0")).wireguard().unwrap();
+    assert_eq!(tunnel.underlay, domain(3));
+    let host = Host::Name("host.example".into());
+    assert_eq!(tunnel.peers[&Key::Of(end(1, "wg0"))].endpoint, Some(Endpoint { host, port: None }));
+}
+
+#[test]
+fn secrets_are_paths_beside_the_file() {
+    let lowered = lower(
+        "domains:
+  1:
+    interfaces:
+      wg0:
+        addresses: [10.0.0.1/24]
+        wireguard:
+          private_key_file: blue.key
+          peers:
+            laptop:
+              public_key: xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=
+              preshared_key_file: /run/credentials/psk
+              allowed_ips: [10.0.0.9]
+              persistent_keepalive: 25",
+    );
+    let psk = SecretName::PresharedKey(end(1, "wg0"), "laptop".into());
+    let expected = [
+        (SecretName::PrivateKey(end(1, "wg0")), "/etc/rdom/blue.key".into()),
+        (psk.clone(), "/run/credentials/psk".into()),
+    ];
+    assert_eq!(lowered.secrets, expected.into());
+    let (key, peer) =
+        interface(&lowered, &end(1, "wg0")).wireguard().unwrap().peers.first_key_value().unwrap();
+    assert_eq!(key.to_string(), "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=");
+    assert_eq!((peer.preshared_key.clone(), peer.persistent_keepalive_secs), (Some(Preshared::Of(psk)), 25));
+    assert_eq!(peer.endpoint, None);
+}
+
+#[test]
+fn links_make_their_ends_and_bridges_take_them() {
+    let lowered = lower(
+        "domains:
+  1: {interfaces: {eth0: {addresses: [10.0.0.1/24, 'fd00::1/64'], dad: true, mtu: 9000}}}
+  2: {interfaces: {br0: {bridge: {ports: [p1]}, up: false}}}
+links: [{ends: [1/eth0, 2/p1]}, {ends: [1/eth1, 0/veth1]}]",
+    );
+    let eth0 = interface(&lowered, &end(1, "eth0"));
+    assert_eq!(eth0.kind, Kind::Veth { peer: end(2, "p1") });
+    let detected: Vec<bool> = eth0.addresses.iter().map(|address| address.duplicate_detection).collect();
+    assert_eq!((eth0.mtu, detected), (Some(9000), vec![false, true]));
+    let port = interface(&lowered, &end(2, "p1"));
+    assert_eq!(port.bridge.as_ref().map(InterfaceName::as_str), Some("br0"));
+    assert!(!interface(&lowered, &end(2, "br0")).up);
+    assert_eq!(interface(&lowered, &end(0, "veth1")).kind, Kind::Veth { peer: end(1, "eth1") });
+    let place = lowered.origins.place(&Object::Interface(end(0, "veth1"))).unwrap();
+    assert_eq!((place.line, place.column), (4, 49));
+}
+
+#[test]
+fn routes_find_their_interface_and_their_metric() {
+    let lowered = lower(
+        "domains:
+  0: {routes: [{to: 10.9.0.0/16, via: 192.0.2.1, dev: uplink0}]}
+  1:
+    interfaces:
+      wg0: {addresses: [10.0.0.1/8, 'fd00::1/64'], wireguard: {}}
+      wg1: {addresses: [10.1.0.1/16], wireguard: {}}
+    routes:
+      - {to: default, via: 10.1.0.254, src: 10.0.0.1}
+      - {to: default, via: 'fd00::254'}
+      - {to: 192.0.2.1/32, dev: wg1}
+      - {to: 198.51.100.0/24, via: 192.0.2.1, metric: 7}
+      - {to: 203.0.113.0/24, via: 172.16.0.1, dev: wg0, onlink: true}
+      - {to: 'fd01::/16', type: prohibit, metric: 0}
+    sysctls: {net.ipv4.ip_local_port_range: '1024  65000', net.ipv4.conf.eth0/7.rp_filter: 0}",
+    );
+    let shown =
+        |number| lowered.network.domains[&domain(number)].routes.iter().map(Route::to_string).collect();
+    let shown: [Vec<String>; 2] = [shown(0), shown(1)];
+    assert_eq!(shown[0], ["10.9.0.0/16 via 192.0.2.1 dev uplink0"]);
+    assert_eq!(
+        shown[1],
+        [
+            "default via 10.1.0.254 dev wg1 src 10.0.0.1",
+            "192.0.2.1/32 dev wg1",
+            "198.51.100.0/24 via 192.0.2.1 dev wg1 metric 7",
+            "203.0.113.0/24 via 172.16.0.1 dev wg0 onlink",
+            "default (IPv6) via fd00::254 dev wg0",
+            "prohibit fd01::/16",
+        ]
+    );
+    let sysctls: Vec<&str> =
+        lowered.network.domains[&domain(1)].sysctls.values().map(String::as_str).collect();
+    assert_eq!(sysctls, ["0", "1024\t65000"]);
+}
+
+#[test]
+fn tests_mean_what_they_say() {
+    let lowered = lower(
+        "domains: {blue: {rdomain: 1}}
+tests:
+  - {in: blue, tcp: '[fd00::1]:80', expect: refused, within: 250ms}
+  - {in: 1, exec: [sh, -c, 'exit 3'], status: 3, stdout: hello, name: a shell}",
+    );
+    let [tcp, exec] = &lowered.tests[..] else { panic!("{:?}", lowered.tests) };
+    let to = "[fd00::1]:80".parse().unwrap();
+    assert_eq!(tcp.assertion, Assertion::Tcp { to, expect: Connection::Refused });
+    assert_eq!((tcp.inside, tcp.within.as_millis()), (domain(1), 250));
+    assert_eq!((tcp.name.as_str(), exec.name.as_str()), ("blue: tcp [fd00::1]:80 is refused", "a shell"));
+    let command = ["sh", "-c", "exit 3"].map(String::from).into();
+    assert_eq!(exec.assertion, Assertion::Exec { command, status: 3, stdout: Some("hello".into()) });
+    assert_eq!(exec.place.line, 4);
+}
+
+#[test]
+fn anchors_are_copies() {
+    let lowered = lower(
+        "domains:
+  1: {sysctls: &forward {net.ipv4.ip_forward: 1}}
+  2: {sysctls: *forward}",
+    );
+    assert_eq!(lowered.network.domains[&domain(1)].sysctls, lowered.network.domains[&domain(2)].sysctls);
+}
+
+/// Texts that are nearly right: an example with a stretch of it cut, doubled or replaced.
+fn nearly_right() -> impl Strategy<Value = String> {
+    let examples: Vec<String> = yaml_files(&root().join("examples"))
+        .into_iter()
+        .chain(yaml_files(&root().join("src/spec/bad")))
+        .map(|path| fs::read_to_string(path).unwrap())
+        .collect();
+    let piece = prop_oneof![
+        "[ -~]{0,12}",
+        "\\PC{0,4}",
+        prop::sample::select(vec![
+            "",
+            "{",
+            "}",
+            "[",
+            "]",
+            ": ",
+            "- ",
+            "\n",
+            "\n  ",
+            "&a ",
+            "*a",
+            "!t ",
+            "null",
+            "~",
+            "'",
+            "\"",
+            "#",
+            "|",
+            "? ",
+            "<<: ",
+            "0",
+            "-1",
+            "99999999999999999999",
+            "::1",
+            "ä",
+            "\u{feff}",
+            "\t",
+            "\r\n",
+            "---\n",
+            "...\n",
+        ])
+        .prop_map(String::from),
+    ];
+    let edits = prop::collection::vec((any::<prop::sample::Index>(), 0..40_usize, piece), 1..6);
+    (prop::sample::select(examples), edits).prop_map(|(mut text, edits)| {
+        for (at, length, piece) in edits {
+            let start = text.floor_char_boundary(at.index(text.len() + 1));
+            let stop = text.floor_char_boundary((start + length).min(text.len()));
+            text.replace_range(start..stop, &piece);
+        }
+        text
+    })
+}
+
+/// Whatever the text: no panic, every place inside of it, and an error if there is no network.
+fn check_total(text: &str) {
+    let diagnostics = match read(&Source::new(Path::new("x.yaml"), text.to_owned())) {
+        Ok(lowered) => lowered.warnings,
+        Err(diagnostics) => {
+            assert!(diagnostics.errors() > 0);
+            diagnostics
+        }
+    };
+    for place in diagnostics.iter().filter_map(|diagnostic| diagnostic.place) {
+        assert!(text.get(place.start..place.end).is_some(), "{place:?} of {text:?}");
+        let line = text[..place.start].matches('\n').count() + 1;
+        assert!(
+            place.line == line || text.contains(['\r', '\u{feff}']),
+            "{place:?}, line {line} of {text:?}"
+        );
+    }
+    assert!(diagnostics.to_string().contains("x.yaml") || diagnostics.is_empty());
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_it_panic(text in "\\PC{0,200}") {
+        check_total(&text);
+    }
+
+    #[test]
+    fn no_mistake_makes_it_panic(text in nearly_right()) {
+        check_total(&text);
+    }
 }
