@@ -7,6 +7,8 @@
 //!   family (p2p_rtrequest of sys/net/if.c);
 //! - gateway: an own address for connected and broadcast routes, the link address or the interface's name for local
 //!   ones, and for routes that drop 127.0.0.1 or ::1 on `lo`, where OpenBSD has them;
+//! - a host route that the kernel made beside the local one of the same own address (IPv6 has it for /128) is left out:
+//!   the local table is asked first, so no packet ever meets it;
 //! - priority: 1 local, 3 neighbour, 4 connected, 32 to 56 for routing daemons, else 8, or the metric if it is not the
 //!   kernel's default.
 
@@ -29,7 +31,8 @@ pub(super) fn rows(
     neighbours: &[NeighbourFacts],
     links: &[LinkFacts],
 ) -> Vec<RouteRow> {
-    let mut rows: Vec<RouteRow> = routes.iter().flat_map(|route| route_rows(route, links)).collect();
+    let seen = routes.iter().filter(|route| !is_hidden(route, routes));
+    let mut rows: Vec<RouteRow> = seen.flat_map(|route| route_rows(route, links)).collect();
     mark_multipath(&mut rows);
     let gateways: BTreeSet<IpAddr> = rows.iter().filter_map(|row| row.via).collect();
     rows.extend(neighbours.iter().filter_map(|neighbour| neighbour_row(neighbour, &gateways, links)));
@@ -86,6 +89,16 @@ fn route_rows(route: &RouteFacts, links: &[LinkFacts]) -> Vec<RouteRow> {
         true => vec![row(route, None, links)],
         false => route.hops.iter().map(|hop| row(route, Some(hop), links)).collect(),
     }
+}
+
+/// Whether it is a connected host route to an own address.
+fn is_hidden(route: &RouteFacts, routes: &[RouteFacts]) -> bool {
+    let is_local = |other: &RouteFacts| other.route_type == RouteType::Local && other.to == route.to;
+    is_host(route.to) && is_connected(route, None) && !has_gateway(route) && routes.iter().any(is_local)
+}
+
+fn has_gateway(route: &RouteFacts) -> bool {
+    route.hops.iter().any(|hop| hop.via.is_some())
 }
 
 fn mark_multipath(rows: &mut [RouteRow]) {
