@@ -16,6 +16,8 @@ mod rdomain;
 mod route;
 mod route_get;
 mod route_map;
+#[cfg(test)]
+mod samples;
 mod socket;
 mod text;
 mod tunnel;

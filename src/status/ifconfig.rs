@@ -1,7 +1,7 @@
 //! The text of ifconfig(8): column rules and the order of lines of sbin/ifconfig/ifconfig.c.
 
 use std::fmt::{self, Write};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::interface::{AddressView, InterfaceFlag, InterfaceView};
 use super::prefix::{mask_bits, scoped};
@@ -92,13 +92,21 @@ fn write_peer(out: &mut impl Write, peer: &PeerView) -> fmt::Result {
         writeln!(out, "\t\twgpka {} (sec)", peer.persistent_keepalive_secs)?;
     }
     if let Some(endpoint) = peer.endpoint {
-        writeln!(out, "\t\twgendpoint {} {}", endpoint.ip(), endpoint.port())?;
+        writeln!(out, "\t\twgendpoint {} {}", numeric_host(endpoint), endpoint.port())?;
     }
     writeln!(out, "\t\ttx: {}, rx: {}", peer.tx_bytes, peer.rx_bytes)?;
     if let Some(secs) = peer.last_handshake_secs_ago {
         writeln!(out, "\t\tlast handshake: {secs} seconds ago")?;
     }
     peer.allowed_ips.iter().try_for_each(|prefix| writeln!(out, "\t\twgaip {prefix}"))
+}
+
+/// The host of a socket address, with the index of its interface if it has one.
+fn numeric_host(address: SocketAddr) -> String {
+    match address {
+        SocketAddr::V6(v6) if v6.scope_id() != 0 => format!("{}%{}", v6.ip(), v6.scope_id()),
+        SocketAddr::V4(_) | SocketAddr::V6(_) => address.ip().to_string(),
+    }
 }
 
 fn write_addresses(out: &mut impl Write, view: &InterfaceView, detail: Detail) -> fmt::Result {
@@ -135,7 +143,7 @@ fn write_inet6(out: &mut impl Write, view: &InterfaceView, own: &AddressView) ->
 mod tests {
     use super::super::facts::{AddressFacts, LinkFacts, LinkKind};
     use super::super::interface::{NoSuchInterface, select};
-    use super::super::route_map::samples::*;
+    use super::super::samples::*;
     use super::*;
     use crate::model::DomainName;
 
@@ -201,7 +209,7 @@ wg1: flags=80c3<UP,BROADCAST,RUNNING,NOARP,MULTICAST> rdomain 1 mtu 1420
         peer.name = Some("wg2".into());
         peer.has_preshared_key = true;
         peer.persistent_keepalive_secs = 25;
-        peer.endpoint = "[2001:db8::7]:7222".parse().ok();
+        peer.endpoint = "[fe80::7%2]:7222".parse().ok();
         peer.last_handshake_secs_ago = None;
         let text = view(1, &wg1(), Some(tunnel)).to_string();
         let expected = "\twgport 7111\n\twgrtable 3\n\twgpubkey P8Ij+K/McBqRKe29qRtriBjP/Zo0jKjSsN3bIOeDkw8=
@@ -209,7 +217,7 @@ wg1: flags=80c3<UP,BROADCAST,RUNNING,NOARP,MULTICAST> rdomain 1 mtu 1420
 \t\twgdescr: wg2
 \t\twgpsk (present)
 \t\twgpka 25 (sec)
-\t\twgendpoint 2001:db8::7 7222
+\t\twgendpoint fe80::7%2 7222
 \t\ttx: 436, rx: 380
 \t\twgaip 192.168.5.2/32
 \tgroups: wg
@@ -229,10 +237,28 @@ eth0: flags=8843<UP,BROADCAST,RUNNING,SIMPLEX,MULTICAST> mtu 1500
 \tmedia: Ethernet autoselect
 \tstatus: active
 \tinet 192.0.2.1 netmask 0xffffff00 broadcast 192.0.2.255
-\tinet6 fd00::1 prefixlen 64 autoconf
-\tinet6 fe80::1%eth0 prefixlen 64 autoconf scopeid 0x2
+\tinet6 fd00::1 prefixlen 64
+\tinet6 fe80::1%eth0 prefixlen 64 scopeid 0x2
 "
         );
+    }
+
+    #[test]
+    fn an_address_of_ipv6_has_states() {
+        let mut link = wg1();
+        let address = |text: &str, flags| AddressFacts {
+            network: text.parse().unwrap(),
+            flags,
+            ..link.addresses[0].clone()
+        };
+        link.addresses =
+            vec![address("fd00::1/64", 0xc0), address("fd00::2/64", 0x88), address("fd00::3/64", 0x21)];
+        let expected = "\
+\tinet6 fd00::1 prefixlen 64 tentative
+\tinet6 fd00::2 prefixlen 64 duplicated
+\tinet6 fd00::3 prefixlen 64 deprecated autoconf temporary
+";
+        assert!(view(1, &link, None).to_string().ends_with(expected), "{}", view(1, &link, None));
     }
 
     #[test]

@@ -63,7 +63,8 @@ pub enum InterfaceFlag {
     /// A loopback.
     Loopback,
     /// Two ends and no more.
-    PointoPoint,
+    #[serde(rename = "pointopoint")]
+    PointToPoint,
     /// Can carry packets.
     Running,
     /// Asks for no link addresses.
@@ -103,7 +104,7 @@ impl InterfaceFlag {
         InterfaceFlag::Broadcast,
         InterfaceFlag::Debug,
         InterfaceFlag::Loopback,
-        InterfaceFlag::PointoPoint,
+        InterfaceFlag::PointToPoint,
         InterfaceFlag::Running,
         InterfaceFlag::NoArp,
         InterfaceFlag::Promisc,
@@ -119,7 +120,7 @@ impl InterfaceFlag {
             InterfaceFlag::Broadcast => ("BROADCAST", 0x2, 0x2),
             InterfaceFlag::Debug => ("DEBUG", 0x4, 0x4),
             InterfaceFlag::Loopback => ("LOOPBACK", 0x8, 0x8),
-            InterfaceFlag::PointoPoint => ("POINTOPOINT", 0x10, 0x10),
+            InterfaceFlag::PointToPoint => ("POINTOPOINT", 0x10, 0x10),
             InterfaceFlag::Running => ("RUNNING", 0x40, 0x40),
             InterfaceFlag::NoArp => ("NOARP", 0x80, 0x80),
             InterfaceFlag::Promisc => ("PROMISC", 0x100, 0x100),
@@ -218,7 +219,7 @@ fn flags(link: &LinkFacts, kind: &str) -> BTreeSet<InterfaceFlag> {
     let has = |flag: &InterfaceFlag| link.flags & flag.row().2 != 0;
     let mut flags: BTreeSet<_> = InterfaceFlag::ALL.into_iter().filter(has).collect();
     if kind == "wireguard" {
-        flags.remove(&InterfaceFlag::PointoPoint);
+        flags.remove(&InterfaceFlag::PointToPoint);
         flags.extend([InterfaceFlag::Broadcast, InterfaceFlag::NoArp, InterfaceFlag::Multicast]);
     }
     if link.lladdr.is_some() {
@@ -285,5 +286,84 @@ impl LinkKind {
             None if lladdr.is_some() => LinkKind::Ethernet,
             None => LinkKind::Other,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::facts::RouteType;
+    use super::super::samples::*;
+    use super::super::tunnel::PeerView;
+    use super::*;
+    use crate::model::{
+        Domain, End, Engine, Interface, InterfaceName, NetworkName, Peer, PublicKey, WireGuard,
+    };
+
+    fn view(number: u32, link: &LinkFacts, tunnel: Option<TunnelView>) -> InterfaceView {
+        let id = domain(number);
+        InterfaceView::new(id, &DomainName::of_number(id), link, tunnel)
+    }
+
+    fn at(number: u32, name: &str) -> End {
+        End { domain: domain(number), interface: InterfaceName::new(name).unwrap() }
+    }
+
+    fn network_with(place: &End, kind: Kind) -> Network {
+        let mut network = Network::empty(NetworkName::new("test").unwrap());
+        let mut inside = Domain::bare(place.domain);
+        inside.interfaces.insert(place.interface.clone(), Interface::new(kind));
+        network.domains.insert(place.domain, inside);
+        network
+    }
+
+    #[test]
+    fn a_network_knows_the_other_end_of_a_link() {
+        let network = network_with(&at(1, "eth0"), Kind::Veth { peer: at(2, "b0") });
+        let mut here = view(1, &eth0(), None);
+        here.annotate(&network);
+        assert_eq!(here.patch.as_deref(), Some("2/b0"));
+        assert!(here.to_string().contains("\tindex 2 priority 0 llprio 3\n\tpatch: b0\n\tmedia"), "{here}");
+        let mut elsewhere = view(2, &eth0(), None);
+        elsewhere.annotate(&network);
+        assert_eq!(elsewhere.patch, None);
+    }
+
+    #[test]
+    fn a_network_knows_the_names_of_peers_and_the_underlay() {
+        let known = PublicKey([2; 32]);
+        let peer = Peer {
+            name: Some("wg2".into()),
+            endpoint: None,
+            allowed_ips: BTreeSet::new(),
+            preshared_key: None,
+            persistent_keepalive_secs: 0,
+        };
+        let wireguard = WireGuard {
+            engine: Engine::Userspace,
+            underlay: domain(3),
+            listen_port: None,
+            key: Key::Public(PublicKey([1; 32])),
+            peers: [(Key::Public(known), peer)].into(),
+        };
+        let peers = vec![PeerView::new(known), PeerView::new(PublicKey([9; 32]))];
+        let mut here = view(1, &wg1(), Some(TunnelView { peers, ..TunnelView::default() }));
+        here.annotate(&network_with(&at(1, "wg1"), Kind::WireGuard(wireguard)));
+        let tunnel = here.tunnel.unwrap();
+        let names: Vec<_> = tunnel.peers.iter().map(|peer| peer.name.as_deref()).collect();
+        assert_eq!((tunnel.underlay, names), (3, vec![Some("wg2"), None]));
+    }
+
+    #[test]
+    fn egress_is_where_the_default_domains_default_route_leaves() {
+        let default = [facts(RouteType::Unicast, "0.0.0.0/0", &["192.0.2.254"], 2)];
+        let table = |number| RouteTable::new(domain(number), &default, &[], &[lo(), eth0()]);
+        let groups = |number, link: &LinkFacts| {
+            let mut seen = view(number, link, None);
+            seen.annotate_egress(&table(number));
+            seen.groups
+        };
+        assert_eq!(groups(0, &eth0()), ["egress"]);
+        assert_eq!(groups(0, &lo()), ["lo"]);
+        assert!(groups(1, &eth0()).is_empty(), "only the default domain has one");
     }
 }

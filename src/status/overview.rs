@@ -239,7 +239,7 @@ fn write_table(f: &mut fmt::Formatter<'_>, lines: &[Vec<String>]) -> fmt::Result
 
 #[cfg(test)]
 mod tests {
-    use super::super::route_map::samples::*;
+    use super::super::samples::*;
     use super::super::socket::SocketView;
     use super::super::tunnel::TunnelView;
     use super::*;

@@ -79,7 +79,7 @@ fn object(object: &Object) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::route_map::samples::domain;
+    use super::super::samples::domain;
     use super::*;
     use crate::model::{Address, End, InterfaceName};
 

@@ -50,7 +50,7 @@ pub fn render_rdomains(domains: &[RdomainView]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::route_map::samples::domain;
+    use super::super::samples::domain;
     use super::*;
 
     fn view(number: u32, interfaces: &[&str], others: &[u32]) -> RdomainView {

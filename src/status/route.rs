@@ -239,7 +239,8 @@ pub fn not_in_table(address: IpAddr) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::route_map::samples::*;
+    use super::super::facts::RouteType;
+    use super::super::samples::*;
     use super::*;
 
     const ONE: &str = "\
@@ -302,6 +303,16 @@ fe80::%eth0/64                              fe80::1%eth0                        
 ff00::/8                                    fd00::1                                 Um         0        0     -     4 eth0 
 "
         );
+    }
+
+    #[test]
+    fn a_route_that_the_local_one_hides_is_left_out() {
+        let local = facts(RouteType::Local, "::1/128", &[], 1);
+        let beside = RouteFacts { metric: 256, ..facts(RouteType::Unicast, "::1/128", &[], 1) };
+        let other = RouteFacts { metric: 256, ..facts(RouteType::Unicast, "fd00::9/128", &[], 2) };
+        let table = RouteTable::new(domain(1), &[local, beside, other], &[], &[lo(), eth0()]);
+        let rows: Vec<_> = table.routes.iter().map(|row| (row.to.to_string(), row.letters())).collect();
+        assert_eq!(rows, [("::1/128".into(), "UHl".into()), ("fd00::9/128".into(), "UHn".to_owned())]);
     }
 
     #[test]

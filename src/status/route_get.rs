@@ -106,7 +106,7 @@ fn words(route: &RouteRow) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::facts::RouteType;
-    use super::super::route_map::samples::*;
+    use super::super::samples::*;
     use super::*;
 
     fn answer(address: &str, matched: &RouteFacts, src: &str) -> String {
