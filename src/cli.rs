@@ -23,13 +23,14 @@ mod up;
 mod wireguard;
 
 use std::fmt;
-use std::io::{self, IsTerminal};
+use std::io;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
+use crate::diagnostic::Paint;
 use crate::model::NetworkName;
 use trouble::Trouble;
 
@@ -151,7 +152,8 @@ fn start_log(common: &Common, verb: &Verb) {
         (_, _) => "trace",
     };
     let filter = EnvFilter::try_from_env("RDOM_LOG").unwrap_or_else(|_| EnvFilter::new(usual));
-    let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let detached = matches!(verb, Verb::Up(words) if words.detach);
+    let colour = !detached && matches!(trouble::paint(), Paint::Coloured);
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colour);
     log.with_target(false).init();
 }

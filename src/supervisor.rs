@@ -28,7 +28,7 @@ use crate::backend::linux::{Linux, Survey};
 use crate::backend::{Backend, BackendError};
 use crate::control::{self, Answer, Request, Server};
 use crate::model::{Engine, Network, NetworkName, SecretName};
-use crate::plan::bind;
+use crate::plan::{bind, plan};
 use crate::probe::{self, Unsupported};
 use crate::state::{Directories, KeyRing, Lock, LockError, Missing, StateError, Store};
 use crate::status::StatusView;
@@ -125,19 +125,15 @@ impl Supervisor {
         }
         let engines = Box::new(Hosted::default());
         let mut backend = Linux::open(network.name.clone(), directories, stored.keys, engines)?;
-        let outcome = converge(&mut backend, &desired, &|| signals.pending())
-            .map_err(Box::new)
-            .map_err(UpError::Failed)?;
-        let checked = verify(directories, &desired).and_then(|()| listen(directories, signals));
-        let (server, queue) = match checked {
-            Ok(listening) => listening,
-            Err(error) => {
-                let _ = converge(&mut backend, &Network::empty(desired.name.clone()), &|| false);
-                return Err(error);
+        match bring_up(&mut backend, &desired, directories, signals) {
+            Ok((server, queue)) => {
+                Ok(Self { desired, directories: directories.clone(), backend, queue, server, _lock: lock })
             }
-        };
-        info!(network = %desired.name, steps = outcome.taken.len(), "up");
-        Ok(Self { desired, directories: directories.clone(), backend, queue, server, _lock: lock })
+            Err(error) => {
+                forget_if_nothing_is_left(&mut backend, directories);
+                Err(error)
+            }
+        }
     }
 
     /// The network as it was asked for, with its keys and ports.
@@ -196,9 +192,24 @@ pub fn status(
     Survey::of(directories)?.status(&observed, desired, reason.to_owned())
 }
 
-fn verify(directories: &Directories, desired: &Network) -> Result<(), UpError> {
-    let survey = Survey::of(directories)?;
-    Ok(place::check(&survey, desired)?)
+/// Takes the steps, checks where sockets are, and opens the control socket; what fails after the steps undoes them.
+fn bring_up(
+    backend: &mut Linux,
+    desired: &Network,
+    directories: &Directories,
+    signals: &Signals,
+) -> Result<(Server, mpsc::Receiver<Event>), UpError> {
+    let outcome =
+        converge(backend, desired, &|| signals.pending()).map_err(Box::new).map_err(UpError::Failed)?;
+    let checked = Survey::of(directories).map_err(UpError::from).and_then(|survey| {
+        place::check(&survey, desired)?;
+        listen(directories, signals)
+    });
+    match checked {
+        Ok(_) => info!(network = %desired.name, steps = outcome.taken.len(), "up"),
+        Err(_) => drop(take_down(backend, &desired.name)),
+    }
+    checked
 }
 
 /// Removes what a supervisor that is no more left behind, and returns the number of steps that it took.
@@ -238,6 +249,14 @@ fn listen(directories: &Directories, signals: &Signals) -> Result<(Server, mpsc:
         Ok((control::serve(listener, sender)?, receiver))
     };
     open().map_err(|source| UpError::Control { path: path.clone(), source })
+}
+
+/// Removes the runtime files of a network that did not come up, unless they are still needed to take it down.
+fn forget_if_nothing_is_left(backend: &mut Linux, directories: &Directories) {
+    let empty = |seen: Network| plan(&Network::empty(seen.name.clone()), &seen).is_empty();
+    if backend.observe().is_ok_and(empty) {
+        forget(directories);
+    }
 }
 
 /// Removes the runtime files of a network that is down; its keys and ports stay.

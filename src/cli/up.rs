@@ -1,8 +1,9 @@
 //! `rdom up [FILE]`: in the foreground until Ctrl-C; with -d it returns once everything is up and verified.
 
-use std::fs::File;
-use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
+use std::fs::{DirBuilder, File};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -12,11 +13,11 @@ use nix::libc;
 use nix::unistd::{ForkResult, dup2_stderr, dup2_stdin, dup2_stdout, fork, pipe2, setsid};
 
 use super::file::{self, Document};
-use super::trouble::Trouble;
+use super::trouble::{Trouble, chain, help_of};
 use super::{Common, Ended, Which};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::state::{Directories, Roots};
-use crate::supervisor::{Failure, Signals, Supervisor, UpError};
+use crate::supervisor::{Cause, Failure, Signals, Supervisor, UpError};
 
 #[derive(Debug, Args)]
 pub(super) struct Words {
@@ -26,7 +27,7 @@ pub(super) struct Words {
     file: Option<PathBuf>,
     /// Return once everything is up and verified; `rdom down` ends it
     #[arg(short, long)]
-    detach: bool,
+    pub(super) detach: bool,
 }
 
 pub(super) fn run(words: &Words, common: &Common) -> Ended {
@@ -61,15 +62,19 @@ pub(super) fn bring_up(
     })
 }
 
-/// A failed step as a diagnostic at the place of its object in the file.
+/// A failed step as a diagnostic at the place of its object in the file, with what became of the others.
 fn explain(failure: &Failure, document: &Document) -> Trouble {
     let place = failure.step.as_ref().and_then(|step| document.lowered.origins.place(&step.object()));
-    let message = super::trouble::chain(failure);
-    let diagnostic = match place {
-        Some(place) => Diagnostic::error(place, message),
-        None => Diagnostic::error_of_file(message),
+    let message = match (&failure.cause, &failure.step) {
+        (Cause::Backend(error), _) => chain(error),
+        (cause @ (Cause::Interrupted | Cause::Unsettled(_)), Some(step)) => format!("cannot {step}: {cause}"),
+        (cause @ (Cause::Interrupted | Cause::Unsettled(_)), None) => cause.to_string(),
     };
-    let diagnostic = match super::trouble::help_of(failure) {
+    let diagnostic = match place {
+        Some(place) => Diagnostic::error(place, message).label(failure.restored.to_string()),
+        None => Diagnostic::error_of_file(format!("{message}; {}", failure.restored)),
+    };
+    let diagnostic = match help_of(failure) {
         Some(help) => diagnostic.help(help),
         None => diagnostic,
     };
@@ -84,56 +89,60 @@ fn detached(document: &Document, directories: &Directories) -> Ended {
     match unsafe { fork() }.map_err(Trouble::failed)? {
         ForkResult::Parent { .. } => {
             drop(tell);
-            hear(told)
+            let status = hear(told);
+            if status == 0 {
+                let name = &document.lowered.network.name;
+                println!("network {name} is up: rdom down -n {name} takes it down");
+            }
+            Ok(ExitCode::from(status))
         }
         ForkResult::Child => {
             drop(told);
-            let code = supervise(document, directories, tell);
-            unsafe { libc::_exit(code) }
+            let status = supervise(document, directories, File::from(tell)).unwrap_or_else(|trouble| {
+                let status = trouble.status();
+                trouble.tell();
+                status
+            });
+            unsafe { libc::_exit(i32::from(status)) }
         }
     }
 }
 
 /// One byte of exit status; a child that dies without a word has failed.
-fn hear(told: OwnedFd) -> Ended {
+fn hear(told: OwnedFd) -> u8 {
     let mut status = [1];
-    let heard = File::from(told).read(&mut status).map_err(Trouble::failed)?;
-    Ok(ExitCode::from(if heard == 0 { 1 } else { status[0] }))
+    match File::from(told).read(&mut status) {
+        Ok(1) => status[0],
+        Ok(_) | Err(_) => 1,
+    }
 }
 
-fn supervise(document: &Document, directories: &Directories, tell: OwnedFd) -> i32 {
+fn supervise(document: &Document, directories: &Directories, mut tell: File) -> Result<u8, Trouble> {
     let _ = setsid();
-    let signals = Signals::hold().map_err(Trouble::failed);
-    let supervisor = signals.and_then(|signals| bring_up(document, directories, &signals));
-    let mut tell = File::from(tell);
-    match supervisor {
+    let terminal = io::stderr().as_fd().try_clone_to_owned().map_err(Trouble::failed)?;
+    leave_terminal(directories).map_err(Trouble::failed)?;
+    let signals = Signals::hold().map_err(Trouble::failed)?;
+    match bring_up(document, directories, &signals) {
         Err(trouble) => {
+            let _ = dup2_stderr(&terminal);
             let status = trouble.status();
-            let _ = trouble.tell();
+            trouble.tell();
             let _ = tell.write_all(&[status]);
-            i32::from(status)
+            Ok(status)
         }
         Ok(supervisor) => {
-            println!("network {} is up: rdom down -n {0} takes it down", supervisor.desired().name);
-            if let Err(error) = leave_terminal(directories) {
-                eprintln!("rdom: no log: {error}");
-            }
             let _ = tell.write_all(&[0]);
-            drop(tell);
-            match supervisor.serve() {
-                Ok(()) => 0,
-                Err(failure) => {
-                    let _ = explain(&failure, document).tell();
-                    1
-                }
-            }
+            drop((tell, terminal));
+            supervisor.serve().map_err(|failure| explain(&failure, document))?;
+            Ok(0)
         }
     }
 }
 
 /// Standard input from nowhere, output and log to a file beside the control socket.
-fn leave_terminal(directories: &Directories) -> std::io::Result<()> {
-    let log = File::options().append(true).create(true).open(directories.runtime.join("log"))?;
+fn leave_terminal(directories: &Directories) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(&directories.runtime)?;
+    let log = File::options().append(true).create(true).mode(0o600).open(directories.runtime.join("log"))?;
     dup2_stdin(File::open("/dev/null")?)?;
     dup2_stdout(&log)?;
     dup2_stderr(&log)?;
