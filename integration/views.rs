@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use rdomain::backend::linux::netlink::{Netlink, Protocol};
 use rdomain::backend::linux::view;
+use rdomain::exec::ping::{Ping, Summary, ping};
 use rdomain::model::{DomainId, DomainName};
 use rdomain::status::{Detail, InterfaceView, not_in_table, render_interfaces, render_rdomains};
 
@@ -376,5 +377,104 @@ fn rdomains_print_as_netstat_does() {
         let seen = view::rdomain(domain(1), &name, &mut route_socket()).expect("a domain");
         let expected = "Rdomain 1\n  Interfaces: lo a0 b0\n  Routing tables: 1 77\n\n";
         assert_eq!(render_rdomains(&[seen]), expected);
+    });
+}
+
+/// Asks until an answer came or `count` requests are gone; what was printed, times taken out.
+fn asked(address: &str, count: u64) -> (Summary, String) {
+    let wait = Duration::from_millis(300);
+    let options =
+        Ping { count: Some(count), wait, interval: wait / 10, ..Ping::new(address.parse().expect(address)) };
+    let mut printed = Vec::new();
+    let summary = ping(&options, &mut printed).expect("a socket for ping");
+    let text = String::from_utf8(printed).expect("text");
+    let timeless = text.lines().map(|line| match (line.split_once(" time="), line.split_once(" = ")) {
+        (Some((row, _)), _) => format!("{row} time=T\n"),
+        (None, Some((head, _))) => format!("{head} = T\n"),
+        (None, None) => format!("{line}\n"),
+    });
+    (summary, timeless.collect())
+}
+
+/// The groups that may have unprivileged sockets for ping.
+const GROUPS: &str = "/proc/sys/net/ipv4/ping_group_range";
+
+#[test]
+fn ping_prints_as_openbsd_does() {
+    inside("ping_prints_as_openbsd_does", || {
+        run("ip link set lo up");
+        // First by a raw socket, for in a new namespace no group may have the other one; then by that.
+        for prepare in [|| {}, || std::fs::write(GROUPS, "0 0").expect(GROUPS)] {
+            prepare();
+            let (summary, text) = asked("127.0.0.1", 2);
+            assert_eq!((summary.transmitted, summary.received, summary.duplicates), (2, 2, 0), "{text}");
+            assert_eq!(
+                text,
+                "\
+PING 127.0.0.1 (127.0.0.1): 56 data bytes
+64 bytes from 127.0.0.1: icmp_seq=0 ttl=64 time=T
+64 bytes from 127.0.0.1: icmp_seq=1 ttl=64 time=T
+
+--- 127.0.0.1 ping statistics ---
+2 packets transmitted, 2 packets received, 0.0% packet loss
+round-trip min/avg/max/std-dev = T
+"
+            );
+            let (_, text) = asked("::1", 1);
+            assert!(text.contains("64 bytes from ::1: icmp_seq=0 hlim=64 time=T\n"), "{text}");
+        }
+    });
+}
+
+/// The kernel settles a new link's carrier and neighbours behind one's back.
+fn wait_for_answer(address: &str) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while asked(address, 1).0.received == 0 {
+        assert!(Instant::now() < deadline, "no answer from {address} in 30 s");
+    }
+}
+
+#[test]
+fn ping_reaches_the_other_end_of_a_cable_and_says_when_it_does_not() {
+    inside("ping_reaches_the_other_end_of_a_cable_and_says_when_it_does_not", || {
+        run("
+            ip netns add far
+            ip link set lo up
+            ip link add a0 type veth peer name b0 netns far
+            ip address add 192.0.2.1/24 dev a0
+            ip -6 address add fd00::1/64 dev a0 nodad
+            ip link set a0 up
+            ip -n far address add 192.0.2.2/24 dev b0
+            ip -n far -6 address add fd00::2/64 dev b0 nodad
+            ip -n far link set b0 up
+            ip netns exec far sysctl -qw net.ipv4.ip_default_ttl=200
+        ");
+        for address in ["192.0.2.2", "fd00::2"] {
+            wait_for_answer(address);
+            let (summary, text) = asked(address, 10);
+            assert_eq!(summary.received, 10, "{text}");
+            let times = summary.round_trips.expect("times");
+            assert!(times.min <= times.max && times.max < Duration::from_secs(1), "{times:?}");
+        }
+        let (_, text) = asked("192.0.2.2", 1);
+        assert!(text.contains("64 bytes from 192.0.2.2: icmp_seq=0 ttl=200 time=T\n"), "{text}");
+
+        let began = Instant::now();
+        let (silent, text) = asked("192.0.2.77", 1);
+        assert_eq!(silent.received, 0);
+        assert!(text.ends_with("1 packets transmitted, 0 packets received, 100.0% packet loss\n"), "{text}");
+        assert!(began.elapsed() >= Duration::from_millis(300), "it waited for {:?}", began.elapsed());
+
+        let began = Instant::now();
+        let (_, text) = asked("203.0.113.1", 1);
+        let expected = "PING 203.0.113.1 (203.0.113.1): 56 data bytes
+ping: sendmsg: No route to host
+ping: wrote 203.0.113.1 64 chars, ret=-1
+
+--- 203.0.113.1 ping statistics ---
+1 packets transmitted, 0 packets received, 100.0% packet loss
+";
+        assert_eq!(text, expected);
+        assert!(began.elapsed() < Duration::from_millis(300), "a refused request is not waited for");
     });
 }

@@ -3,13 +3,17 @@
 //! Its network namespace is the domain's. In a mount namespace of its own it sees the domain's /sys,
 //! /etc/netns/NAME/* over /etc as under ip-netns(8), and the domain's own /var/run/wireguard.
 
+pub mod ping;
+
 use std::convert::Infallible;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -149,4 +153,10 @@ pub fn same_namespace(one: &OwnedFd, other: &OwnedFd) -> bool {
         fs::metadata(path).map(|metadata| std::os::unix::fs::MetadataExt::ino(&metadata)).ok()
     };
     identity(one).is_some() && identity(one) == identity(other)
+}
+
+/// How a child ended, as a shell tells it: its status, or 128 + n if signal n ended it.
+pub fn status_of(child: ExitStatus) -> u8 {
+    let code = child.code().or_else(|| child.signal().map(|signal| 128 + signal)).unwrap_or(1);
+    u8::try_from(code).unwrap_or(1)
 }

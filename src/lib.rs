@@ -9,6 +9,7 @@
 //! ARCHITECTURE.md has the map and the invariants.
 
 pub mod backend;
+pub mod cli;
 pub mod control;
 pub mod diagnostic;
 pub mod exec;
@@ -19,5 +20,6 @@ pub mod sandbox;
 pub mod spec;
 pub mod state;
 pub mod status;
+pub mod suite;
 pub mod supervisor;
 pub mod wireguard;

@@ -103,6 +103,7 @@ fn additions(compared: &Comparison) -> Vec<Step> {
     for (at, wanted) in compared.desired.interfaces() {
         steps.extend(set_interface(compared, &at, wanted));
     }
+    steps.extend(raised_interfaces(compared));
     for (&domain, wanted) in &compared.desired.domains {
         steps.extend(added_routes(compared, domain, wanted));
     }
@@ -141,10 +142,23 @@ fn set_interface(compared: &Comparison, at: &End, wanted: &Interface) -> Vec<Ste
     let addresses = wanted.addresses.difference(&seen.addresses);
     steps.extend(addresses.map(|&address| Step::AddAddress { at: at.clone(), address }));
     steps.extend(set_tunnel(at, wanted, &seen));
-    if ours && wanted.up && !seen.up {
-        steps.push(Step::SetUp { at: at.clone(), up: true });
-    }
     steps
+}
+
+/// Interfaces that go up, tunnels that speak first last: their first words are lost on a peer that is not up yet,
+/// and are said again only after five seconds (the Rekey-Timeout of the WireGuard paper, 6.1).
+fn raised_interfaces(compared: &Comparison) -> Vec<Step> {
+    let down = compared.desired.interfaces().filter(|(at, wanted)| {
+        wanted.up && wanted.kind != Kind::Existing && !compared.interface_before(at, wanted).up
+    });
+    let mut down: Vec<_> = down.collect();
+    down.sort_by_key(|(_, wanted)| speaks_first(wanted));
+    down.into_iter().map(|(at, _)| Step::SetUp { at, up: true }).collect()
+}
+
+fn speaks_first(interface: &Interface) -> bool {
+    let peers = interface.wireguard().into_iter().flat_map(|tunnel| tunnel.peers.values());
+    peers.into_iter().any(|peer| peer.persistent_keepalive_secs > 0)
 }
 
 fn set_tunnel(at: &End, wanted: &Interface, seen: &Interface) -> Vec<Step> {

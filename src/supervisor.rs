@@ -1,5 +1,247 @@
-//! Decides what to do to a kernel, and does it whole or not at all.
+//! Makes a network so, keeps it, and takes it down again.
+//!
+//! One process a network, under the network's lock. It is told things by signals and by its control socket, one at a
+//! time, and owns the userspace engines: their threads end with it, and their TUN devices with them.
 
+mod engines;
+mod place;
+mod signals;
 mod transaction;
 
-pub use transaction::{Cause, Failure, Outcome, converge};
+pub use place::Misplaced;
+pub use signals::Signals;
+pub use transaction::{Cause, Failure, Outcome, Restored, converge};
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+
+use nix::sys::signal::Signal;
+use thiserror::Error;
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+use crate::backend::linux::{Linux, Survey};
+use crate::backend::{Backend, BackendError};
+use crate::control::{self, Answer, Request};
+use crate::model::{Engine, Network, NetworkName, SecretName};
+use crate::plan::bind;
+use crate::probe::{self, Unsupported};
+use crate::state::{Directories, KeyRing, Lock, LockError, Missing, StateError, Store};
+use crate::status::StatusView;
+use engines::Hosted;
+pub use engines::NoEngines;
+
+/// A network that is up, held by this process.
+pub struct Supervisor {
+    desired: Network,
+    directories: Directories,
+    backend: Linux,
+    queue: mpsc::Receiver<Event>,
+    _lock: Lock,
+}
+
+/// What a supervisor is told.
+#[derive(Debug)]
+enum Event {
+    Request(Request),
+    Signal(Signal),
+}
+
+impl From<Request> for Event {
+    fn from(request: Request) -> Self {
+        Self::Request(request)
+    }
+}
+
+impl From<Signal> for Event {
+    fn from(signal: Signal) -> Self {
+        Self::Signal(signal)
+    }
+}
+
+/// How much a supervisor may be told before it has listened; who comes then is told that it is busy.
+const QUEUE_LENGTH: usize = 32;
+
+/// Why a network did not come up.
+#[derive(Debug, Error)]
+pub enum UpError {
+    /// Another process has it.
+    #[error("network {network} is up already{}", pid.map_or(String::new(), |pid| format!(": process {pid}")))]
+    Taken {
+        /// The network.
+        network: NetworkName,
+        /// Who holds its lock.
+        pid: Option<i32>,
+    },
+    /// Not permitted or not supported here.
+    #[error(transparent)]
+    Unsupported(#[from] Unsupported),
+    /// Keys, ports or the lock could not be read or kept.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The kernel could not be opened.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// A step failed; what was there before has been restored.
+    #[error(transparent)]
+    Failed(Box<Failure>),
+    /// Every step was taken, but a socket is not where it belongs.
+    #[error(transparent)]
+    Misplaced(#[from] Misplaced),
+    /// The control socket could not be made.
+    #[error("cannot listen at {}", path.display())]
+    Control {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl Supervisor {
+    /// Brings a network up and checks that it is: the plan is empty and every tunnel's sockets are in their domain.
+    ///
+    /// `files` are the secrets that the file says to be elsewhere. An interruption or a failure leaves nothing behind.
+    pub fn up(
+        network: &Network,
+        files: &BTreeMap<SecretName, PathBuf>,
+        directories: &Directories,
+        signals: &Signals,
+    ) -> Result<Self, UpError> {
+        probe::administration()?;
+        let lock = take_lock(&network.name, directories)?;
+        let stored = Store::of(directories).bindings(network, files, Missing::Generate)?;
+        for warning in &stored.warnings {
+            warn!("{warning}");
+        }
+        let desired = bind(network, &stored.bindings, &probe::capabilities());
+        if desired.tunnels().any(|(_, tunnel)| tunnel.engine == Engine::Userspace) {
+            probe::tun_device()?;
+        }
+        let engines = Box::new(Hosted::default());
+        let mut backend = Linux::open(network.name.clone(), directories, stored.keys, engines)?;
+        let outcome = converge(&mut backend, &desired, &|| signals.pending())
+            .map_err(Box::new)
+            .map_err(UpError::Failed)?;
+        let checked = verify(directories, &desired).and_then(|()| listen(directories, signals));
+        let queue = match checked {
+            Ok(queue) => queue,
+            Err(error) => {
+                let _ = converge(&mut backend, &Network::empty(desired.name.clone()), &|| false);
+                return Err(error);
+            }
+        };
+        info!(network = %desired.name, steps = outcome.taken.len(), "up");
+        Ok(Self { desired, directories: directories.clone(), backend, queue, _lock: lock })
+    }
+
+    /// The network as it was asked for, with its keys and ports.
+    pub fn desired(&self) -> &Network {
+        &self.desired
+    }
+
+    /// What there is, as its status document.
+    pub fn status(&mut self) -> Answer {
+        let view = status(&mut self.backend, &self.directories, Some(&self.desired));
+        let view = view.map_err(|error| error.to_string())?;
+        serde_json::to_string(&view).map_err(|error| error.to_string())
+    }
+
+    /// Keeps the network until a signal or a request ends it, then takes it down.
+    pub fn serve(mut self) -> Result<(), Box<Failure>> {
+        while let Some(event) = self.queue.blocking_recv() {
+            match event {
+                Event::Request(Request::Status(reply)) => drop(reply.send(self.status())),
+                Event::Request(Request::Down(reply)) => {
+                    let ended = self.down();
+                    let answer = ended.as_ref().map(|()| "{}".to_owned()).map_err(ToString::to_string);
+                    drop(reply.send(answer));
+                    return ended;
+                }
+                Event::Signal(signal) => {
+                    info!(signal = signal.as_str(), "ending");
+                    return self.down();
+                }
+            }
+        }
+        self.down()
+    }
+
+    /// Takes the network down.
+    pub fn down(&mut self) -> Result<(), Box<Failure>> {
+        let steps = take_down(&mut self.backend, &self.desired.name)?;
+        forget(&self.directories);
+        info!(network = %self.desired.name, steps, "down");
+        Ok(())
+    }
+}
+
+/// A network at a glance, as the kernel has it; `desired`, where it is known, gives peers their names.
+pub fn status(
+    backend: &mut Linux,
+    directories: &Directories,
+    desired: Option<&Network>,
+) -> Result<StatusView, BackendError> {
+    let observed = backend.observe()?;
+    let reason = match probe::kernel_wireguard() {
+        true => "the kernel has WireGuard",
+        false => "the kernel has no WireGuard",
+    };
+    Survey::of(directories)?.status(&observed, desired, reason.to_owned())
+}
+
+fn verify(directories: &Directories, desired: &Network) -> Result<(), UpError> {
+    let survey = Survey::of(directories)?;
+    Ok(place::check(&survey, desired)?)
+}
+
+/// Removes what a supervisor that is no more left behind, and returns the number of steps that it took.
+pub fn clean_up(network: &NetworkName, directories: &Directories) -> Result<usize, UpError> {
+    probe::administration()?;
+    let lock = take_lock(network, directories)?;
+    let mut backend = Linux::open(network.clone(), directories, KeyRing::default(), Box::new(NoEngines))?;
+    let steps = take_down(&mut backend, network).map_err(UpError::Failed)?;
+    forget(directories);
+    drop(lock);
+    Ok(steps)
+}
+
+fn take_lock(network: &NetworkName, directories: &Directories) -> Result<Lock, UpError> {
+    Lock::take(directories).map_err(|error| match error {
+        LockError::Held(pid) => UpError::Taken { network: network.clone(), pid },
+        LockError::State(error) => error.into(),
+    })
+}
+
+fn take_down(backend: &mut Linux, network: &NetworkName) -> Result<usize, Box<Failure>> {
+    let outcome = converge(backend, &Network::empty(network.clone()), &|| false).map_err(Box::new)?;
+    Ok(outcome.taken.len())
+}
+
+/// Opens the control socket and answers on it; what it is told and what signals say arrive in one queue.
+fn listen(directories: &Directories, signals: &Signals) -> Result<mpsc::Receiver<Event>, UpError> {
+    let path = control::socket(directories);
+    let open = || {
+        if path.exists() {
+            fs::remove_file(&path)?;
+        }
+        let listener = UnixListener::bind(&path)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+        let (sender, receiver) = mpsc::channel(QUEUE_LENGTH);
+        control::serve(listener, sender.clone())?;
+        signals.forward(sender)?;
+        Ok(receiver)
+    };
+    open().map_err(|source| UpError::Control { path: path.clone(), source })
+}
+
+/// Removes the runtime files of a network that is down; its keys and ports stay.
+fn forget(directories: &Directories) {
+    if let Err(error) = fs::remove_dir_all(&directories.runtime) {
+        warn!(directory = %directories.runtime.display(), %error, "left behind");
+    }
+}

@@ -19,6 +19,8 @@ mod message;
 mod peer;
 mod secret;
 mod settings;
+#[cfg(test)]
+mod tests;
 mod timers;
 mod uapi;
 

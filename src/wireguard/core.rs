@@ -42,6 +42,14 @@ pub struct Core {
     pub(super) allowed_ips: AllowedIps<PeerId>,
     schedule: BTreeSet<(Instant, PeerId)>,
     mtu: usize,
+    activity: Activity,
+}
+
+/// Whether anything may be sent or received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Activity {
+    Running,
+    Suspended,
 }
 
 /// The interface's own key and what follows from it.
@@ -67,6 +75,7 @@ impl Core {
             allowed_ips: AllowedIps::new(),
             schedule: BTreeSet::new(),
             mtu,
+            activity: Activity::Running,
         }
     }
 
@@ -118,16 +127,28 @@ impl Core {
         }
     }
 
-    /// The interface went down: sessions end, settings stay.
+    /// The interface is down: sessions end, settings stay, and nothing happens until it is up again.
     pub fn suspend(&mut self) {
-        for peer in self.peers.iter_mut().flatten() {
-            peer.disarm();
-        }
-        self.by_index.clear();
+        self.activity = Activity::Suspended;
+        self.end_sessions();
     }
 
-    /// The interface came up: keepalives begin again.
+    /// The interface is up: keepalives begin again.
     pub fn resume(&mut self, now: Instant) {
+        self.activity = Activity::Running;
+        self.restart_keepalives(now);
+    }
+
+    fn end_sessions(&mut self) {
+        for peer in self.peers.iter_mut().flatten() {
+            peer.disarm();
+            peer.scheduled = None;
+        }
+        self.by_index.clear();
+        self.schedule.clear();
+    }
+
+    fn restart_keepalives(&mut self, now: Instant) {
         for id in 0..self.peers.len() {
             if let Some(peer) = &mut self.peers[id] {
                 peer.restart_keepalive(now);
@@ -146,8 +167,8 @@ impl Core {
         if let Some(own) = self.identity.as_ref().and_then(|it| self.by_key.get(&it.public_key)) {
             self.remove_peer(*own);
         }
-        self.suspend();
-        self.resume(now);
+        self.end_sessions();
+        self.restart_keepalives(now);
     }
 
     /// Forgets a peer's sessions, for its keys have changed.
@@ -179,7 +200,7 @@ impl Core {
     /// Sees to it that the schedule holds the peer's deadline or something earlier. An entry that turns out to be
     /// too early costs one look; moving it at every packet would cost more.
     pub(super) fn reschedule(&mut self, id: PeerId) {
-        if self.identity.is_none() {
+        if self.running().is_none() {
             return;
         }
         let Some(peer) = &mut self.peers[id] else { return };
@@ -205,7 +226,7 @@ impl Core {
 
     /// Which peer a datagram claims to be from; answers with a cookie where that must be proven first.
     fn sender(&self, datagram: &[u8], from: SocketAddr, batch: &mut Batch) -> Option<PeerId> {
-        let identity = self.identity.as_ref()?;
+        let identity = self.running()?;
         if let Some(Kind::Initiation | Kind::Response) = message::kind(datagram) {
             identity.limiter.reset_count();
         }
@@ -243,7 +264,7 @@ impl Core {
 
     /// The peer, ready for handshakes; `None` without a peer or a key.
     fn armed(&mut self, id: PeerId) -> Option<&mut Peer> {
-        let identity = self.identity.as_ref()?;
+        let identity = self.identity.as_ref().filter(|_| self.activity == Activity::Running)?;
         let peer = self.peers[id].as_mut()?;
         if peer.index().is_none() {
             let index = unused_index(&self.by_index);
@@ -251,6 +272,10 @@ impl Core {
             peer.arm(identity.tunn(peer, index), index);
         }
         Some(peer)
+    }
+
+    fn running(&self) -> Option<&Identity> {
+        self.identity.as_ref().filter(|_| self.activity == Activity::Running)
     }
 }
 

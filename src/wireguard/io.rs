@@ -10,6 +10,7 @@
 mod control;
 mod gate;
 mod link;
+mod namespace;
 mod packets;
 mod standalone;
 mod tun;
@@ -58,7 +59,8 @@ impl Device {
         let mtu = parts.link.mtu();
         let shared = Arc::new(Shared::new(parts.name, mtu)?);
         let gate = Gate::new(Arc::clone(&shared), parts.sockets, parts.link.is_up());
-        let control = Control::new(Arc::clone(&shared), parts.uapi, parts.link, gate)?;
+        let tun = parts.tun.try_clone()?;
+        let control = Control::new(Arc::clone(&shared), parts.uapi, parts.link, tun, gate)?;
         let packets = Packets::new(Arc::clone(&shared), parts.tun);
         // From here on a failure must end the thread that already runs.
         let mut device = Self { shared, threads: Vec::new() };

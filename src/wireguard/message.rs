@@ -29,14 +29,19 @@ pub(super) fn kind(message: &[u8]) -> Option<Kind> {
 
 /// The sender's index of a handshake message.
 pub(super) fn sender_index(message: &[u8]) -> Option<u32> {
-    word(message)
+    word(message, 4)
 }
 
 /// The receiver's index of a data message.
 pub(super) fn receiver_index(message: &[u8]) -> Option<u32> {
-    word(message)
+    word(message, 4)
 }
 
-fn word(message: &[u8]) -> Option<u32> {
-    message.get(4..)?.first_chunk::<4>().map(|bytes| u32::from_le_bytes(*bytes))
+/// The receiver's index of a handshake response.
+pub(super) fn response_receiver_index(message: &[u8]) -> Option<u32> {
+    word(message, 8)
+}
+
+fn word(message: &[u8], at: usize) -> Option<u32> {
+    message.get(at..)?.first_chunk::<4>().map(|bytes| u32::from_le_bytes(*bytes))
 }

@@ -1,9 +1,11 @@
 //! One peer: boringtun's `Tunn` (handshakes, sessions, AEAD) with what it lacks around it.
 //!
-//! `Tunn` panics when its output buffer is too small, stamps packets with the time of its last tick, retries and
-//! queues on its own, and cannot have its keys changed: so buffers are measured here before every call, it is ticked
-//! before it is used after a pause, its queue is flushed only when a session can carry it, and new keys make a new
-//! one. It is built when first needed: ten thousand peers that never speak cost no curve arithmetic.
+//! `Tunn` panics when its output buffer is too small, stamps what happens with the time of its last tick, queues on
+//! its own and cannot have its keys changed: so buffers are measured here before every call, it is ticked before
+//! every handshake message, its queue is flushed only when a session can carry it, and new keys make a new one. It is
+//! not ticked for data: its stamps would then be fresh enough for it to find, after a pause, that the first packet
+//! had gone unanswered for as long as the pause. It is built when first needed: ten thousand peers that never speak
+//! cost no curve arithmetic.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -16,7 +18,7 @@ use rand_core::{OsRng, RngCore};
 use super::batch::Batch;
 use super::message::{self, Kind};
 use super::secret::Secret;
-use super::timers::{Role, Timers};
+use super::timers::{REJECT_AFTER_TIME, Role, Timers};
 use crate::model::{Prefix, PublicKey};
 
 /// What the longest handshake message needs; `Tunn` may want to write one at any call.
@@ -76,6 +78,8 @@ struct Noise {
     index: u32,
     /// The receiver index of a session that the peer began and has not used yet.
     unconfirmed: Option<u32>,
+    /// Receiver indices and ages of the sessions that `Tunn` may still have, in its order: by the index modulo 8.
+    sessions: [Option<(u32, Instant)>; 8],
 }
 
 impl Peer {
@@ -101,7 +105,7 @@ impl Peer {
 
     /// Gives it what handshakes need; it must have this before it seals, opens or ticks.
     pub(super) fn arm(&mut self, tunn: Tunn, index: u32) {
-        self.noise = Some(Noise { tunn: Box::new(tunn), index, unconfirmed: None });
+        self.noise = Some(Noise { tunn: Box::new(tunn), index, unconfirmed: None, sessions: [None; 8] });
     }
 
     /// Forgets sessions and handshakes; returns the index that is free now.
@@ -135,7 +139,9 @@ impl Peer {
 
     /// Seals an IP packet, padded already, or queues it and begins a handshake.
     pub(super) fn seal(&mut self, packet: &[u8], now: Instant, batch: &mut Batch) {
-        self.refresh(now, batch);
+        if !self.has_session() {
+            self.refresh(now, batch);
+        }
         let Some(noise) = &mut self.noise else { return };
         if batch.free() < packet.len() + message::DATA_OVERHEAD + SPARE_ROOM {
             return;
@@ -155,40 +161,38 @@ impl Peer {
         now: Instant,
         batch: &mut Batch,
     ) -> Received {
-        self.refresh(now, batch);
+        let kind = message::kind(datagram);
+        if kind != Some(Kind::Data) {
+            self.refresh(now, batch);
+        }
         let Some(noise) = &mut self.noise else { return Received::Nothing };
-        if batch.free() < datagram.len() + SPARE_ROOM {
+        if batch.free() < datagram.len() + SPARE_ROOM
+            || kind == Some(Kind::Data) && !noise.knows(datagram, now)
+        {
             return Received::Nothing;
         }
-        let kind = message::kind(datagram);
         let outcome = Outcome::of(noise.tunn.decapsulate(Some(from.ip()), datagram, batch.room()));
         match (kind, outcome) {
             (None, _) | (_, Outcome::Failed) => Received::Nothing,
             (Some(Kind::Cookie), _) => Received::Control,
             (Some(Kind::Initiation), _) => self.answer(outcome, datagram.len(), from, now, batch),
-            (Some(Kind::Response), _) => self.complete(outcome, datagram.len(), from, now, batch),
+            (Some(Kind::Response), _) => self.complete(outcome, datagram, from, now, batch),
             (Some(Kind::Data), _) => self.take_data(outcome, datagram, from, now),
         }
     }
 
     /// Does what is due.
     pub(super) fn tick(&mut self, now: Instant, batch: &mut Batch) {
-        let Some(noise) = &mut self.noise else { return };
-        let outcome = match noise.tunn.update_timers(batch.room()) {
-            TunnResult::Err(WireGuardError::ConnectionExpired) => {
-                self.timers.gave_up();
-                Outcome::Done
-            }
-            result => Outcome::of(result),
-        };
-        self.send(outcome, now, batch);
         let keepalive_due = self.timers.keepalive_due(self.keepalive(), now);
-        self.timers.ticked(now);
+        if self.timers.is_due(now) {
+            self.tick_tunn(now, batch);
+        }
+        self.timers.looked_at();
         let wanted = std::mem::take(&mut self.wanted);
         if wanted.keepalive || keepalive_due {
             self.send_keepalive(now, batch);
         }
-        if wanted.handshake || self.timers.is_unanswered(now) {
+        if self.timers.take_unanswered(now) || wanted.handshake {
             self.initiate(now, batch);
         }
         if wanted.flush {
@@ -201,10 +205,31 @@ impl Peer {
         on.then(|| Duration::from_secs(self.keepalive_secs.into()))
     }
 
+    fn has_session(&self) -> bool {
+        self.noise.as_ref().is_some_and(|noise| noise.tunn.time_since_last_handshake().is_some())
+    }
+
+    /// Brings `Tunn`'s idea of the time up to date.
     fn refresh(&mut self, now: Instant, batch: &mut Batch) {
-        if self.timers.is_stale(now) && batch.free() >= SPARE_ROOM {
-            self.tick(now, batch);
+        if self.timers.is_stale(now) {
+            self.tick_tunn(now, batch);
         }
+    }
+
+    fn tick_tunn(&mut self, now: Instant, batch: &mut Batch) {
+        let Some(noise) = &mut self.noise else { return };
+        if batch.free() < SPARE_ROOM {
+            return;
+        }
+        let outcome = match noise.tunn.update_timers(batch.room()) {
+            TunnResult::Err(WireGuardError::ConnectionExpired) => {
+                self.timers.gave_up();
+                Outcome::Done
+            }
+            result => Outcome::of(result),
+        };
+        self.timers.ticked(now);
+        self.send(outcome, now, batch);
     }
 
     /// The peer began a handshake, and the room holds our response.
@@ -222,6 +247,7 @@ impl Peer {
         self.timers.established(Role::Responder, now);
         if let Some(noise) = &mut self.noise {
             noise.unconfirmed = message::sender_index(batch.room());
+            noise.remember(noise.unconfirmed, now);
         }
         self.send(outcome, now, batch);
         Received::Control
@@ -231,15 +257,18 @@ impl Peer {
     fn complete(
         &mut self,
         outcome: Outcome,
-        length: usize,
+        datagram: &[u8],
         from: SocketAddr,
         now: Instant,
         batch: &mut Batch,
     ) -> Received {
         let Outcome::Datagram(_) = outcome else { return Received::Nothing };
-        self.authentic(length, from);
+        self.authentic(datagram.len(), from);
         self.timers.received(now);
         self.timers.established(Role::Initiator, now);
+        if let Some(noise) = &mut self.noise {
+            noise.remember(message::response_receiver_index(datagram), now);
+        }
         self.counters.last_handshake = Some(SystemTime::now());
         self.send(outcome, now, batch);
         self.flush(now, batch);
@@ -285,14 +314,14 @@ impl Peer {
     /// session `Tunn` would queue again what it takes out, in another order.
     fn flush(&mut self, now: Instant, batch: &mut Batch) {
         loop {
-            let Some(noise) = &mut self.noise else { return };
-            if noise.tunn.time_since_last_handshake().is_none() {
+            if !self.has_session() {
                 return;
             }
             if batch.free() < usize::from(u16::MAX) + SPARE_ROOM {
                 self.wanted.flush = true;
                 return self.timers.ask(now);
             }
+            let Some(noise) = &mut self.noise else { return };
             let outcome = Outcome::of(noise.tunn.decapsulate(None, &[], batch.room()));
             let Outcome::Datagram(_) = outcome else { return };
             self.send(outcome, now, batch);
@@ -301,11 +330,11 @@ impl Peer {
 
     /// An empty packet; without a session, a handshake instead, for `Tunn` would queue the emptiness.
     fn send_keepalive(&mut self, now: Instant, batch: &mut Batch) {
-        let Some(noise) = &mut self.noise else { return };
         self.timers.kept_alive(now);
-        if noise.tunn.time_since_last_handshake().is_none() {
+        if !self.has_session() {
             return self.initiate(now, batch);
         }
+        let Some(noise) = &mut self.noise else { return };
         let outcome = Outcome::of(noise.tunn.encapsulate(&[], batch.room()));
         self.send(outcome, now, batch);
         if self.timers.rekey_on_send(now) {
@@ -315,6 +344,7 @@ impl Peer {
 
     /// Begins a handshake, unless one is under way.
     fn initiate(&mut self, now: Instant, batch: &mut Batch) {
+        self.refresh(now, batch);
         let Some(noise) = &mut self.noise else { return };
         let outcome = Outcome::of(noise.tunn.format_handshake_initiation(batch.room(), false));
         self.send(outcome, now, batch);
@@ -331,6 +361,21 @@ impl Peer {
         let Some(endpoint) = self.endpoint else { return };
         self.counters.tx_bytes += length as u64;
         batch.push_datagram(endpoint, length);
+    }
+}
+
+impl Noise {
+    /// Whether a data message is for a session that is young enough; `Tunn` looks at ages only when it is ticked.
+    fn knows(&self, datagram: &[u8], now: Instant) -> bool {
+        let Some(index) = message::receiver_index(datagram) else { return false };
+        self.sessions[index as usize % 8]
+            .is_some_and(|(known, since)| known == index && now < since + REJECT_AFTER_TIME)
+    }
+
+    fn remember(&mut self, receiver_index: Option<u32>, now: Instant) {
+        if let Some(index) = receiver_index {
+            self.sessions[index as usize % 8] = Some((index, now));
+        }
     }
 }
 

@@ -13,7 +13,7 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The initiator of a session makes a new one when it sends with one that is older than this.
 const REKEY_AFTER_TIME: Duration = Duration::from_secs(120);
 /// A session ends at this age.
-const REJECT_AFTER_TIME: Duration = Duration::from_secs(180);
+pub(super) const REJECT_AFTER_TIME: Duration = Duration::from_secs(180);
 /// How old the stamps of `Tunn` may be when it is used.
 const STALE_AFTER: Duration = Duration::from_secs(1);
 
@@ -43,17 +43,19 @@ pub(super) struct Timers {
 }
 
 impl Timers {
-    /// When the peer must be ticked again; `None` is not before it sends or receives.
+    /// When the peer must be looked at again; `None` is not before it sends or receives.
     pub(super) fn deadline(&self, keepalive: Option<Duration>) -> Option<Instant> {
-        let floor = self.ticked.map(|at| at + STALE_AFTER);
-        let tick = [
-            self.retry,
-            self.unanswered.map(|at| at + KEEPALIVE_TIMEOUT + REKEY_TIMEOUT),
-            self.unacknowledged.map(|at| at + KEEPALIVE_TIMEOUT),
-            self.session.map(|(at, _)| at + REJECT_AFTER_TIME),
-        ];
-        let tick = tick.into_iter().flatten().min().max_some(floor);
-        [tick, self.keepalive_at(keepalive), self.asked].into_iter().flatten().min()
+        let unanswered = self.unanswered.map(|at| at + KEEPALIVE_TIMEOUT + REKEY_TIMEOUT);
+        let acknowledge = self.unacknowledged.map(|at| at + KEEPALIVE_TIMEOUT);
+        [self.tunn_at(), unanswered, acknowledge, self.keepalive_at(keepalive), self.asked]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Whether `Tunn` has something to do: an initiation to repeat or a session to end.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.tunn_at().is_some_and(|at| at <= now)
     }
 
     /// Whether `Tunn` must be ticked before it is used.
@@ -67,9 +69,9 @@ impl Timers {
         [acknowledge, self.keepalive_at(keepalive)].into_iter().flatten().any(|at| at <= now)
     }
 
-    /// Whether data went unanswered for so long that the session must be renewed.
-    pub(super) fn is_unanswered(&self, now: Instant) -> bool {
-        self.unanswered.is_some_and(|at| at + KEEPALIVE_TIMEOUT + REKEY_TIMEOUT <= now)
+    /// Whether data went unanswered for so long that the session must be renewed; tells it once.
+    pub(super) fn take_unanswered(&mut self, now: Instant) -> bool {
+        self.unanswered.take_if(|at| *at + KEEPALIVE_TIMEOUT + REKEY_TIMEOUT <= now).is_some()
     }
 
     /// Whether to renew the session when sending with it.
@@ -82,15 +84,19 @@ impl Timers {
         self.is_ours_and_older(REJECT_AFTER_TIME - KEEPALIVE_TIMEOUT - REKEY_TIMEOUT, now)
     }
 
-    /// The peer wants to be ticked at once.
+    /// The peer wants to be looked at at once.
     pub(super) fn ask(&mut self, now: Instant) {
         self.asked = Some(now);
     }
 
-    /// The peer was ticked.
+    /// What was asked for is being done.
+    pub(super) fn looked_at(&mut self) {
+        self.asked = None;
+    }
+
+    /// `Tunn` was ticked.
     pub(super) fn ticked(&mut self, now: Instant) {
         self.ticked = Some(now);
-        self.asked = None;
         if self.session.is_some_and(|(at, _)| at + REJECT_AFTER_TIME < now) {
             self.session = None;
         }
@@ -148,6 +154,13 @@ impl Timers {
         self.unacknowledged = None;
     }
 
+    /// When `Tunn` must be ticked: not again at once if it did nothing, for its clock is a little behind.
+    fn tunn_at(&self) -> Option<Instant> {
+        let expiry = self.session.map(|(at, _)| at + REJECT_AFTER_TIME);
+        let at = [self.retry, expiry].into_iter().flatten().min()?;
+        Some(self.ticked.map_or(at, |ticked| at.max(ticked + STALE_AFTER)))
+    }
+
     fn keepalive_at(&self, keepalive: Option<Duration>) -> Option<Instant> {
         Some(self.traversed? + keepalive?)
     }
@@ -155,17 +168,6 @@ impl Timers {
     fn is_ours_and_older(&self, age: Duration, now: Instant) -> bool {
         let Some((at, Role::Initiator)) = self.session else { return false };
         self.retry.is_none() && at + age <= now
-    }
-}
-
-/// The later of two times, where the first one may not exist at all.
-trait MaxSome {
-    fn max_some(self, other: Self) -> Self;
-}
-
-impl MaxSome for Option<Instant> {
-    fn max_some(self, other: Self) -> Self {
-        self.map(|at| other.map_or(at, |other| at.max(other)))
     }
 }
 
@@ -209,7 +211,7 @@ mod tests {
         assert_eq!(timers.deadline(Some(secs(25))), None);
         timers.ask(start);
         assert_eq!(timers.deadline(Some(secs(25))), Some(start));
-        timers.ticked(start);
+        timers.looked_at();
         timers.kept_alive(start);
         timers.received(start + secs(20));
         assert_eq!(timers.deadline(Some(secs(25))), Some(start + secs(45)));

@@ -267,3 +267,109 @@ fn put_key(text: &mut String, key: &str, bytes: &[u8; 32]) {
     }
     text.push('\n');
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const KEY: &str = "e84b5a6d2717c1003a13b431570353dbaca9146cf150c5f8575680feba52027a";
+
+    fn read(text: &str) -> Result<Vec<Change>, Refusal> {
+        let mut reader = Reader::default();
+        let changes = text.lines().map(|line| reader.line(line));
+        changes.filter_map(Result::transpose).collect()
+    }
+
+    fn errno(text: &str) -> i32 {
+        read(text).map_or_else(|refusal| refusal.errno(), |_| 0)
+    }
+
+    #[test]
+    fn every_key_is_read() {
+        let text = format!(
+            "private_key={KEY}\nlisten_port=12912\nfwmark=7\nreplace_peers=true\npublic_key={KEY}\nupdate_only=true\n\
+             protocol_version=1\npreshared_key={KEY}\nendpoint=[abcd:23::33]:51820\n\
+             persistent_keepalive_interval=25\nreplace_allowed_ips=true\nallowed_ip=192.168.4.7/24\n\
+             allowed_ip=-fd00::/8\nremove=true\n"
+        );
+        let bytes = key_bytes(KEY).unwrap();
+        let peer_settings = [
+            PeerSetting::PresharedKey(Secret::new(bytes)),
+            PeerSetting::Endpoint("[abcd:23::33]:51820".parse().unwrap()),
+            PeerSetting::KeepaliveSecs(25),
+            PeerSetting::ReplaceAllowedIps,
+            PeerSetting::AllowedIp("192.168.4.0/24".parse().unwrap()),
+            PeerSetting::NoAllowedIp("fd00::/8".parse().unwrap()),
+        ];
+        let mut expected = vec![
+            Change::Setting(Setting::PrivateKey(Secret::new(bytes))),
+            Change::ListenPort(12912),
+            Change::Fwmark(7),
+            Change::Setting(Setting::ReplacePeers),
+            Change::Setting(Setting::Peer(PublicKey(bytes))),
+            Change::Setting(Setting::UpdateOnly),
+        ];
+        expected.extend(peer_settings.map(|setting| Change::Setting(Setting::PeerSetting(setting))));
+        expected.push(Change::Setting(Setting::Remove));
+        assert_eq!(read(&text).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_is_no_setting_is_refused_with_the_right_number() {
+        assert_eq!(errno("listen_port"), -libc::EPROTO);
+        for line in [
+            "listen_port=65536",
+            "listen_port=+1",
+            "listen_port=",
+            "fwmark=-1",
+            "replace_peers=false",
+            "private_key=00",
+            "colour=red",
+            "endpoint=127.0.0.1:1",
+            "allowed_ip=10.0.0.0/8",
+        ] {
+            assert_eq!(errno(line), -libc::EINVAL, "{line}");
+        }
+        for line in [
+            "endpoint=127.0.0.1",
+            "endpoint=example.org:1",
+            "allowed_ip=10.0.0.0",
+            "allowed_ip=10.0.0.0/33",
+            "allowed_ip=fd00::/129",
+            "persistent_keepalive_interval=off",
+            "protocol_version=2",
+            "listen_port=1",
+            "public_key=zz",
+        ] {
+            assert_eq!(errno(&format!("public_key={KEY}\n{line}")), -libc::EINVAL, "{line}");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_of_ipv4_in_ipv6_is_ipv4() {
+        assert_eq!(endpoint("[::ffff:192.0.2.1]:7"), "192.0.2.1:7".parse().ok());
+    }
+
+    #[test]
+    fn a_refusal_does_not_repeat_the_value() {
+        let refusal = read(&format!("private_key={KEY}0")).unwrap_err();
+        assert!(!format!("{refusal} {refusal:?}").contains(&KEY[..8]));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in "[ -~\n]{0,200}") {
+            let _read_or_refused = read(&text);
+        }
+
+        #[test]
+        fn any_value_is_read_or_refused(
+            key in prop::sample::select(vec!["endpoint", "allowed_ip", "public_key", "persistent_keepalive_interval"]),
+            value in "[-0-9a-f:./\\[\\]%]{0,70}",
+        ) {
+            let _read_or_refused = read(&format!("public_key={KEY}\n{key}={value}"));
+        }
+    }
+}

@@ -173,6 +173,12 @@ impl Namespace {
     }
 }
 
+impl From<Namespace> for OwnedFd {
+    fn from(namespace: Namespace) -> Self {
+        namespace.fd
+    }
+}
+
 /// Where this name is.
 pub fn path(name: &DomainName) -> PathBuf {
     Path::new(DIRECTORY).join(name.as_str())

@@ -128,12 +128,14 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::model::NetworkName;
+    use crate::state::Roots;
 
     #[test]
     fn a_socket_with_a_long_path_is_heard() {
         let root = tempfile::tempdir().unwrap();
         let network = NetworkName::new("n".repeat(64)).unwrap();
-        let sockets = TunnelSockets::of(&Directories::below(root.path(), root.path(), &network));
+        let roots = Roots { state: root.path().into(), runtime: root.path().into() };
+        let sockets = TunnelSockets::of(&roots.of(&network));
         let at = End {
             domain: DomainId::new(u32::MAX).unwrap(),
             interface: InterfaceName::new("abcdefghijklmno").unwrap(),

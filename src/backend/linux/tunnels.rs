@@ -28,7 +28,7 @@ use crate::state::{KeyRing, Secret, TunnelRecord};
 const MTU: u32 = 1420;
 
 /// Runs userspace engines. Implemented above this module.
-pub trait Engines {
+pub trait Engines: Send {
     /// Starts the engine of this tunnel; it listens at once, and has no key, port or peers yet.
     fn start(&mut self, at: &End, parts: EngineParts) -> io::Result<()>;
 
@@ -43,6 +43,8 @@ pub struct EngineParts {
     pub tun: OwnedFd,
     /// Where wg(8) configures it.
     pub uapi: UnixListener,
+    /// The network namespace that the TUN is in.
+    pub domain: OwnedFd,
     /// The network namespace that its UDP sockets are to be opened in.
     pub underlay: OwnedFd,
 }
@@ -107,6 +109,7 @@ impl Tunnels {
         let namespace = domains.namespace(at.domain)?;
         let opened = namespace.run(|| tun::open(&at.interface)).doing(what)?;
         let tun = opened.map_err(|error| tun::explain(&what(), error))?;
+        let domain = clone_fd(domains.namespace(at.domain)?, what)?;
         let underlay = clone_fd(domains.namespace(tunnel.underlay)?, what)?;
         let inside = domains.enter(at.domain)?;
         let index = inside.link(&at.interface)?.index;
@@ -115,7 +118,7 @@ impl Tunnels {
         no_link_local(&mut inside.route, index).doing(what)?;
         let uapi =
             self.sockets.listen(at).doing(|| format!("listen at {}", self.sockets.path(at).display()))?;
-        let parts = EngineParts { tun, uapi, underlay };
+        let parts = EngineParts { tun, uapi, domain, underlay };
         self.engines.start(at, parts).doing(|| format!("start the userspace engine of {at}"))?;
         self.set(domains, at, tunnel)?;
         self.publish(domains, at)

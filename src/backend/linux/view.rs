@@ -4,6 +4,7 @@
 //! what the kernel says, never what a file says; only the domain's number and name come from the caller.
 
 mod addresses;
+mod driver;
 mod links;
 mod neighbours;
 mod routes;
@@ -17,7 +18,8 @@ use super::netlink::{Netlink, NetlinkError};
 use crate::model::{DomainId, DomainName};
 use crate::status::{InterfaceView, LinkFacts, RdomainView, RouteGet, RouteTable, SocketTable, TunnelView};
 
-pub use uapi::{UapiError, tunnel_of_uapi};
+pub use driver::tunnel_of_driver;
+pub use uapi::{UapiError, tunnel_of_stream, tunnel_of_uapi};
 
 /// The links of the namespace with their addresses, in the kernel's order.
 pub fn links(route: &mut Netlink) -> Result<Vec<LinkFacts>, NetlinkError> {

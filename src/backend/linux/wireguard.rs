@@ -22,14 +22,22 @@ const ALLOWED_IPS_AT_ONCE: usize = 1000;
 
 /// What the driver has for this interface of the socket's namespace.
 pub(super) fn read(socket: &mut Netlink, name: &InterfaceName) -> Result<Current, NetlinkError> {
-    let family = family(socket)?;
-    let attributes = vec![WireguardAttribute::IfName(name.as_str().to_owned())];
-    let answers = socket.dump(message(family, WireguardCmd::GetDevice, attributes))?;
     let mut current = Current::default();
-    for attribute in answers.iter().flat_map(|answer| &answer.payload.attributes) {
+    for attribute in &attributes(socket, name)? {
         take(&mut current, attribute);
     }
     Ok(current)
+}
+
+/// What the driver says of this interface of the socket's namespace, in the order of its messages.
+pub(super) fn attributes(
+    socket: &mut Netlink,
+    name: &InterfaceName,
+) -> Result<Vec<WireguardAttribute>, NetlinkError> {
+    let family = family(socket)?;
+    let attributes = vec![WireguardAttribute::IfName(name.as_str().to_owned())];
+    let answers = socket.dump(message(family, WireguardCmd::GetDevice, attributes))?;
+    Ok(answers.into_iter().flat_map(|answer| answer.payload.attributes).collect())
 }
 
 /// Has the driver make a change to this interface of the socket's namespace.

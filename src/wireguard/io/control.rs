@@ -5,7 +5,7 @@
 //! might be the beginning of another one.
 
 use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -34,6 +34,8 @@ pub(super) struct Control {
     shared: Arc<Shared>,
     listener: UnixListener,
     link: LinkEvents,
+    /// Tells where the interface went when it leaves the namespace of the link events.
+    tun: OwnedFd,
     gate: Gate,
     clients: Vec<Client>,
 }
@@ -61,11 +63,12 @@ impl Control {
         shared: Arc<Shared>,
         listener: UnixListener,
         link: LinkEvents,
+        tun: OwnedFd,
         mut gate: Gate,
     ) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         gate.start()?;
-        Ok(Self { shared, listener, link, gate, clients: Vec::new() })
+        Ok(Self { shared, listener, link, tun, gate, clients: Vec::new() })
     }
 
     /// Until told to stop.
@@ -187,10 +190,23 @@ impl Control {
     }
 
     fn follow(&mut self) {
-        let followed = self.link.read().and_then(|state| self.gate.follow(state));
-        if let Err(error) = followed {
+        if let Err(error) = self.try_follow() {
             tracing::error!(interface = self.shared.name, %error, "cannot follow the interface");
         }
+    }
+
+    /// An interface that is not here any more was moved to another namespace, or deleted; the packet thread sees to
+    /// the latter. Where it cannot be followed to, it is taken to be up.
+    fn try_follow(&mut self) -> io::Result<()> {
+        let mut state = self.link.read()?;
+        if !state.here {
+            state.up = true;
+            if let Ok(link) = LinkEvents::find(&self.tun) {
+                state = link.state();
+                self.link = link;
+            }
+        }
+        self.gate.follow(state)
     }
 }
 

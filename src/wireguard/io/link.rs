@@ -1,13 +1,15 @@
 //! What becomes of the interface: rtnetlink(7) notices of its MTU and of it going up and down.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use netlink_packet_core::{NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::net::if_::if_nametoindex;
+
+use super::{namespace::in_namespace, tun};
 
 /// A subscription to one interface, in the network namespace where it was made.
 pub struct LinkEvents {
@@ -42,6 +44,12 @@ impl LinkEvents {
         Ok(events)
     }
 
+    /// Subscribes to the interface of a TUN device, wherever that is now.
+    pub(super) fn find(tun: &OwnedFd) -> io::Result<Self> {
+        let (name, namespace) = tun::place(tun)?;
+        in_namespace(&namespace, || Self::open(&name))
+    }
+
     /// Whether the interface is up, as far as read.
     pub fn is_up(&self) -> bool {
         self.state.up
@@ -50,6 +58,10 @@ impl LinkEvents {
     /// The interface's MTU, as far as read.
     pub fn mtu(&self) -> usize {
         self.state.mtu
+    }
+
+    pub(super) fn state(&self) -> LinkState {
+        self.state
     }
 
     /// Reads all that waits and tells how the interface is then.

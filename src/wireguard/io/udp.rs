@@ -4,12 +4,12 @@
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::thread;
 
 use nix::errno::Errno;
-use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::sockopt::{Ipv6V6Only, Mark, RcvBuf, RcvBufForce, SndBuf, SndBufForce};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, bind, setsockopt, socket};
+
+use super::namespace::in_namespace;
 
 /// Where IPv6's port must be free as well, this many ports that the kernel picks for IPv4 are tried.
 const PORT_ATTEMPTS: usize = 100;
@@ -91,13 +91,7 @@ impl UnderlaySockets {
 impl OpenSockets for UnderlaySockets {
     fn open(&mut self, port: u16) -> io::Result<UdpPair> {
         let Some(namespace) = &self.namespace else { return UdpPair::open(port) };
-        // setns(2) is for a whole thread, and this one has no other life.
-        let open = || {
-            setns(namespace, CloneFlags::CLONE_NEWNET)?;
-            UdpPair::open(port)
-        };
-        thread::scope(|scope| scope.spawn(open).join())
-            .unwrap_or_else(|_| Err(io::Error::other("the thread that opens sockets panicked")))
+        in_namespace(namespace, || UdpPair::open(port))
     }
 }
 

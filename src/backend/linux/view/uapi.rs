@@ -38,9 +38,13 @@ pub enum UapiError {
     Malformed(String),
 }
 
-/// The state of the tunnel whose UAPI socket is here. Its underlay is not known there, and left 0.
+/// The state of the tunnel whose UAPI socket is here; see [`tunnel_of_stream`].
 pub fn tunnel_of_uapi(path: &Path) -> Result<TunnelView, UapiError> {
-    let mut stream = UnixStream::connect(path)?;
+    tunnel_of_stream(UnixStream::connect(path)?)
+}
+
+/// The state of the tunnel that this connection leads to. Its underlay is not known there, and left 0.
+pub fn tunnel_of_stream(mut stream: UnixStream) -> Result<TunnelView, UapiError> {
     stream.set_read_timeout(Some(ANSWER_WITHIN))?;
     stream.set_write_timeout(Some(ANSWER_WITHIN))?;
     stream.write_all(b"get=1\n\n")?;

@@ -1,0 +1,381 @@
+//! The userspace engine against the stock tools: `wg` configures it, Debian's `wireguard-go` is the other end.
+//!
+//! ```text
+//! namespace a: wga (rdom wireguard)  172.16.0.1 --- veth --- 172.16.0.2  wgb (wireguard-go) :namespace b
+//!              10.9.0.1, fd09::1                                         10.9.0.2, fd09::2
+//! ```
+//!
+//! Each test runs itself again in namespaces of its own (user, network, mount, PID), so that nothing of it is seen
+//! outside and nothing is left behind.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+const INSIDE: &str = "RDOM_TEST_INSIDE";
+const ENGINE: &str = env!("CARGO_BIN_EXE_rdom");
+
+#[test]
+fn talks_to_wireguard_go_and_to_wg() {
+    in_private_copy("talks_to_wireguard_go_and_to_wg", || {
+        let topology = Topology::new();
+        assert!(ping("a", "10.9.0.2") && ping("b", "10.9.0.1"), "IPv4 both ways");
+        assert!(ping("a", "fd09::2") && ping("b", "fd09::1"), "IPv6 both ways");
+        run("nsenter --net=/run/netns/a ping -c 3 -i 0.1 -M do -s 1392 10.9.0.2");
+        run("nsenter --net=/run/netns/b ping -c 3 -i 0.1 -M do -s 1392 10.9.0.1");
+
+        let [ours, theirs] = [dump("wga"), dump("wgb")];
+        assert_eq!(ours.endpoint, "172.16.0.2:2222");
+        assert_eq!(ours.allowed_ips, "10.9.0.2/32,fd09::2/128");
+        assert_eq!(ours.preshared_key, topology.preshared_key);
+        assert!(ours.handshake > 0);
+        assert_eq!((ours.rx, ours.tx), (theirs.tx, theirs.rx), "both ends count the same bytes");
+        let shown = run("wg show wga");
+        assert!(shown.contains(&format!("public key: {}", topology.public_keys[0])), "{shown}");
+        let conf = run("wg showconf wga");
+        assert!(conf.contains("ListenPort = 1111") && conf.contains("PrivateKey = "), "{conf}");
+        assert!(conf.contains("Endpoint = 172.16.0.2:2222"), "{conf}");
+    });
+}
+
+#[test]
+fn settings_change_without_a_new_session() {
+    in_private_copy("settings_change_without_a_new_session", || {
+        let topology = Topology::new();
+        assert!(ping("a", "10.9.0.2"));
+        let before = dump("wga").handshake;
+        std::thread::sleep(Duration::from_millis(1100));
+        let other = topology.public_keys[1].as_str();
+        run(&format!("wg set wga fwmark 0x2a peer {other} persistent-keepalive 25"));
+        fs::write("/run/conf", run("wg showconf wga").replace("fd09::2/128", "fd09::2/128, 10.77.0.0/16"))
+            .unwrap();
+        run("wg syncconf wga /run/conf");
+        assert!(ping("a", "10.9.0.2"));
+        let after = dump("wga");
+        assert_eq!(after.handshake, before);
+        assert_eq!(after.allowed_ips, "10.9.0.2/32,10.77.0.0/16,fd09::2/128");
+        assert_eq!(run("wg show wga persistent-keepalive").trim(), format!("{other}\t25"));
+        assert_eq!(run("wg show wga fwmark").trim(), "0x2a");
+
+        run(&format!("wg set wga peer {other} remove"));
+        assert_eq!(run("wg show wga peers").trim(), "");
+        assert!(!ping("a", "10.9.0.2"));
+        run("wg setconf wga /run/conf");
+        assert!(ping("a", "10.9.0.2"), "a peer that was removed comes back");
+    });
+}
+
+#[test]
+fn a_peer_that_moves_is_followed() {
+    in_private_copy("a_peer_that_moves_is_followed", || {
+        let _topology = Topology::new();
+        assert!(ping("a", "10.9.0.2"));
+        run("wg set wgb listen-port 2333");
+        assert!(ping("b", "10.9.0.1"));
+        assert_eq!(dump("wga").endpoint, "172.16.0.2:2333");
+        assert!(ping("a", "10.9.0.2"));
+        run("wg set wga listen-port 1222");
+        assert!(ping("a", "10.9.0.2"));
+        assert_eq!(dump("wgb").endpoint, "172.16.0.1:1222");
+        assert_eq!(udp_ports("a"), [1222, 1222], "one socket for each family, and the old ones are closed");
+    });
+}
+
+#[test]
+fn the_outside_may_be_ipv6() {
+    in_private_copy("the_outside_may_be_ipv6", || {
+        let topology = Topology::new();
+        let other = &topology.public_keys[1];
+        run("ip -n a address add fd16::1/64 dev v0 nodad");
+        run("ip -n b address add fd16::2/64 dev v0 nodad");
+        run(&format!("wg set wga peer {other} endpoint [fd16::2]:2222"));
+        assert!(ping("a", "10.9.0.2"));
+        assert_eq!(dump("wgb").endpoint, "[fd16::1]:1111");
+    });
+}
+
+#[test]
+fn a_port_that_is_taken_is_refused_and_the_old_one_stays() {
+    in_private_copy("a_port_that_is_taken_is_refused_and_the_old_one_stays", || {
+        let _topology = Topology::new();
+        let _squatter = Background::start("nsenter --net=/run/netns/a nc -u -l -p 1999");
+        wait_for("the squatter", || udp_ports("a").contains(&1999));
+        let output = output("wg set wga listen-port 1999");
+        assert!(!output.status.success());
+        assert!(String::from_utf8_lossy(&output.stderr).contains("Address already in use"), "{output:?}");
+        assert_eq!(run("wg show wga listen-port").trim(), "1111");
+        assert!(ping("a", "10.9.0.2"));
+        run("wg set wga listen-port 0");
+        let port: u16 = run("wg show wga listen-port").trim().parse().unwrap();
+        assert!(port != 0 && port != 1111);
+        assert!(ping("a", "10.9.0.2"));
+    });
+}
+
+#[test]
+fn an_interface_that_is_down_has_no_sockets_and_comes_back() {
+    in_private_copy("an_interface_that_is_down_has_no_sockets_and_comes_back", || {
+        let _topology = Topology::new();
+        assert!(ping("a", "10.9.0.2"));
+        run("ip -n a link set wga down");
+        wait_for("closed sockets", || udp_ports("a").is_empty());
+        run("ip -n a link set wga up");
+        wait_for("open sockets", || udp_ports("a") == [1111, 1111]);
+        assert!(ping("a", "10.9.0.2"));
+    });
+}
+
+#[test]
+fn the_interface_moves_and_the_sockets_stay() {
+    in_private_copy("the_interface_moves_and_the_sockets_stay", || {
+        let _topology = Topology::new();
+        run("ip netns add c");
+        run("ip -n a link set wga netns c name wgc");
+        run("ip -n c address add 10.9.0.1/24 dev wgc");
+        run("ip -n c link set wgc up");
+        wait_for("sockets", || udp_ports("a") == [1111, 1111]);
+        assert!(udp_ports("c").is_empty());
+        assert!(ping("c", "10.9.0.2"));
+        run("ip -n c link set wgc mtu 1300");
+        run("nsenter --net=/run/netns/c ping -c 1 -W 5 -M do -s 1272 10.9.0.2");
+        run("ip -n c link set wgc down");
+        wait_for("closed sockets", || udp_ports("a").is_empty());
+    });
+}
+
+#[test]
+fn it_ends_with_the_interface_and_takes_its_socket_with_it() {
+    in_private_copy("it_ends_with_the_interface_and_takes_its_socket_with_it", || {
+        let mut topology = Topology::new();
+        assert!(ping("a", "10.9.0.2"));
+        run("ip -n a link delete wga");
+        let status = topology.engine.0.wait().unwrap();
+        assert!(status.success());
+        assert!(!Path::new("/var/run/wireguard/wga.sock").exists());
+        assert!(Path::new("/var/run/wireguard/wgb.sock").exists());
+        assert!(udp_ports("a").is_empty());
+    });
+}
+
+#[test]
+fn sigterm_ends_it_and_the_interface() {
+    in_private_copy("sigterm_ends_it_and_the_interface", || {
+        let mut topology = Topology::new();
+        run(&format!("kill -TERM {}", topology.engine.0.id()));
+        assert!(topology.engine.0.wait().unwrap().success());
+        assert!(!output("ip -n a link show wga").status.success());
+        assert!(!Path::new("/var/run/wireguard/wga.sock").exists());
+    });
+}
+
+#[test]
+fn slow_and_broken_clients_hold_up_nobody() {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+    in_private_copy("slow_and_broken_clients_hold_up_nobody", || {
+        let _topology = Topology::new();
+        let connect = || UnixStream::connect("/var/run/wireguard/wga.sock").unwrap();
+        let mut slow: Vec<_> = (0..10).map(|_| connect()).collect();
+        slow.iter_mut().for_each(|client| client.write_all(b"set=1\nlisten_po").unwrap());
+        drop(slow.split_off(5));
+        assert!(ping("a", "10.9.0.2"));
+        assert_eq!(run("wg show wga listen-port").trim(), "1111");
+
+        let mut client = connect();
+        let mut ask = |request: &str| {
+            client.write_all(request.as_bytes()).unwrap();
+            let mut answer = vec![0; 4096];
+            let length = client.read(&mut answer).unwrap();
+            String::from_utf8(answer[..length].to_vec()).unwrap()
+        };
+        assert_eq!(ask("set=1\ncolour=red\n\n"), "errno=-22\n\n");
+        assert_eq!(ask("set=1\ncolour\n\n"), "errno=-71\n\n");
+        assert_eq!(ask("put=1\n\n"), "errno=-22\n\n");
+        assert!(ask("get=1\n\n").ends_with("\nerrno=0\n\n"), "one client may ask again and again");
+    });
+}
+
+#[test]
+fn thousands_of_peers_are_set_in_no_time() {
+    in_private_copy("thousands_of_peers_are_set_in_no_time", || {
+        let _topology = Topology::new();
+        let key = fs::read_to_string("/run/a.key").unwrap();
+        let mut conf = format!("[Interface]\nPrivateKey = {key}\n");
+        for peer in 0..10_000u32 {
+            let [_, _, high, low] = peer.to_be_bytes();
+            let allowed: Vec<_> = (0..13).map(|n| format!("10.{}.{high}.{low}/32", 100 + n)).collect();
+            let key = public_key_of(peer);
+            conf += &format!("[Peer]\nPublicKey = {key}\nAllowedIPs = {}\n", allowed.join(","));
+        }
+        fs::write("/run/conf", conf).unwrap();
+        let start = Instant::now();
+        run("wg setconf wga /run/conf");
+        let set = start.elapsed();
+        assert_eq!(run("wg show wga peers").lines().count(), 10_000);
+        let start = Instant::now();
+        assert_eq!(run("wg show wga allowed-ips").split_whitespace().count(), 140_000);
+        eprintln!("10,000 peers with 130,000 allowed IPs: set in {set:?}, shown in {:?}", start.elapsed());
+        assert!(set < Duration::from_secs(20), "not even a debug build takes {set:?}");
+    });
+}
+
+/// Two namespaces, the engine in one and wireguard-go in the other, configured and up.
+struct Topology {
+    engine: Background,
+    _other: Background,
+    preshared_key: String,
+    public_keys: [String; 2],
+}
+
+impl Topology {
+    fn new() -> Self {
+        for namespace in ["a", "b"] {
+            run(&format!("ip netns add {namespace}"));
+            run(&format!("ip -n {namespace} link set lo up"));
+        }
+        run("ip -n a link add v0 type veth peer name v0 netns b");
+        let engine = Background::start(&format!("nsenter --net=/run/netns/a {ENGINE} wireguard -f wga"));
+        let other = Background::start("nsenter --net=/run/netns/b wireguard-go -f wgb >/dev/null 2>&1");
+        let public_keys = ["a", "b"].map(|site| {
+            run(&format!("wg genkey > /run/{site}.key"));
+            run(&format!("wg pubkey < /run/{site}.key")).trim().to_owned()
+        });
+        run("wg genpsk > /run/psk");
+        let preshared_key = fs::read_to_string("/run/psk").unwrap().trim().to_owned();
+        for interface in ["wga", "wgb"] {
+            let socket = format!("/var/run/wireguard/{interface}.sock");
+            wait_for(&socket, || Path::new(&socket).exists());
+        }
+        let [a, b] = &public_keys;
+        run(&format!(
+            "wg set wga private-key /run/a.key listen-port 1111 peer {b} preshared-key /run/psk \
+             endpoint 172.16.0.2:2222 allowed-ips 10.9.0.2/32,fd09::2/128"
+        ));
+        run(&format!(
+            "wg set wgb private-key /run/b.key listen-port 2222 peer {a} preshared-key /run/psk \
+             endpoint 172.16.0.1:1111 allowed-ips 10.9.0.1/32,fd09::1/128"
+        ));
+        for (namespace, number) in [("a", 1), ("b", 2)] {
+            run(&format!("ip -n {namespace} address add 172.16.0.{number}/24 dev v0"));
+            run(&format!("ip -n {namespace} address add 10.9.0.{number}/24 dev wg{namespace}"));
+            run(&format!("ip -n {namespace} address add fd09::{number}/64 dev wg{namespace} nodad"));
+            run(&format!("ip -n {namespace} link set v0 up"));
+            run(&format!("ip -n {namespace} link set wg{namespace} up"));
+        }
+        Self { engine, _other: other, preshared_key, public_keys }
+    }
+}
+
+/// The first peer's line of `wg show IF dump`.
+struct Dump {
+    preshared_key: String,
+    endpoint: String,
+    allowed_ips: String,
+    handshake: u64,
+    rx: u64,
+    tx: u64,
+}
+
+fn dump(interface: &str) -> Dump {
+    let text = run(&format!("wg show {interface} dump"));
+    let fields: Vec<_> = text.lines().nth(1).unwrap().split('\t').collect();
+    let [_, preshared_key, endpoint, allowed_ips, handshake, rx, tx, _] = fields.as_slice() else {
+        panic!("{text}")
+    };
+    Dump {
+        preshared_key: (*preshared_key).to_owned(),
+        endpoint: (*endpoint).to_owned(),
+        allowed_ips: (*allowed_ips).to_owned(),
+        handshake: handshake.parse().unwrap(),
+        rx: rx.parse().unwrap(),
+        tx: tx.parse().unwrap(),
+    }
+}
+
+/// Some 32 bytes as `wg` writes a key.
+fn public_key_of(number: u32) -> String {
+    use base64::Engine as _;
+    let mut bytes = [1; 32];
+    bytes[..4].copy_from_slice(&number.to_be_bytes());
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
+/// Whether three packets in a row come back, within a few seconds.
+fn ping(namespace: &str, address: &str) -> bool {
+    let command = format!("nsenter --net=/run/netns/{namespace} ping -c 3 -i 0.05 -w 3 {address}");
+    output(&command).status.success()
+}
+
+/// The ports of all UDP sockets of a namespace, both families.
+fn udp_ports(namespace: &str) -> Vec<u16> {
+    let text = run(&format!(
+        "nsenter --net=/run/netns/{namespace} cat /proc/thread-self/net/udp /proc/thread-self/net/udp6"
+    ));
+    let local = text.lines().filter_map(|line| line.split_whitespace().nth(1)?.rsplit_once(':'));
+    local.filter_map(|(_, port)| u16::from_str_radix(port, 16).ok()).collect()
+}
+
+fn wait_for(what: &str, condition: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < Duration::from_secs(10), "waited for {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A command's output; panics with its errors if it fails.
+fn run(command: &str) -> String {
+    let output = output(command);
+    assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn output(command: &str) -> Output {
+    Command::new("sh").args(["-c", &format!("umask 077; {command}")]).output().unwrap()
+}
+
+/// A process that is killed when the test is over.
+struct Background(std::process::Child);
+
+impl Background {
+    fn start(command: &str) -> Self {
+        let command = format!("exec {command}");
+        Self(Command::new("sh").args(["-c", &command]).stdin(Stdio::null()).spawn().unwrap())
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        let _ended_already = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Runs this very test again in namespaces of its own, or does what it is there for.
+fn in_private_copy(test: &str, task: impl FnOnce()) {
+    if std::env::var_os(INSIDE).is_some() {
+        run("mount -t tmpfs tmpfs /run && mkdir -p /run/netns /run/wireguard");
+        return task();
+    }
+    if let Some(missing) = missing_tool() {
+        assert!(std::env::var_os("RDOM_REQUIRE_ALL").is_none(), "{missing} is not installed");
+        eprintln!("skipped: {missing} is not installed");
+        return;
+    }
+    let copy = Command::new("unshare")
+        .args(["-Urnmp", "--fork", "--kill-child", "--mount-proc"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(INSIDE, "1")
+        .output()
+        .unwrap();
+    let [out, err] = [copy.stdout, copy.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+    eprintln!("{out}{err}");
+    assert!(copy.status.success() && out.contains("1 passed"), "{test} failed in its private copy");
+}
+
+fn missing_tool() -> Option<&'static str> {
+    let tools = ["unshare", "nsenter", "ip", "ping", "nc", "wg", "wireguard-go"];
+    tools.into_iter().find(|tool| !output(&format!("command -v {tool}")).status.success())
+}

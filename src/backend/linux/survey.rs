@@ -1,0 +1,139 @@
+//! Everything of one network that an operator sees, over all of its domains, straight from the kernel.
+
+use std::net::IpAddr;
+
+use super::namespaces::{Namespaces, Place};
+use super::netlink::{Netlink, NetlinkError, Protocol};
+use super::sockets::TunnelSockets;
+use super::view;
+use crate::backend::BackendError;
+use crate::model::{DomainId, End, InterfaceName, Network};
+use crate::state::{Directories, Ledger};
+use crate::status::{
+    InterfaceView, LinkFacts, LinkKind, RdomainView, RouteGet, RouteTable, SocketTable, StatusView,
+    TunnelView,
+};
+
+/// A network as it is at this moment.
+#[derive(Debug)]
+pub struct Survey {
+    namespaces: Namespaces,
+    sockets: TunnelSockets,
+}
+
+impl Survey {
+    /// Of the network with these directories; the caller must be in its default domain.
+    pub fn of(directories: &Directories) -> Result<Self, BackendError> {
+        let namespaces = Namespaces::of(&Ledger::of(directories))?;
+        Ok(Self { namespaces, sockets: TunnelSockets::of(directories) })
+    }
+
+    /// Its domains.
+    pub fn namespaces(&self) -> &Namespaces {
+        &self.namespaces
+    }
+
+    /// Its domains, kept.
+    pub fn into_namespaces(self) -> Namespaces {
+        self.namespaces
+    }
+
+    /// Where the UAPI sockets of its userspace tunnels are.
+    pub fn sockets(&self) -> &TunnelSockets {
+        &self.sockets
+    }
+
+    /// Every interface of every domain, those of others in the default domain as well.
+    pub fn interfaces(&self) -> Result<Vec<InterfaceView>, BackendError> {
+        let mut views = Vec::new();
+        for (id, place) in self.namespaces.iter() {
+            let tunnel = |link: &LinkFacts| self.tunnel(id, place, link);
+            let found = route_socket(place)
+                .and_then(|mut route| view::interfaces(id, &place.name, &mut route, tunnel));
+            views.extend(found.map_err(|error| trouble("interfaces", id, error))?);
+        }
+        Ok(views)
+    }
+
+    /// The routes of a domain's own rtable.
+    pub fn route_table(&self, domain: DomainId) -> Result<RouteTable, BackendError> {
+        let place = self.place(domain)?;
+        let table = route_socket(place).and_then(|mut route| view::route_table(domain, &mut route));
+        table.map_err(|error| trouble("routes", domain, error))
+    }
+
+    /// The route that a packet from this domain would take.
+    pub fn route_get(&self, domain: DomainId, to: IpAddr) -> Result<Option<RouteGet>, BackendError> {
+        let place = self.place(domain)?;
+        let found = route_socket(place).and_then(|mut route| view::route_get(domain, &mut route, to));
+        found.map_err(|error| trouble("routes", domain, error))
+    }
+
+    /// The sockets of a domain that wait for somebody.
+    pub fn socket_table(&self, domain: DomainId) -> Result<SocketTable, BackendError> {
+        let place = self.place(domain)?;
+        let table = route_socket(place).and_then(|mut route| {
+            let mut diag = Netlink::of(&place.namespace, Protocol::SockDiag)?;
+            view::socket_table(domain, &mut diag, &mut route)
+        });
+        table.map_err(|error| trouble("sockets", domain, error))
+    }
+
+    /// The domains with their interfaces and rtables.
+    pub fn rdomains(&self) -> Result<Vec<RdomainView>, BackendError> {
+        let each = self.namespaces.iter().map(|(id, place)| {
+            let view = route_socket(place).and_then(|mut route| view::rdomain(id, &place.name, &mut route));
+            view.map_err(|error| trouble("rtables", id, error))
+        });
+        each.collect()
+    }
+
+    /// The network at a glance. `desired`, where it is known, gives peers their names.
+    pub fn status(
+        &self,
+        observed: &Network,
+        desired: Option<&Network>,
+        reason: String,
+    ) -> Result<StatusView, BackendError> {
+        let mut interfaces = self.interfaces()?;
+        for view in &mut interfaces {
+            desired.iter().for_each(|desired| view.annotate(desired));
+        }
+        let domains = self.namespaces.iter().map(|(id, _)| self.socket_table(id));
+        let sockets = domains.collect::<Result<Vec<_>, _>>()?;
+        Ok(StatusView::new(observed, &interfaces, &sockets, reason))
+    }
+
+    /// The domain of this number.
+    pub fn place(&self, domain: DomainId) -> Result<&Place, BackendError> {
+        let missing = || BackendError::new(format!("routing table {domain}: No such file or directory"));
+        self.namespaces.domain(domain).ok_or_else(missing)
+    }
+
+    /// The state of a link, if it is one of our tunnels or a kernel's.
+    fn tunnel(&self, domain: DomainId, place: &Place, link: &LinkFacts) -> Option<TunnelView> {
+        let interface = InterfaceName::new(link.name.as_str()).ok()?;
+        let record = place.record.tunnels.get(interface.as_str());
+        let view = match &link.kind {
+            LinkKind::Virtual(word) if word == "wireguard" => {
+                let mut generic = Netlink::of(&place.namespace, Protocol::Generic).ok()?;
+                view::tunnel_of_driver(&mut generic, &interface).ok()
+            }
+            _ => record.and_then(|_| self.engine(&End { domain, interface })),
+        };
+        let underlay = record.map_or(0, |record| record.underlay);
+        view.map(|view| TunnelView { underlay, ..view })
+    }
+
+    fn engine(&self, at: &End) -> Option<TunnelView> {
+        view::tunnel_of_stream(self.sockets.connect(at).ok()?).ok()
+    }
+}
+
+fn route_socket(place: &Place) -> Result<Netlink, NetlinkError> {
+    Netlink::of(&place.namespace, Protocol::Route)
+}
+
+fn trouble(what: &str, domain: DomainId, error: NetlinkError) -> BackendError {
+    BackendError::new(format!("cannot read the {what} of domain {domain}")).caused_by(error)
+}

@@ -1,0 +1,171 @@
+//! The command line: verbs and their options, and the one place where errors become text and exit statuses.
+//!
+//! Each verb is a file below here that takes its words, asks the rooms behind, and prints. Exit statuses: 0 done,
+//! 1 failed, 2 bad usage or file, 3 differs, 4 not permitted or not supported here; `exec`: 126 and 127 as route(8);
+//! `run`: 125 for its own failures.
+
+mod check;
+mod demo;
+mod down;
+mod exec;
+mod file;
+mod ifconfig;
+mod live;
+mod netstat;
+mod ping;
+mod plan;
+mod route;
+mod run;
+mod status;
+mod test;
+mod trouble;
+mod up;
+mod wireguard;
+
+use std::fmt;
+use std::io::{self, IsTerminal};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use serde::Serialize;
+use tracing_subscriber::EnvFilter;
+
+use crate::model::NetworkName;
+use trouble::Trouble;
+
+/// What a verb ends with: an exit status, or what to tell the user first.
+type Ended = Result<ExitCode, Trouble>;
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "rdom",
+    version,
+    about = "Routing domains: isolated L3 worlds with their own WireGuard, links, addresses and routes"
+)]
+#[command(after_help = "Without FILE, ./domains.yaml and then /etc/rdom/domains.yaml is read.")]
+struct Rdom {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// Options of every verb.
+#[derive(Debug, clap::Args)]
+struct Common {
+    /// The network to speak of; without it the only one there is
+    #[arg(long, global = true, value_name = "NETWORK", env = "RDOM_NETWORK")]
+    network: Option<NetworkName>,
+    /// Print JSON
+    #[arg(long, global = true)]
+    json: bool,
+    /// Log more: each step; twice: what is asked of the kernel
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+}
+
+/// `-n`, for the verbs in which OpenBSD's habits do not want that letter.
+#[derive(Debug, clap::Args)]
+struct Which {
+    /// The same as --network
+    #[arg(short = 'n', value_name = "NETWORK")]
+    name: Option<NetworkName>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// The wg(4) manual page's example, proven, in a private copy that leaves nothing behind
+    Demo(demo::Words),
+    /// Say everything that is wrong with a file; touches nothing
+    Check(check::Words),
+    /// Print what `up` would change; exit status 3 if there is something
+    Plan(plan::Words),
+    /// Make it so, and keep it until Ctrl-C, or with -d until `rdom down`
+    Up(up::Words),
+    /// Take a network down, alive or left behind
+    Down(down::Words),
+    /// Show domains, interfaces, tunnels and peers
+    Status(status::Words),
+    /// Run a program in a domain: it becomes the program, as `route -T N exec` does
+    Exec(exec::Words),
+    /// Run a program in a private, throw-away copy of a network; needs no root
+    Run(run::Words),
+    /// Run and check the `tests:` of files, each in a private copy
+    Test(test::Words),
+    /// route(8)'s habits: `route -T1 exec COMMAND`, `route -T1 show`, `route -T1 get ADDRESS`
+    Route(route::Words),
+    /// ifconfig(8)'s view of the interfaces of all domains
+    Ifconfig(ifconfig::Words),
+    /// netstat(1)'s views: `-ln` sockets of a domain, `-R` domains and their tables
+    Netstat(netstat::Words),
+    /// The userspace WireGuard engine alone, as `wireguard-go IFNAME`
+    Wireguard(wireguard::Words),
+}
+
+impl Verb {
+    /// What was said with `-n`.
+    fn network(&self) -> Option<&NetworkName> {
+        let which = match self {
+            Verb::Plan(words) => &words.which,
+            Verb::Up(words) => &words.which,
+            Verb::Down(words) => &words.which,
+            Verb::Status(words) => &words.which,
+            Verb::Exec(words) => &words.which,
+            Verb::Demo(_) | Verb::Check(_) | Verb::Run(_) | Verb::Test(_) => return None,
+            Verb::Route(_) | Verb::Ifconfig(_) | Verb::Netstat(_) | Verb::Wireguard(_) => return None,
+        };
+        which.name.as_ref()
+    }
+}
+
+/// Runs the command line that this process was started with.
+pub fn main() -> ExitCode {
+    let Rdom { mut common, verb } = Rdom::parse();
+    common.network = verb.network().cloned().or(common.network);
+    start_log(&common, &verb);
+    let ended = match verb {
+        Verb::Demo(words) => demo::run(&words),
+        Verb::Check(words) => check::run(&words, &common),
+        Verb::Plan(words) => plan::run(&words, &common),
+        Verb::Up(words) => up::run(&words, &common),
+        Verb::Down(words) => down::run(&words, &common),
+        Verb::Status(words) => status::run(&words, &common),
+        Verb::Exec(words) => exec::run(&words, &common),
+        Verb::Run(words) => run::run(&words),
+        Verb::Test(words) => test::run(&words, &common),
+        Verb::Route(words) => route::run(&words, &common),
+        Verb::Ifconfig(words) => ifconfig::run(&words, &common),
+        Verb::Netstat(words) => netstat::run(&words, &common),
+        Verb::Wireguard(words) => wireguard::run(&words),
+    };
+    ended.unwrap_or_else(|trouble| trouble.tell())
+}
+
+/// To standard error; `RDOM_LOG` sets levels by module, as `RUST_LOG` does elsewhere.
+fn start_log(common: &Common, verb: &Verb) {
+    let usual = match (common.verbose, verb) {
+        (0, Verb::Up(_)) => "info",
+        (0, _) => "warn",
+        (1, _) => "info",
+        (2, _) => "debug",
+        (_, _) => "trace",
+    };
+    let filter = EnvFilter::try_from_env("RDOM_LOG").unwrap_or_else(|_| EnvFilter::new(usual));
+    let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colour);
+    log.with_target(false).init();
+}
+
+/// Prints a view: as text, or as JSON if that was asked for.
+fn print<V: fmt::Display + Serialize>(view: &V, common: &Common) -> Ended {
+    if common.json {
+        return print_json(view);
+    }
+    print!("{view}");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_json(view: &impl Serialize) -> Ended {
+    println!("{}", serde_json::to_string_pretty(view).map_err(Trouble::failed)?);
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,51 @@
+//! `rdom down`: asks the supervisor, or without one removes what it left behind.
+
+use std::process::ExitCode;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+
+use super::live::Live;
+use super::trouble::Trouble;
+use super::{Common, Ended, Which};
+use crate::control::Client;
+use crate::probe;
+use crate::state::Lock;
+use crate::supervisor;
+
+/// How long a supervisor may take to end once everything is down.
+const ENDING: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Args)]
+pub(super) struct Words {
+    #[command(flatten)]
+    pub(super) which: Which,
+}
+
+pub(super) fn run(_: &Words, common: &Common) -> Ended {
+    let live = Live::find(common)?;
+    if Lock::holder(&live.directories).is_some() {
+        Client::of(&live.directories).down().map_err(Trouble::failed)?;
+        return wait_for_end(&live);
+    }
+    probe::administration()?;
+    let taken = supervisor::clean_up(&live.name, &live.directories).map_err(Trouble::failed)?;
+    println!("network {} is down ({taken} steps, no supervisor was alive)", live.name);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn wait_for_end(live: &Live) -> Ended {
+    let deadline = Instant::now() + ENDING;
+    while Lock::holder(&live.directories).is_some() {
+        if Instant::now() > deadline {
+            return Err(Trouble::failed(format!(
+                "network {} is down, but its supervisor does not end",
+                live.name
+            )));
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    println!("network {} is down", live.name);
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,64 @@
+//! Finding and reading the file that a verb is about.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use super::trouble::{Trouble, paint};
+use crate::model::NetworkName;
+use crate::spec::{self, Lowered, Source};
+
+/// Where a file is looked for when none is named.
+const PLACES: [&str; 2] = ["domains.yaml", "/etc/rdom/domains.yaml"];
+
+/// A file that has been read without errors.
+pub(super) struct Document {
+    pub(super) source: Source,
+    pub(super) lowered: Lowered,
+}
+
+/// The named file, `-` for standard input, else the first of the usual places; warnings are printed.
+pub(super) fn read(named: Option<&Path>) -> Result<Document, Trouble> {
+    let source = open(named)?;
+    let lowered = spec::read(&source).map_err(|errors| Trouble::Diagnostics(Box::new(errors), 2))?;
+    if !lowered.warnings.is_empty() {
+        eprintln!("{}", lowered.warnings.render(paint()));
+    }
+    Ok(Document { source, lowered })
+}
+
+/// The text of the file, unread.
+pub(super) fn open(named: Option<&Path>) -> Result<Source, Trouble> {
+    let path = match named {
+        Some(path) => path.to_owned(),
+        None => usual_place()?,
+    };
+    if path == Path::new("-") {
+        let mut text = String::new();
+        io::stdin()
+            .read_to_string(&mut text)
+            .map_err(|error| Trouble::failed(format!("standard input: {error}")))?;
+        return Ok(source(Path::new("<stdin>"), text));
+    }
+    let text = fs::read_to_string(&path)
+        .map_err(|error| Trouble::usage(format!("cannot read {}: {error}", path.display())))?;
+    Ok(source(&path, text))
+}
+
+/// A text as the file at this path; the network is called like the file, if it can be.
+pub(super) fn source(path: &Path, text: String) -> Source {
+    let stem = path.file_stem().and_then(OsStr::to_str).unwrap_or_default();
+    let network =
+        NetworkName::new(stem).unwrap_or_else(|_| NetworkName::new("domains").expect("a plain word"));
+    let directory = path.parent().unwrap_or(Path::new("")).to_owned();
+    Source { file: path.display().to_string(), text, network, directory }
+}
+
+fn usual_place() -> Result<PathBuf, Trouble> {
+    let found = PLACES.iter().map(PathBuf::from).find(|path| path.exists());
+    found.ok_or_else(|| Trouble::Usage {
+        message: format!("no file named, and neither {} nor {} is there", PLACES[0], PLACES[1]),
+        help: Some("name one: rdom VERB FILE; `rdom demo` shows what it is about".into()),
+    })
+}

@@ -1,0 +1,86 @@
+//! `rdom run FILE -- COMMAND...`: a private, throw-away copy of the network, gone when COMMAND ends.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+use std::thread;
+
+use clap::Args;
+use nix::libc;
+
+use super::Ended;
+use super::file::{self, Document};
+use super::trouble::Trouble;
+use super::up::bring_up;
+use crate::exec::status_of;
+use crate::probe;
+use crate::sandbox::{self, SandboxError};
+use crate::state::Roots;
+use crate::supervisor::Signals;
+
+/// The exit status of this verb's own failures.
+const OWN_FAILURE: u8 = 125;
+
+#[derive(Debug, Args)]
+pub(super) struct Words {
+    /// The file
+    file: PathBuf,
+    /// The command, run in domain 0 of the copy; inside it `rdom exec DOMAIN` works
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+pub(super) fn run(words: &Words) -> Ended {
+    let document = file::read(Some(&words.file))?;
+    let status = private_copy(&document, || run_command(&words.command))?;
+    Ok(ExitCode::from(status))
+}
+
+/// Brings the document's network up in a private copy, runs `inside` there in domain 0 with the environment that
+/// this program's other verbs need, and lets everything go.
+pub(super) fn private_copy(document: &Document, inside: impl FnOnce() -> u8) -> Result<u8, Trouble> {
+    if document.lowered.network.tunnels().next().is_some() {
+        probe::tun_device()?;
+    }
+    let run = || match up_inside(document) {
+        Ok(()) => inside(),
+        Err(trouble) => {
+            let status = trouble.status();
+            trouble.tell();
+            if status == 1 { OWN_FAILURE } else { status }
+        }
+    };
+    sandbox::run(run).map_err(|error| match error {
+        SandboxError::Unsupported(unsupported) => unsupported.into(),
+        error @ SandboxError::Call { .. } => Trouble::failed(error),
+    })
+}
+
+/// Brings the network up; its supervisor answers on a thread of its own until the copy goes.
+fn up_inside(document: &Document) -> Result<(), Trouble> {
+    let roots = Roots::private();
+    // The one thread there is yet sets what its children shall see.
+    unsafe {
+        std::env::set_var("RDOM_STATE_DIR", &roots.state);
+        std::env::set_var("RDOM_RUNTIME_DIR", &roots.runtime);
+        std::env::set_var("RDOM_NETWORK", document.lowered.network.name.as_str());
+    }
+    let directories = roots.of(&document.lowered.network.name);
+    let supervisor = bring_up(document, &directories, &Signals::none())?;
+    thread::spawn(move || supervisor.serve());
+    Ok(())
+}
+
+fn run_command(command: &[OsString]) -> u8 {
+    let Some((program, arguments)) = command.split_first() else { return OWN_FAILURE };
+    let child = Command::new(program).args(arguments).spawn();
+    // What Ctrl-C means is the command's to decide.
+    unsafe { libc::signal(libc::SIGINT, libc::SIG_IGN) };
+    match child.and_then(|mut child| child.wait()) {
+        Ok(ended) => status_of(ended),
+        Err(error) => {
+            eprintln!("rdom: {}: {error}", program.display());
+            if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 }
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! `rdom test FILE...`: each file in a private copy of its own, in parallel; one line a test, failures again at the end.
+
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::Mutex;
+use std::thread;
+use std::time::Instant;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::live::Live;
+use super::run::private_copy;
+use super::trouble::Trouble;
+use super::{Common, Ended, file};
+use crate::backend::BackendError;
+use crate::backend::linux::{Namespace, Survey};
+use crate::model::DomainId;
+use crate::spec::Test;
+use crate::status::SocketTable;
+use crate::suite::{self, Ground, Verdict};
+
+#[derive(Debug, Args)]
+pub(super) struct Words {
+    /// The files
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// How many files at once; without it, one a processor
+    #[arg(short, long)]
+    jobs: Option<usize>,
+    /// Run the one file's tests here and print verdicts, a line of JSON each: what each copy is started with
+    #[arg(long, hide = true)]
+    verdicts: bool,
+}
+
+pub(super) fn run(words: &Words, common: &Common) -> Ended {
+    match (words.verdicts, words.files.as_slice()) {
+        (true, [file]) => one_file(file, common),
+        (_, files) => all_files(files, words.jobs, common),
+    }
+}
+
+fn one_file(path: &Path, common: &Common) -> Ended {
+    let document = file::read(Some(path))?;
+    let tests = document.lowered.tests.clone();
+    let status = private_copy(&document, || match verdicts(&tests, common) {
+        Ok(()) => 0,
+        Err(trouble) => {
+            let status = trouble.status();
+            trouble.tell();
+            status
+        }
+    })?;
+    Ok(ExitCode::from(status))
+}
+
+fn verdicts(tests: &[Test], common: &Common) -> Result<(), Trouble> {
+    let ground = LiveGround::of(Live::find(common)?)?;
+    for test in tests {
+        let verdict = suite::run(test, &ground);
+        println!("{}", serde_json::to_string(&verdict).map_err(Trouble::failed)?);
+    }
+    Ok(())
+}
+
+/// The domains of a live network.
+struct LiveGround {
+    live: Live,
+    survey: Survey,
+}
+
+impl LiveGround {
+    fn of(live: Live) -> Result<Self, Trouble> {
+        let survey = live.survey()?;
+        Ok(Self { live, survey })
+    }
+}
+
+impl Ground for LiveGround {
+    fn namespace(&self, domain: DomainId) -> Option<&Namespace> {
+        self.survey.namespaces().domain(domain).map(|place| &place.namespace)
+    }
+
+    fn sockets(&self, domain: DomainId) -> Result<SocketTable, BackendError> {
+        self.survey.socket_table(domain)
+    }
+
+    fn command(&self, domain: DomainId, words: &[String]) -> Command {
+        let mut command = Command::new("/proc/self/exe");
+        command.args(["exec", "-n", self.live.name.as_str(), "-T", &domain.to_string(), "--"]).args(words);
+        command
+    }
+}
+
+/// What came of one file.
+#[derive(Debug, Serialize)]
+struct FileVerdict {
+    file: String,
+    verdicts: Vec<Verdict>,
+    /// The exit status of the copy: 0 unless its tests could not be run.
+    status: u8,
+    /// What it said of that.
+    trouble: String,
+}
+
+fn all_files(files: &[PathBuf], jobs: Option<usize>, common: &Common) -> Ended {
+    let started = Instant::now();
+    let jobs = jobs.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from)).max(1);
+    let waiting = Mutex::new(files.iter().enumerate().collect::<VecDeque<_>>());
+    let done = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..jobs.min(files.len()) {
+            scope.spawn(|| {
+                while let Some((number, path)) = next(&waiting) {
+                    let verdict = in_a_copy(path, common);
+                    if let Ok(mut done) = done.lock() {
+                        done.push((number, verdict));
+                    }
+                }
+            });
+        }
+    });
+    let mut done = done.into_inner().unwrap_or_default();
+    done.sort_by_key(|(number, _)| *number);
+    let done: Vec<_> = done.into_iter().map(|(_, verdict)| verdict).collect();
+    if common.json {
+        println!("{}", serde_json::to_string_pretty(&done).map_err(Trouble::failed)?);
+    } else {
+        summarise(&done, started);
+    }
+    Ok(ExitCode::from(worst(&done)))
+}
+
+fn next<'a>(waiting: &Mutex<VecDeque<(usize, &'a PathBuf)>>) -> Option<(usize, &'a PathBuf)> {
+    waiting.lock().ok()?.pop_front()
+}
+
+fn in_a_copy(path: &Path, common: &Common) -> FileVerdict {
+    let file = path.display().to_string();
+    let failed = |error: std::io::Error| FileVerdict {
+        file: file.clone(),
+        verdicts: Vec::new(),
+        status: 1,
+        trouble: error.to_string(),
+    };
+    let mut command = Command::new("/proc/self/exe");
+    command.args(["test", "--verdicts"]).arg(path).stdin(Stdio::null());
+    let spawned = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    match spawned.and_then(|child| heard(child, &file, common)) {
+        Ok(verdict) => verdict,
+        Err(error) => failed(error),
+    }
+}
+
+/// Reads verdicts as they come, and shows each.
+fn heard(mut child: Child, file: &str, common: &Common) -> std::io::Result<FileVerdict> {
+    let errors = child.stderr.take();
+    let errors = thread::spawn(move || errors.map(std::io::read_to_string).transpose());
+    let mut verdicts = Vec::new();
+    for line in child.stdout.take().map(BufReader::new).into_iter().flat_map(BufRead::lines) {
+        let verdict: Verdict = serde_json::from_str(&line?)?;
+        if !common.json {
+            println!("{}", line_of(file, &verdict));
+        }
+        verdicts.push(verdict);
+    }
+    let status = crate::exec::status_of(child.wait()?);
+    let trouble = errors.join().ok().and_then(Result::ok).flatten().unwrap_or_default();
+    Ok(FileVerdict { file: file.to_owned(), verdicts, status, trouble })
+}
+
+fn line_of(file: &str, verdict: &Verdict) -> String {
+    let word = if verdict.passed() { "PASS" } else { "FAIL" };
+    let Verdict { domain, name, duration_secs, .. } = verdict;
+    format!("{word:>12} [{duration_secs:>8.3}s] {file} domain {domain}: {name}")
+}
+
+fn summarise(done: &[FileVerdict], started: Instant) {
+    let failed = done.iter().flat_map(|file| file.verdicts.iter().map(move |verdict| (file, verdict)));
+    let failed: Vec<_> = failed.filter(|(_, verdict)| !verdict.passed()).collect();
+    println!("------------");
+    for (file, verdict) in &failed {
+        println!("{}", line_of(&file.file, verdict));
+        println!("  {}:{}: {}", file.file, verdict.line, verdict.failure.as_deref().unwrap_or_default());
+    }
+    for file in done.iter().filter(|file| file.status != 0) {
+        println!("{:>12} {}: could not be run\n{}", "ERROR", file.file, file.trouble.trim_end());
+    }
+    let run: usize = done.iter().map(|file| file.verdicts.len()).sum();
+    let (seconds, broken) = (started.elapsed().as_secs_f64(), failed.len());
+    println!("{:>12} [{seconds:>8.3}s] {} files", "Summary", done.len());
+    println!("{} passed, {broken} failed", run - broken);
+}
+
+/// 1 if a test failed, else the status of a file that could not be run, else 0.
+fn worst(done: &[FileVerdict]) -> u8 {
+    if done.iter().any(|file| file.verdicts.iter().any(|verdict| !verdict.passed())) {
+        return 1;
+    }
+    done.iter().map(|file| file.status).max().unwrap_or(0)
+}

@@ -1,0 +1,108 @@
+//! What goes wrong, as a person reads it, and the exit status that goes with it.
+
+use std::error::Error;
+use std::fmt::Display;
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use crate::backend::BackendError;
+use crate::diagnostic::{Diagnostics, Paint};
+use crate::exec::ExecError;
+use crate::probe::Unsupported;
+
+/// The end of a verb that did not do what was asked.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// Something is wrong with the file, or with what it asks for, and this is where: status 2 or 1.
+    Diagnostics(Box<Diagnostics>, u8),
+    /// Bad usage: status 2.
+    Usage { message: String, help: Option<String> },
+    /// Not permitted or not supported here: status 4.
+    Unsupported(Unsupported),
+    /// It failed: status 1.
+    Failed(Box<dyn Error>),
+    /// A program did not start: status 127, 126 or 1.
+    Exec(ExecError),
+    /// Everything has been said.
+    Said(u8),
+}
+
+impl Trouble {
+    pub(super) fn usage(message: impl Into<String>) -> Self {
+        Self::Usage { message: message.into(), help: None }
+    }
+
+    pub(super) fn failed(error: impl Into<Box<dyn Error>>) -> Self {
+        Self::Failed(error.into())
+    }
+
+    /// The exit status that goes with it.
+    pub(super) fn status(&self) -> u8 {
+        match self {
+            Trouble::Diagnostics(_, status) | Trouble::Said(status) => *status,
+            Trouble::Usage { .. } => 2,
+            Trouble::Unsupported(_) => 4,
+            Trouble::Failed(_) => 1,
+            Trouble::Exec(error) => error.exit_status(),
+        }
+    }
+
+    /// Prints it to standard error.
+    pub(super) fn tell(self) -> ExitCode {
+        match &self {
+            Trouble::Diagnostics(diagnostics, _) => eprintln!("{}", diagnostics.render(paint())),
+            Trouble::Usage { message, help } => say(message, help.as_deref()),
+            Trouble::Unsupported(unsupported) => say(unsupported, Some(&unsupported.remedy)),
+            Trouble::Failed(error) => say(&chain(error.as_ref()), help_of(error.as_ref())),
+            Trouble::Exec(error) => say(error, None),
+            Trouble::Said(_) => {}
+        }
+        ExitCode::from(self.status())
+    }
+}
+
+impl From<Unsupported> for Trouble {
+    fn from(unsupported: Unsupported) -> Self {
+        Self::Unsupported(unsupported)
+    }
+}
+
+impl From<ExecError> for Trouble {
+    fn from(error: ExecError) -> Self {
+        Self::Exec(error)
+    }
+}
+
+/// An error and everything behind it in one line; a cause that says nothing new is left out.
+pub(super) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let said = cause.to_string();
+        if !text.ends_with(&said) {
+            text = format!("{text}: {said}");
+        }
+        next = cause.source();
+    }
+    text
+}
+
+/// The advice that a backend gave somewhere in the chain.
+pub(super) fn help_of<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e str> {
+    let own = error.downcast_ref::<BackendError>().and_then(|error| error.help.as_deref());
+    own.or_else(|| help_of(error.source()?))
+}
+
+/// How standard error is painted: with colours only for a person at a terminal (no-color.org).
+pub(super) fn paint() -> Paint {
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+        || !std::io::stderr().is_terminal();
+    if plain { Paint::Plain } else { Paint::Coloured }
+}
+
+fn say(what: &dyn Display, help: Option<&str>) {
+    eprintln!("rdom: {what}");
+    if let Some(help) = help {
+        eprintln!("help: {help}");
+    }
+}

@@ -1,0 +1,70 @@
+//! Where the UDP sockets of tunnels are: in the underlay and nowhere else. Looked at in the kernel, not assumed.
+
+use thiserror::Error;
+
+use crate::backend::BackendError;
+use crate::backend::linux::Survey;
+use crate::model::{DomainId, End, Network};
+use crate::status::{Protocol, SocketTable};
+
+/// A tunnel whose sockets are not where they belong.
+#[derive(Debug, Error)]
+pub enum Misplaced {
+    /// The underlay has none.
+    #[error("{at}: no UDP socket of port {port} in its underlay, domain {underlay}")]
+    Missing {
+        /// The tunnel.
+        at: End,
+        /// Its port.
+        port: u16,
+        /// Where it should be.
+        underlay: DomainId,
+    },
+    /// Another domain of the network has one that belongs to no tunnel there.
+    #[error(
+        "{at}: a UDP socket of port {port} is in domain {domain}, not only in its underlay, domain {underlay}"
+    )]
+    Astray {
+        /// The tunnel.
+        at: End,
+        /// Its port.
+        port: u16,
+        /// Where it should be.
+        underlay: DomainId,
+        /// Where one is.
+        domain: DomainId,
+    },
+    /// The kernel could not be asked.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+}
+
+/// Checks every tunnel: a wildcard UDP socket of its port is in its underlay, and none is in its own domain.
+pub(super) fn check(survey: &Survey, desired: &Network) -> Result<(), Misplaced> {
+    for (at, tunnel) in desired.tunnels() {
+        let Some(port) = tunnel.listen_port else { continue };
+        let underlay = tunnel.underlay;
+        if !has_port(&survey.socket_table(underlay)?, port) {
+            return Err(Misplaced::Missing { at, port, underlay });
+        }
+        let domain = at.domain;
+        if domain != underlay
+            && !carries(desired, domain, port)
+            && has_port(&survey.socket_table(domain)?, port)
+        {
+            return Err(Misplaced::Astray { at, port, underlay, domain });
+        }
+    }
+    Ok(())
+}
+
+/// Whether a domain is the underlay of some tunnel of this port.
+fn carries(network: &Network, domain: DomainId, port: u16) -> bool {
+    network.tunnels().any(|(_, tunnel)| tunnel.underlay == domain && tunnel.listen_port == Some(port))
+}
+
+fn has_port(table: &SocketTable, port: u16) -> bool {
+    table.sockets.iter().any(|socket| {
+        socket.protocol == Protocol::Udp && socket.local.port() == port && socket.local.ip().is_unspecified()
+    })
+}
