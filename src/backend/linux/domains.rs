@@ -89,7 +89,11 @@ impl Domains {
         let what = || format!("create domain {id} (namespace {name})");
         let left = self.ledger.domain(id).doing(what)?;
         if let Some(inside) = self.inside.get(&id) {
-            return Err(BackendError::new(format!("cannot {}: it exists as namespace {}", what(), inside.name)));
+            return Err(BackendError::new(format!(
+                "cannot {}: it exists as namespace {}",
+                what(),
+                inside.name
+            )));
         }
         if left.is_some_and(|record| record.namespace == name.as_str()) && is_plain_file(name) {
             Namespace::remove(name).doing(what)?;

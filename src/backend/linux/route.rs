@@ -13,6 +13,7 @@ use netlink_packet_route::route::{
     RouteType, RouteVia,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage as Message};
+use nix::errno::Errno;
 
 use super::mark;
 use super::netlink::{Netlink, NetlinkError};
@@ -25,7 +26,13 @@ pub(super) fn dump(
 ) -> Result<Vec<Route>, NetlinkError> {
     let mut routes = Vec::new();
     for family in [AddressFamily::Inet, AddressFamily::Inet6] {
-        let answers = socket.dump(Message::GetRoute(header_only(family)))?;
+        let answers = match socket.dump(Message::GetRoute(header_only(family))) {
+            // A namespace has no main table before its first route.
+            Err(error) if error.errno() == Some(Errno::ENOENT) => continue,
+            // Nor IPv6 routes in a kernel without it.
+            Err(error) if error.errno() == Some(Errno::EOPNOTSUPP) => continue,
+            result => result?,
+        };
         routes.extend(answers.iter().filter_map(|answer| of_answer(answer, names)));
     }
     Ok(routes)

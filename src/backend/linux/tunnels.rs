@@ -28,7 +28,7 @@ use crate::state::{KeyRing, Secret, TunnelRecord};
 const MTU: u32 = 1420;
 
 /// Runs userspace engines. Implemented above this module.
-pub trait Engines {
+pub trait Engines: Send {
     /// Starts the engine of this tunnel; it listens at once, and has no key, port or peers yet.
     fn start(&mut self, at: &End, parts: EngineParts) -> io::Result<()>;
 
