@@ -181,9 +181,29 @@ impl Tunnels {
         tunnel: &WireGuard,
     ) -> Result<(), BackendError> {
         let key = public(&tunnel.key)?;
-        let secret = self.keys.private(&key).cloned();
+        let secret = self.keys.private(&key);
         let secret = secret.ok_or_else(|| BackendError::new(format!("no private key is known for {key}")))?;
-        self.change(domains, at, &Change::Tunnel { key: &secret, listen_port: tunnel.listen_port })
+        let before = self.current_of(domains, at)?;
+        let set = self.change(domains, at, &Change::Tunnel { key: secret, listen_port: tunnel.listen_port });
+        if set.is_err() {
+            self.restore(domains, at, &before);
+        }
+        set
+    }
+
+    /// An engine whose new port is taken may have closed the old one, and taken the new key.
+    fn restore(&self, domains: &mut Domains, at: &End, before: &Current) {
+        let Some(key) = before.key.and_then(|key| self.keys.private(&key)) else { return };
+        let change = Change::Tunnel { key, listen_port: Some(before.listen_port).filter(|&port| port != 0) };
+        if let Err(error) = self.change(domains, at, &change) {
+            tracing::warn!(%at, %error, "the tunnel has neither its old nor its new port and key");
+        }
+    }
+
+    fn current_of(&self, domains: &mut Domains, at: &End) -> Result<Current, BackendError> {
+        let inside = domains.enter(at.domain)?;
+        let driver = inside.link(&at.interface)?.driver;
+        Ok(self.current(&inside.namespace, at, driver)?.unwrap_or_default())
     }
 
     /// Makes a peer what it shall be. Its endpoint is given to the engine only if the file's changed, for else the
@@ -222,9 +242,7 @@ impl Tunnels {
     }
 
     fn has_endpoint(&self, domains: &mut Domains, at: &End, key: PublicKey) -> Result<bool, BackendError> {
-        let inside = domains.enter(at.domain)?;
-        let driver = inside.link(&at.interface)?.driver;
-        let current = self.current(&inside.namespace, at, driver)?.unwrap_or_default();
+        let current = self.current_of(domains, at)?;
         Ok(current.peers.iter().any(|peer| peer.key == key && peer.endpoint.is_some()))
     }
 
