@@ -17,7 +17,6 @@ use std::net::UdpSocket;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use rdomain::backend::Backend;
 use rdomain::model::{Kind, Target};
 use rdomain::plan::Step;
 use rdomain::state::{DomainRecord, Ledger};
