@@ -482,3 +482,30 @@ fn a_kernel_tunnel_keeps_its_sockets_in_its_underlay() {
         assert!(!run(&["ss", "-lnu"]).contains(":7001"), "closed at once");
     });
 }
+
+#[test]
+fn the_manual_pages_example_runs_on_the_kernels_engine() {
+    in_private_copies("the_manual_pages_example_runs_on_the_kernels_engine", || {
+        if !kernel_has_wireguard() {
+            return copy::skip("kernel WireGuard");
+        }
+        run(&["ip", "link", "set", "lo", "up"]);
+        let mut world = World::new();
+        for (n, other) in [(1, 2), (2, 1)] {
+            let at = format!("{n}/wg{n}");
+            let mut wanted = tunnel(n, 0, 7000 + n as u16);
+            wanted.engine = rdomain::model::Engine::Kernel;
+            world.take(create_domain(n, &format!("rdom{n}")));
+            world.take(create(end(&at), Kind::WireGuard(wanted)));
+            let peer = peer(&format!("127.0.0.1:{}", 7000 + other), &[&format!("192.168.5.{other}/32")]);
+            world.take(Step::SetPeer { at: end(&at), key: key(other), peer, new_session: false });
+            world.take(Step::SetUp { at: end(&at), up: true });
+            world.take(add_address(&at, &format!("192.168.5.{n}/24")));
+        }
+        for (from, to) in [("rdom1", "192.168.5.2"), ("rdom2", "192.168.5.1")] {
+            run(&["ip", "netns", "exec", from, "ping", "-c1", "-w10", to]);
+        }
+        let sockets = run(&["ss", "-lnu"]);
+        assert!(sockets.contains(":7001") && sockets.contains(":7002"), "{sockets}");
+    });
+}

@@ -41,6 +41,8 @@ pub trait Engines: Send {
 pub struct EngineParts {
     /// Plain IP packets of the domain.
     pub tun: OwnedFd,
+    /// The network namespace of the domain, where notices about the device are heard.
+    pub domain: OwnedFd,
     /// Where wg(8) configures it.
     pub uapi: UnixListener,
     /// The network namespace that its UDP sockets are to be opened in.
@@ -107,6 +109,7 @@ impl Tunnels {
         let namespace = domains.namespace(at.domain)?;
         let opened = namespace.run(|| tun::open(&at.interface)).doing(what)?;
         let tun = opened.map_err(|error| tun::explain(&what(), error))?;
+        let domain = clone_fd(domains.namespace(at.domain)?, what)?;
         let underlay = clone_fd(domains.namespace(tunnel.underlay)?, what)?;
         let inside = domains.enter(at.domain)?;
         let index = inside.link(&at.interface)?.index;
@@ -115,7 +118,7 @@ impl Tunnels {
         no_link_local(&mut inside.route, index).doing(what)?;
         let uapi =
             self.sockets.listen(at).doing(|| format!("listen at {}", self.sockets.path(at).display()))?;
-        let parts = EngineParts { tun, uapi, underlay };
+        let parts = EngineParts { tun, domain, uapi, underlay };
         self.engines.start(at, parts).doing(|| format!("start the userspace engine of {at}"))?;
         self.set(domains, at, tunnel)?;
         self.publish(domains, at)
