@@ -16,6 +16,7 @@ mod batch;
 mod core;
 mod io;
 mod message;
+mod noise;
 mod peer;
 mod secret;
 mod settings;

@@ -129,6 +129,21 @@ fn an_initiation_is_repeated_until_it_gets_through() {
 }
 
 #[test]
+fn a_session_that_a_later_initiation_overtook_is_good() {
+    let mut world = World::of(2);
+    world.delay = secs(4);
+    world.send(0, &packet(0, 1, 1));
+    // The answer is on its way when the initiation is repeated: the first session is used, the second never is.
+    world.run_for(secs(13));
+    assert_eq!(world.sent_of(1, RESPONSE), 2);
+    assert_eq!(world.site(1).received, [packet(0, 1, 1)]);
+    assert!(world.site(1).core.peers().all(|peer| peer.counters.last_handshake.is_some()));
+    world.send(1, &packet(1, 0, 2));
+    world.settle();
+    assert_eq!(world.site(0).received, [packet(1, 0, 2)]);
+}
+
+#[test]
 fn a_handshake_is_given_up_after_ninety_seconds_until_someone_sends_again() {
     let mut world = World::of(2);
     world.loss_percent = 100;
