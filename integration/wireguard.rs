@@ -8,10 +8,14 @@
 //! Each test runs itself again in namespaces of its own (user, network, mount, PID), so that nothing of it is seen
 //! outside and nothing is left behind.
 
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
+
+use nix::sched::{CloneFlags, setns};
+use rdomain::wireguard::{Device, LinkEvents, Parts, UnderlaySockets, open_tun};
 
 const INSIDE: &str = "RDOM_TEST_INSIDE";
 const ENGINE: &str = env!("CARGO_BIN_EXE_rdom");
@@ -169,6 +173,37 @@ fn sigterm_ends_it_and_the_interface() {
     });
 }
 
+/// wg(4)'s example: the same subnet twice, both sockets in the default domain and nowhere else.
+#[test]
+fn the_sockets_are_in_the_underlay_and_nowhere_else() {
+    in_private_copy("the_sockets_are_in_the_underlay_and_nowhere_else", || {
+        run("ip link set lo up");
+        let keys = [key_pair("1"), key_pair("2")];
+        let devices: Vec<_> = (1..=2).map(|domain| device_in_domain(domain, "/proc/self/ns/net")).collect();
+        for (domain, other) in [(1, 2), (2, 1)] {
+            run(&format!(
+                "wg set wg{domain} private-key /run/{domain}.key listen-port 7{domain}{domain}{domain} \
+                 peer {} endpoint 127.0.0.1:7{other}{other}{other} allowed-ips 192.168.5.{other}/32",
+                keys[other - 1]
+            ));
+            run(&format!("ip -n rdom{domain} address add 192.168.5.{domain}/24 dev wg{domain}"));
+            run(&format!("ip -n rdom{domain} link set wg{domain} up"));
+        }
+        assert!(ping("rdom1", "192.168.5.2") && ping("rdom2", "192.168.5.1"));
+        assert_eq!(listening("cat"), [7111, 7222, 7111, 7222]);
+        assert!(udp_ports("rdom1").is_empty() && udp_ports("rdom2").is_empty());
+        assert!(devices.iter().all(Device::is_running));
+
+        let mut devices = devices.into_iter();
+        devices.next().unwrap().stop();
+        assert!(!output("ip -n rdom1 link show wg1").status.success());
+        run("ip -n rdom2 link delete wg2");
+        let second = devices.next().unwrap();
+        wait_for("the second device", || !second.is_running());
+        wait_for("closed sockets", || listening("cat").is_empty());
+    });
+}
+
 #[test]
 fn slow_and_broken_clients_hold_up_nobody() {
     use std::io::{Read, Write};
@@ -237,10 +272,7 @@ impl Topology {
         run("ip -n a link add v0 type veth peer name v0 netns b");
         let engine = Background::start(&format!("nsenter --net=/run/netns/a {ENGINE} wireguard -f wga"));
         let other = Background::start("nsenter --net=/run/netns/b wireguard-go -f wgb >/dev/null 2>&1");
-        let public_keys = ["a", "b"].map(|site| {
-            run(&format!("wg genkey > /run/{site}.key"));
-            run(&format!("wg pubkey < /run/{site}.key")).trim().to_owned()
-        });
+        let public_keys = ["a", "b"].map(key_pair);
         run("wg genpsk > /run/psk");
         let preshared_key = fs::read_to_string("/run/psk").unwrap().trim().to_owned();
         for interface in ["wga", "wgb"] {
@@ -265,6 +297,33 @@ impl Topology {
         }
         Self { engine, _other: other, preshared_key, public_keys }
     }
+}
+
+/// A new namespace rdomN with wgN in it, whose sockets will be in the underlay.
+fn device_in_domain(domain: usize, underlay: &str) -> Device {
+    run(&format!("ip netns add rdom{domain} && ip -n rdom{domain} link set lo up"));
+    let name = format!("wg{domain}");
+    let underlay = File::open(underlay).unwrap().into();
+    let namespace = File::open(format!("/run/netns/rdom{domain}")).unwrap();
+    // All of the device lives in the domain; only its sockets are elsewhere.
+    let spawn = move || {
+        setns(namespace, CloneFlags::CLONE_NEWNET).unwrap();
+        let parts = Parts {
+            tun: open_tun(&name).unwrap(),
+            link: LinkEvents::open(&name).unwrap(),
+            uapi: UnixListener::bind(format!("/var/run/wireguard/{name}.sock")).unwrap(),
+            sockets: Box::new(UnderlaySockets::new(Some(underlay))),
+            name,
+        };
+        Device::spawn(parts).unwrap()
+    };
+    std::thread::spawn(spawn).join().unwrap()
+}
+
+/// Makes /run/NAME.key and tells its public half.
+fn key_pair(name: &str) -> String {
+    run(&format!("wg genkey > /run/{name}.key"));
+    run(&format!("wg pubkey < /run/{name}.key")).trim().to_owned()
 }
 
 /// The first peer's line of `wg show IF dump`.
@@ -309,9 +368,21 @@ fn ping(namespace: &str, address: &str) -> bool {
 
 /// The ports of all UDP sockets of a namespace, both families.
 fn udp_ports(namespace: &str) -> Vec<u16> {
-    let text = run(&format!(
-        "nsenter --net=/run/netns/{namespace} cat /proc/thread-self/net/udp /proc/thread-self/net/udp6"
-    ));
+    listening(&format!("nsenter --net=/run/netns/{namespace} cat"))
+}
+
+/// The same, read with another `cat`.
+fn listening(cat: &str) -> Vec<u16> {
+    let text = run(&format!("{cat} /proc/thread-self/net/udp /proc/thread-self/net/udp6"));
+    let mut ports = local_ports(&text);
+    let families = ports.len() / 2;
+    // The kernel's order is that of its hash table.
+    ports[..families].sort_unstable();
+    ports[families..].sort_unstable();
+    ports
+}
+
+fn local_ports(text: &str) -> Vec<u16> {
     let local = text.lines().filter_map(|line| line.split_whitespace().nth(1)?.rsplit_once(':'));
     local.filter_map(|(_, port)| u16::from_str_radix(port, 16).ok()).collect()
 }
