@@ -9,6 +9,7 @@
 //! outside and nothing is left behind.
 
 use std::fs::{self, File};
+use std::net::UdpSocket;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -103,8 +104,7 @@ fn the_outside_may_be_ipv6() {
 fn a_port_that_is_taken_is_refused_and_the_old_one_stays() {
     in_private_copy("a_port_that_is_taken_is_refused_and_the_old_one_stays", || {
         let _topology = Topology::new();
-        let _squatter = Background::start("nsenter --net=/run/netns/a nc -u -l -p 1999");
-        wait_for("the squatter", || udp_ports("a").contains(&1999));
+        let _squatter = squat("a", 1999);
         let output = output("wg set wga listen-port 1999");
         assert!(!output.status.success());
         assert!(String::from_utf8_lossy(&output.stderr).contains("Address already in use"), "{output:?}");
@@ -126,6 +126,20 @@ fn an_interface_that_is_down_has_no_sockets_and_comes_back() {
         wait_for("closed sockets", || udp_ports("a").is_empty());
         run("ip -n a link set wga up");
         wait_for("open sockets", || udp_ports("a") == [1111, 1111]);
+        assert!(ping("a", "10.9.0.2"));
+    });
+}
+
+#[test]
+fn a_port_that_was_taken_meanwhile_can_be_changed() {
+    in_private_copy("a_port_that_was_taken_meanwhile_can_be_changed", || {
+        let _topology = Topology::new();
+        run("ip -n a link set wga down");
+        wait_for("closed sockets", || udp_ports("a").is_empty());
+        let _squatter = squat("a", 1111);
+        run("ip -n a link set wga up");
+        assert!(!ping("a", "10.9.0.2"));
+        run("wg set wga listen-port 1333");
         assert!(ping("a", "10.9.0.2"));
     });
 }
@@ -360,6 +374,16 @@ fn public_key_of(number: u32) -> String {
     base64::engine::general_purpose::STANDARD.encode(bytes)
 }
 
+/// Takes a UDP port of a namespace.
+fn squat(namespace: &str, port: u16) -> UdpSocket {
+    let namespace = File::open(format!("/run/netns/{namespace}")).unwrap();
+    let bind = move || {
+        setns(namespace, CloneFlags::CLONE_NEWNET).unwrap();
+        UdpSocket::bind(("0.0.0.0", port)).unwrap()
+    };
+    std::thread::spawn(bind).join().unwrap()
+}
+
 /// Whether three packets in a row come back, within a few seconds.
 fn ping(namespace: &str, address: &str) -> bool {
     let command = format!("nsenter --net=/run/netns/{namespace} ping -c 3 -i 0.05 -w 3 {address}");
@@ -447,6 +471,6 @@ fn in_private_copy(test: &str, task: impl FnOnce()) {
 }
 
 fn missing_tool() -> Option<&'static str> {
-    let tools = ["unshare", "nsenter", "ip", "ping", "nc", "wg", "wireguard-go"];
+    let tools = ["unshare", "nsenter", "ip", "ping", "wg", "wireguard-go"];
     tools.into_iter().find(|tool| !output(&format!("command -v {tool}")).status.success())
 }
