@@ -14,6 +14,7 @@
 mod allowed_ips;
 mod batch;
 mod core;
+#[cfg(target_os = "linux")]
 mod io;
 mod message;
 mod noise;
@@ -27,6 +28,7 @@ mod uapi;
 
 pub use self::batch::Batch;
 pub use self::core::{Core, PADDING, ROOM_FOR_ANY};
+#[cfg(target_os = "linux")]
 pub use self::io::{
     Device, LinkEvents, OpenSockets, Parts, UdpPair, UnderlaySockets, open_tun, run_standalone,
 };

@@ -165,7 +165,7 @@ impl Peer {
         match (kind, outcome) {
             (None, _) | (_, Outcome::Failed | Outcome::GaveUp) => Received::Nothing,
             (Some(Kind::Cookie), _) => Received::Control,
-            (Some(Kind::Initiation), _) => self.answer(outcome, datagram.len(), from, now, batch),
+            (Some(Kind::Initiation), _) => self.answer(outcome, datagram, from, now, batch),
             (Some(Kind::Response), _) => self.complete(outcome, datagram, from, now, batch),
             (Some(Kind::Data), _) => self.take_data(outcome, datagram, from, now),
         }
@@ -223,13 +223,13 @@ impl Peer {
     fn answer(
         &mut self,
         outcome: Outcome,
-        length: usize,
+        datagram: &[u8],
         from: SocketAddr,
         now: Instant,
         batch: &mut Batch,
     ) -> Received {
         let Outcome::Datagram(_) = outcome else { return Received::Nothing };
-        self.authentic(length, from);
+        self.authentic(datagram.len(), from);
         self.timers.received(now);
         self.timers.established(Role::Responder, now);
         if let Some(noise) = &mut self.noise {

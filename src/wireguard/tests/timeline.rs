@@ -61,7 +61,7 @@ fn a_session_ends_after_three_minutes_and_the_next_packet_makes_another() {
 }
 
 #[test]
-fn a_thousand_idle_peers_ask_for_nothing() {
+fn idle_peers_ask_for_nothing() {
     let mut world = World::of(30);
     for number in 1..30 {
         world.send(0, &packet(0, number, 1));
