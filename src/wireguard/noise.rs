@@ -86,10 +86,12 @@ impl Noise {
         self.sessions[place(receiver_index)] = Some(session);
     }
 
-    /// An authentic data message came; whether it is the first one of a session that the peer began.
-    pub(super) fn confirm(&mut self, datagram: &[u8]) -> bool {
-        let Some(session) = self.session(datagram) else { return false };
-        !std::mem::replace(&mut session.confirmed, true)
+    /// An authentic data message came; if it is the first one of a session that the peer began, tells since when
+    /// there is that session.
+    pub(super) fn confirm(&mut self, datagram: &[u8]) -> Option<Instant> {
+        let session = self.session(datagram).filter(|session| !session.confirmed)?;
+        session.confirmed = true;
+        Some(session.since)
     }
 
     fn session(&mut self, datagram: &[u8]) -> Option<&mut Session> {

@@ -231,7 +231,7 @@ impl Peer {
         let Outcome::Datagram(_) = outcome else { return Received::Nothing };
         self.authentic(datagram.len(), from);
         self.timers.received(now);
-        self.timers.established(Role::Responder, now);
+        self.timers.derived(now);
         if let Some(noise) = &mut self.noise {
             noise.remember(message::sender_index(batch.room()), Role::Responder, now);
         }
@@ -251,6 +251,7 @@ impl Peer {
         let Outcome::Datagram(_) = outcome else { return Received::Nothing };
         self.authentic(datagram.len(), from);
         self.timers.received(now);
+        self.timers.derived(now);
         self.timers.established(Role::Initiator, now);
         if let Some(noise) = &mut self.noise {
             noise.remember(message::response_receiver_index(datagram), Role::Initiator, now);
@@ -289,7 +290,8 @@ impl Peer {
     /// The first packet on a session that the peer began completes its handshake.
     fn confirm(&mut self, datagram: &[u8]) {
         let Some(noise) = &mut self.noise else { return };
-        if noise.confirm(datagram) {
+        if let Some(derived) = noise.confirm(datagram) {
+            self.timers.established(Role::Responder, derived);
             self.wanted.flush = true;
             self.counters.last_handshake = Some(SystemTime::now());
         }
