@@ -347,6 +347,43 @@ fn what_a_crash_leaves_is_known() {
 }
 
 #[test]
+fn nothing_that_speaks_of_what_is_gone_is_left() {
+    in_private_copies("nothing_that_speaks_of_what_is_gone_is_left", || {
+        if !engine::available() {
+            return copy::skip("wireguard-go, wg or an open /dev/net/tun");
+        }
+        let mut world = World::new();
+        world.take(create_domain(1, "rdom1"));
+        world.take(create(end("1/wg0"), Kind::WireGuard(tunnel(1, 1, 7001))));
+        world.take(create(end("0/wg1"), Kind::WireGuard(tunnel(2, 0, 7002))));
+        world.tidy();
+        assert!(world.observe().interface(&end("0/wg1")).is_some(), "what is there is kept");
+        assert_eq!(run(&["wg", "show", "wg0", "listen-port"]).trim(), "7001");
+        // As if the process that held the engines had been killed, and the machine's namespaces cleaned by hand.
+        let directories = world.directories.clone();
+        drop(world);
+        run(&["ip", "netns", "del", "rdom1"]);
+        let mut again = World::new();
+        assert_eq!(again.observe().domains.len(), 1);
+        again.tidy();
+        assert!(Ledger::of(&directories).domains().unwrap().is_empty());
+        assert_eq!(fs::read_dir("/run/wireguard").unwrap().count(), 0);
+    });
+}
+
+#[test]
+fn a_missing_tun_node_is_named_with_its_remedy() {
+    in_private_copies("a_missing_tun_node_is_named_with_its_remedy", || {
+        run(&["mount", "-t", "tmpfs", "tmpfs", "/dev/net"]);
+        let mut world = World::new();
+        world.take(create_domain(1, "rdom1"));
+        let error = world.refused(create(end("1/wg0"), Kind::WireGuard(tunnel(1, 1, 7001))));
+        assert!(error.contains("cannot create wireguard 1/wg0, userspace engine: no TUN device"), "{error}");
+        assert!(error.contains("mknod -m 0666 /dev/net/tun c 10 200"), "{error}");
+    });
+}
+
+#[test]
 fn the_default_domain_is_not_mistaken() {
     in_private_copies("the_default_domain_is_not_mistaken", || {
         let mut world = World::new();
