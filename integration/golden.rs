@@ -43,7 +43,8 @@ fn difference(file: &Path) -> Option<String> {
 fn planned(file: &Path) -> String {
     let text = fs::read_to_string(file).unwrap();
     let lowered = spec::read(&Source::new(file, text)).unwrap_or_else(|errors| panic!("{errors}"));
-    let desired = bind(&lowered.network, &bindings(&lowered), &Capabilities { kernel_wireguard: false });
+    let desired =
+        bind(&lowered.network, &bindings(&lowered), &Capabilities { kernel_wireguard: false, vrf: false });
     let steps = plan(&desired, &Network::empty(desired.name.clone()));
     steps.iter().map(|step| format!("{step}\n")).collect()
 }

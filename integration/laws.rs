@@ -11,16 +11,16 @@ use proptest::prelude::*;
 use rdomain::backend::Backend;
 use rdomain::backend::recorded::Recorded;
 use rdomain::model::{
-    Address, Bindings, Capabilities, Domain, DomainId, DomainName, End, Endpoint, Engine, Fingerprint,
-    Interface, InterfaceName, Key, Kind, Network, NetworkName, Peer, Prefix, Preshared, PublicKey, Route,
-    SysctlName, Target, WireGuard,
+    Address, Bindings, Capabilities, Domain, DomainId, DomainName, End, Endpoint, Engine, Fingerprint, Hop,
+    Interface, InterfaceName, Isolation, Key, Kind, Network, NetworkName, Peer, Prefix, Preshared, PublicKey,
+    Route, RtableId, Rule, Selector, SysctlName, Target, Vxlan, WireGuard,
 };
 use rdomain::plan::{bind, plan};
 use rdomain::supervisor::converge;
 
 #[derive(Clone, Debug)]
 enum Fact {
-    Domain { id: u32, named: bool },
+    Domain { id: u32, named: bool, isolation: Isolation },
     Link { number: u8, ends: (u32, u32) },
     Bridge { domain: u32 },
     Port { of: usize },
@@ -34,6 +34,13 @@ enum Fact {
     Blackhole { domain: u32, subnet: u8, metric: u32 },
     Via { of: usize, subnet: u8, metric: u32, from: bool },
     Behind { of: usize, metric: u32 },
+    Dummy { domain: u32, number: u8 },
+    Vlan { of: usize, domain: u32, id: u16 },
+    Macvlan { of: usize, domain: u32 },
+    Vxlan { domain: u32, underlay: u32, id: u32 },
+    Aside { of: usize, subnet: u8 },
+    Rule { domain: u32, priority: u32, from: bool },
+    Multipath { of: [usize; 2], subnet: u8 },
     Sysctl { domain: u32, which: u8, value: u8 },
     InterfaceSysctl { of: usize },
 }
@@ -41,7 +48,15 @@ enum Fact {
 fn fact() -> impl Strategy<Value = Fact> {
     let domain = || 0..4u32;
     prop_oneof![
-        3 => (1..4u32, any::<bool>()).prop_map(|(id, named)| Fact::Domain { id, named }),
+        3 => (1..4u32, any::<bool>(), isolation())
+            .prop_map(|(id, named, isolation)| Fact::Domain { id, named, isolation }),
+        2 => (domain(), 0..2u8).prop_map(|(domain, number)| Fact::Dummy { domain, number }),
+        2 => (any::<usize>(), domain(), 1..3u16).prop_map(|(of, domain, id)| Fact::Vlan { of, domain, id }),
+        1 => (any::<usize>(), domain()).prop_map(|(of, domain)| Fact::Macvlan { of, domain }),
+        1 => (domain(), domain(), 1..3u32).prop_map(|(domain, underlay, id)| Fact::Vxlan { domain, underlay, id }),
+        2 => (any::<usize>(), 0..3u8).prop_map(|(of, subnet)| Fact::Aside { of, subnet }),
+        2 => (domain(), 100..103u32, any::<bool>()).prop_map(|(domain, priority, from)| Fact::Rule { domain, priority, from }),
+        2 => (any::<[usize; 2]>(), 0..2u8).prop_map(|(of, subnet)| Fact::Multipath { of, subnet }),
         3 => (0..4u8, (domain(), domain())).prop_map(|(number, ends)| Fact::Link { number, ends }),
         1 => domain().prop_map(|domain| Fact::Bridge { domain }),
         2 => any::<usize>().prop_map(|of| Fact::Port { of }),
@@ -73,10 +88,14 @@ fn fact() -> impl Strategy<Value = Fact> {
     ]
 }
 
+fn isolation() -> impl Strategy<Value = Isolation> {
+    prop_oneof![Just(Isolation::Netns), Just(Isolation::NetnsVrf), Just(Isolation::Vrf)]
+}
+
 fn network() -> impl Strategy<Value = Network> {
     prop::collection::vec(fact(), 0..30).prop_map(|facts| {
         let grown = facts.into_iter().fold(bare(), grow);
-        bind(&grown, &Bindings::default(), &Capabilities { kernel_wireguard: false })
+        bind(&grown, &Bindings::default(), &Capabilities { kernel_wireguard: false, vrf: false })
     })
 }
 
@@ -121,7 +140,7 @@ proptest! {
         let before = kernel.network().clone();
         converge(&mut kernel, &desired, &|| false).map_err(|failure| TestCaseError::fail(format!("{failure:?}")))?;
         for (id, domain) in &desired.domains {
-            let same_name = before.domains.get(id).is_some_and(|seen| seen.name == domain.name);
+            let same_name = before.domains.get(id).is_some_and(|seen| (&seen.name, seen.isolation) == (&domain.name, domain.isolation));
             let text = format!("delete domain {id} ");
             prop_assert!(!same_name || !kernel.taken().iter().any(|step| step.to_string().starts_with(&text)));
         }
@@ -135,9 +154,10 @@ fn comparable(network: &Network) -> Network {
     for domain in network.domains.values_mut() {
         let down: BTreeSet<_> =
             domain.interfaces.iter().filter(|(_, held)| !held.up).map(|(name, _)| name.clone()).collect();
-        domain
-            .routes
-            .retain(|route| !matches!(&route.target, Target::Unicast { dev, .. } if down.contains(dev)));
+        let stands = |route: &Route| !route.devices().any(|dev| down.contains(dev));
+        domain.routes.retain(stands);
+        domain.rtables.values_mut().for_each(|routes| routes.retain(stands));
+        domain.rtables.retain(|_, routes| !routes.is_empty());
         for held in domain.interfaces.values_mut() {
             held.mtu = held.mtu.or(held.kind.default_mtu());
             let Kind::WireGuard(tunnel) = &mut held.kind else { continue };
@@ -172,13 +192,15 @@ fn grow(mut network: Network, fact: Fact) -> Network {
 /// `None` where the fact does not fit.
 fn try_grow(network: &mut Network, fact: Fact) -> Option<()> {
     match fact {
-        Fact::Domain { id, named } => {
+        Fact::Domain { id, named, isolation } => {
             let id = domain_id(id);
-            let mut born = Domain::bare(id);
+            let mut born = Domain { isolation, ..Domain::bare(id) };
             if named {
                 born.name = DomainName::new(format!("name{id}")).unwrap();
             }
-            born.interfaces.insert(InterfaceName::loopback(), Interface::new(Kind::Loopback));
+            if isolation.has_namespace() {
+                born.interfaces.insert(InterfaceName::loopback(), Interface::new(Kind::Loopback));
+            }
             network.domains.entry(id).or_insert(born);
         }
         Fact::Link { number, ends: (one, two) } => {
@@ -199,7 +221,7 @@ fn try_grow(network: &mut Network, fact: Fact) -> Option<()> {
             let bridge = End { domain: at.domain, interface: interface_name("br0") };
             network.interface(&bridge)?;
             (matches!(kind, Kind::Veth { .. })).then_some(())?;
-            held(network, &at).bridge = Some(bridge.interface);
+            held(network, &at).controller = Some(bridge.interface);
         }
         Fact::Tunnel { domain, number, underlay, port, key, engine } => {
             let underlay = domain_id(underlay);
@@ -281,6 +303,54 @@ fn try_grow(network: &mut Network, fact: Fact) -> Option<()> {
             let behind = Prefix::containing(subnet(40, 0, 24));
             add_route(network, at.domain, straight)?;
             add_route(network, at.domain, Route { to: behind, metric, target: target(Some(gateway.ip())) })?;
+        }
+        Fact::Dummy { domain, number } => {
+            let interface = interface_name(&format!("dummy{number}"));
+            put(network, &End { domain: domain_id(domain), interface }, Kind::Dummy)?;
+        }
+        Fact::Vlan { of, domain, id } => {
+            let (parent, kind) = nth(network, of)?;
+            matches!(kind, Kind::Dummy | Kind::Veth { .. } | Kind::Vlan { .. }).then_some(())?;
+            let interface = interface_name(&format!("vlan{id}"));
+            put(network, &End { domain: domain_id(domain), interface }, Kind::Vlan { parent, id })?;
+        }
+        Fact::Macvlan { of, domain } => {
+            let (parent, kind) = nth(network, of)?;
+            matches!(kind, Kind::Dummy | Kind::Veth { .. } | Kind::Existing).then_some(())?;
+            put(
+                network,
+                &End { domain: domain_id(domain), interface: interface_name("mac0") },
+                Kind::Macvlan { parent },
+            )?;
+        }
+        Fact::Vxlan { domain, underlay, id } => {
+            let underlay = domain_id(underlay);
+            network.domains.get(&underlay)?;
+            let at = End { domain: domain_id(domain), interface: interface_name("vx0") };
+            put(network, &at, Kind::Vxlan(Vxlan { id, underlay, local: None, remote: None, port: 4789 }))?;
+        }
+        Fact::Aside { of, subnet: number } => {
+            let (at, _) = nth(network, of)?;
+            let target = Target::Unicast { via: None, dev: at.interface.clone(), src: None, onlink: false };
+            let to = Prefix::containing(subnet(30 + number, 0, 24));
+            let table = network.domains.get_mut(&at.domain)?.table_mut(at.domain, RtableId::new(10).unwrap());
+            let free = table.iter().all(|route| route.to != to);
+            free.then(|| table.insert(Route { to, metric: 0, target }))?;
+        }
+        Fact::Rule { domain, priority, from } => {
+            let from = from.then(|| Prefix::containing(subnet(1, 0, 24)));
+            let selector = Selector { from, ..Selector::default() };
+            let rules = &mut network.domains.get_mut(&domain_id(domain))?.rules;
+            let free = rules.iter().all(|rule| rule.priority != priority);
+            free.then(|| rules.insert(Rule { priority, selector, rtable: RtableId::new(10).unwrap() }))?;
+        }
+        Fact::Multipath { of: [one, two], subnet: number } => {
+            let ((one, _), (two, _)) = (nth(network, one)?, nth(network, two)?);
+            (one.domain == two.domain && one != two).then_some(())?;
+            let hop = |at: &End| Hop { via: None, dev: at.interface.clone(), weight: 1 };
+            let target = Target::Multipath { hops: vec![hop(&one), hop(&two)], src: None };
+            let to = Prefix::containing(subnet(50 + number, 0, 24));
+            add_route(network, one.domain, Route { to, metric: 0, target })?;
         }
         Fact::Sysctl { domain, which, value } => {
             let name = ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"][usize::from(which)];

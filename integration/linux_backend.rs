@@ -199,24 +199,28 @@ fn routes_of_each_kind_are_read_back_and_removed() {
             route("fd04::/48", 9, Target::Prohibit),
         ]);
         for route in &routes {
-            world.take(Step::AddRoute { domain: id(1), route: route.clone() });
+            world.take(Step::AddRoute { domain: id(1), rtable: id(1).into(), route: route.clone() });
         }
         assert_eq!(world.observe().domains[&id(1)].routes, routes);
         let listed = ip("rdom1", &["route", "show", "proto", "114"]);
         assert_eq!(listed.as_array().unwrap().len(), 8, "{listed}");
 
-        let error = world
-            .refused(Step::AddRoute { domain: id(1), route: route("10.99.0.0/16", 0, Target::Blackhole) });
+        let error = world.refused(Step::AddRoute {
+            domain: id(1),
+            rtable: id(1).into(),
+            route: route("10.99.0.0/16", 0, Target::Blackhole),
+        });
         assert!(error.contains("add route blackhole 10.99.0.0/16 to domain 1"), "{error}");
         assert!(error.contains("not added by rdom"), "{error}");
         let error = world.refused(Step::AddRoute {
             domain: id(1),
+            rtable: id(1).into(),
             route: route("10.98.0.0/16", 0, via("203.0.113.1", "veth0")),
         });
         assert!(error.contains("Nexthop has invalid gateway"), "the kernel's own words: {error}");
 
         for route in &routes {
-            world.take(Step::RemoveRoute { domain: id(1), route: route.clone() });
+            world.take(Step::RemoveRoute { domain: id(1), rtable: id(1).into(), route: route.clone() });
         }
         assert!(world.observe().domains[&id(1)].routes.is_empty());
         assert_eq!(ip("rdom1", &["route", "show", "10.99.0.0/16"]).as_array().unwrap().len(), 1, "kept");
@@ -229,20 +233,20 @@ fn bridges_take_ports_and_mtus() {
         let mut world = World::new();
         two_domains(&mut world);
         world.take(create(end("2/br0"), Kind::Bridge));
-        world.take(Step::SetBridge { at: end("2/veth0"), bridge: Some(name("br0")) });
+        world.take(Step::SetController { at: end("2/veth0"), controller: Some(name("br0")) });
         world.take(Step::SetMtu { at: end("2/veth0"), mtu: 1400 });
         world.take(Step::SetUp { at: end("2/br0"), up: true });
         let network = world.observe();
         let port = network.interface(&end("2/veth0")).unwrap();
-        assert_eq!((port.bridge.clone(), port.mtu), (Some(name("br0")), Some(1400)));
+        assert_eq!((port.controller.clone(), port.mtu), (Some(name("br0")), Some(1400)));
         assert_eq!(network.interface(&end("2/br0")).unwrap().kind, Kind::Bridge);
         assert_eq!(ip("rdom2", &["link", "show", "veth0"])[0]["master"], "br0");
 
-        world.take(Step::SetBridge { at: end("2/veth0"), bridge: None });
-        assert_eq!(world.observe().interface(&end("2/veth0")).unwrap().bridge, None);
+        world.take(Step::SetController { at: end("2/veth0"), controller: None });
+        assert_eq!(world.observe().interface(&end("2/veth0")).unwrap().controller, None);
         run(&["ip", "-n", "rdom2", "link", "add", "strange", "type", "bridge"]);
         run(&["ip", "-n", "rdom2", "link", "set", "veth0", "master", "strange"]);
-        let error = world.refused(Step::SetBridge { at: end("2/veth0"), bridge: Some(name("br0")) });
+        let error = world.refused(Step::SetController { at: end("2/veth0"), controller: Some(name("br0")) });
         assert!(error.contains("it is a port of strange"), "{error}");
         world.take(Step::DeleteInterface { at: end("2/br0") });
         assert_eq!(world.observe().interface(&end("2/br0")), None);

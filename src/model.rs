@@ -8,19 +8,23 @@
 mod bindings;
 mod domain;
 mod interface;
+mod isolation;
 mod key;
 mod name;
 mod object;
 mod prefix;
 mod route;
+mod rule;
 mod wireguard;
 
 pub use bindings::{Bindings, Capabilities};
 pub use domain::{Domain, Network};
-pub use interface::{Address, Interface, Kind};
+pub use interface::{Address, Interface, Kind, Vxlan};
+pub use isolation::Isolation;
 pub use key::{Fingerprint, Key, ParseKeyError, Preshared, PublicKey, SecretName};
-pub use name::{DomainId, DomainName, End, InterfaceName, NameError, NetworkName, SysctlName};
+pub use name::{DomainId, DomainName, End, InterfaceName, NameError, NetworkName, RtableId, SysctlName};
 pub use object::Object;
 pub use prefix::{ParsePrefixError, Prefix};
-pub use route::{Route, Target};
+pub use route::{Hop, Route, Target};
+pub use rule::{Fwmark, Rule, Selector};
 pub use wireguard::{Endpoint, Engine, Host, Peer, WireGuard};

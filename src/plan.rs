@@ -5,13 +5,16 @@
 
 mod bind;
 mod compare;
+mod isolate;
 mod step;
 
 pub use bind::bind;
 pub use step::Step;
 
+use std::cmp::Reverse;
+
 use crate::model::{Domain, DomainId, End, Interface, Kind, Network, Route};
-use compare::Comparison;
+use compare::{Comparison, Fate};
 
 /// The steps that turn `observed` into `desired`; none if they are the same.
 ///
@@ -29,6 +32,7 @@ pub fn plan(desired: &Network, observed: &Network) -> Vec<Step> {
 fn removals(compared: &Comparison) -> Vec<Step> {
     let mut steps = Vec::new();
     for (domain, wanted, seen) in compared.kept_domains() {
+        steps.extend(removed_rules(domain, wanted, seen));
         steps.extend(removed_routes(compared, domain, wanted, seen));
         steps.extend(removed_sysctls(domain, wanted, seen));
     }
@@ -42,10 +46,28 @@ fn removals(compared: &Comparison) -> Vec<Step> {
 }
 
 fn removed_routes(compared: &Comparison, domain: DomainId, wanted: &Domain, seen: &Domain) -> Vec<Step> {
-    let stale = seen.routes.iter().filter(|route| !wanted.routes.contains(route));
-    let mut alive: Vec<_> = stale.filter(|route| compared.route_survives(domain, route)).collect();
-    alive.sort_by_key(|route| !route.has_gateway());
-    alive.into_iter().map(|route| Step::RemoveRoute { domain, route: route.clone() }).collect()
+    let mut going = Vec::new();
+    for (rtable, routes) in seen.tables(domain) {
+        let stays = wanted.tables(domain).find(|(id, _)| *id == rtable).map(|(_, routes)| routes);
+        going.extend(routes.iter().filter_map(|route| {
+            let goes = match compared.fate(domain, route) {
+                Fate::Stays => stays.is_none_or(|stays| !stays.contains(route)),
+                Fate::Vanishes => false,
+                Fate::MustGo => true,
+            };
+            goes.then_some((rtable, route))
+        }));
+    }
+    going.sort_by_key(|(_, route)| !route.has_gateway());
+    going
+        .into_iter()
+        .map(|(rtable, route)| Step::RemoveRoute { domain, rtable, route: route.clone() })
+        .collect()
+}
+
+fn removed_rules(domain: DomainId, wanted: &Domain, seen: &Domain) -> Vec<Step> {
+    let stale = seen.rules.difference(&wanted.rules);
+    stale.map(|rule| Step::RemoveRule { domain, rule: rule.clone() }).collect()
 }
 
 fn removed_sysctls(domain: DomainId, wanted: &Domain, seen: &Domain) -> Vec<Step> {
@@ -69,8 +91,8 @@ fn removed_from_interface(
     if wanted.kind == Kind::Existing {
         return steps;
     }
-    if compared.bridge_of(at, seen).is_some() && wanted.bridge.is_none() {
-        steps.push(Step::SetBridge { at: at.clone(), bridge: None });
+    if compared.controller_of(at, seen).is_some() && wanted.controller.is_none() {
+        steps.push(Step::SetController { at: at.clone(), controller: None });
     }
     if seen.up && !wanted.up {
         steps.push(Step::SetUp { at: at.clone(), up: false });
@@ -78,7 +100,8 @@ fn removed_from_interface(
     steps
 }
 
-/// Interfaces that go though their domain stays. A link goes by its first end whose domain stays.
+/// Interfaces that go though their domain stays, each before what it stands on. A link goes by its first end whose
+/// domain stays.
 fn deleted_interfaces(compared: &Comparison) -> Vec<Step> {
     let ours = compared.observed.interfaces().filter(|(at, seen)| {
         compared.keeps_domain(at.domain) && !matches!(seen.kind, Kind::Existing | Kind::Loopback)
@@ -86,18 +109,24 @@ fn deleted_interfaces(compared: &Comparison) -> Vec<Step> {
     let gone = ours.filter(|(at, _)| !compared.keeps_interface(at));
     let once = gone.filter(|(at, seen)| match &seen.kind {
         Kind::Veth { peer } => at < peer || !compared.keeps_domain(peer.domain),
-        Kind::Bridge | Kind::WireGuard(_) | Kind::Loopback | Kind::Existing => true,
+        Kind::Bridge | Kind::WireGuard(_) | Kind::Loopback | Kind::Existing | Kind::Vrf { .. } => true,
+        Kind::Dummy | Kind::Vlan { .. } | Kind::Macvlan { .. } | Kind::Vxlan(_) => true,
     });
-    once.map(|(at, _)| Step::DeleteInterface { at }).collect()
+    let mut gone: Vec<End> = once.map(|(at, _)| at).collect();
+    gone.sort_by_key(|at| Reverse(compare::depth(compared.observed, at)));
+    gone.into_iter().map(|at| Step::DeleteInterface { at }).collect()
 }
 
 fn additions(compared: &Comparison) -> Vec<Step> {
     let mut steps = Vec::new();
     let new = compared.desired.domains.iter().filter(|(id, _)| !compared.keeps_domain(**id));
-    steps.extend(new.map(|(&domain, wanted)| Step::CreateDomain { domain, name: wanted.name.clone() }));
-    for (at, wanted) in compared.desired.interfaces() {
-        steps.extend(created_interface(compared, at, wanted));
-    }
+    steps.extend(new.map(|(&domain, wanted)| {
+        let (name, isolation) = (wanted.name.clone(), wanted.isolation);
+        Step::CreateDomain { domain, name, isolation }
+    }));
+    let mut wanted: Vec<_> = compared.desired.interfaces().collect();
+    wanted.sort_by_key(|(at, _)| compare::depth(compared.desired, at));
+    steps.extend(wanted.into_iter().filter_map(|(at, wanted)| created_interface(compared, at, wanted)));
     for (&domain, wanted) in &compared.desired.domains {
         steps.extend(set_sysctls(compared, domain, wanted));
     }
@@ -107,6 +136,7 @@ fn additions(compared: &Comparison) -> Vec<Step> {
     steps.extend(raised_interfaces(compared));
     for (&domain, wanted) in &compared.desired.domains {
         steps.extend(added_routes(compared, domain, wanted));
+        steps.extend(added_rules(compared, domain, wanted));
     }
     steps
 }
@@ -137,8 +167,8 @@ fn set_interface(compared: &Comparison, at: &End, wanted: &Interface) -> Vec<Ste
     if let Some(mtu) = wanted.mtu.filter(|mtu| ours && seen.mtu != Some(*mtu)) {
         steps.push(Step::SetMtu { at: at.clone(), mtu });
     }
-    if ours && wanted.bridge.is_some() && seen.bridge != wanted.bridge {
-        steps.push(Step::SetBridge { at: at.clone(), bridge: wanted.bridge.clone() });
+    if ours && wanted.controller.is_some() && seen.controller != wanted.controller {
+        steps.push(Step::SetController { at: at.clone(), controller: wanted.controller.clone() });
     }
     let addresses = wanted.addresses.difference(&seen.addresses);
     steps.extend(addresses.map(|&address| Step::AddAddress { at: at.clone(), address }));
@@ -179,12 +209,25 @@ fn set_tunnel(at: &End, wanted: &Interface, seen: &Interface) -> Vec<Step> {
 }
 
 fn added_routes(compared: &Comparison, domain: DomainId, wanted: &Domain) -> Vec<Step> {
-    let standing = |route: &&Route| {
-        compared.routes_before(domain).contains(*route) && compared.route_survives(domain, route)
-    };
-    let possible = wanted.routes.iter().filter(|route| compared.route_is_possible(domain, route));
-    let mut missing: Vec<_> = possible.filter(|route| !standing(route)).collect();
+    let mut missing = Vec::new();
+    for (rtable, routes) in wanted.tables(domain) {
+        let before = compared.routes_before(domain, rtable);
+        let stands = |route: &Route| {
+            before.is_some_and(|before| before.contains(route)) && compared.fate(domain, route) == Fate::Stays
+        };
+        let possible = routes.iter().filter(|route| compared.route_is_possible(domain, route));
+        missing.extend(possible.filter(|route| !stands(route)).map(|route| (rtable, route)));
+    }
     // A gateway may be reached by a route of the file, so those that need none come first.
-    missing.sort_by_key(|route| route.has_gateway());
-    missing.into_iter().map(|route| Step::AddRoute { domain, route: route.clone() }).collect()
+    missing.sort_by_key(|(_, route)| route.has_gateway());
+    missing
+        .into_iter()
+        .map(|(rtable, route)| Step::AddRoute { domain, rtable, route: route.clone() })
+        .collect()
+}
+
+fn added_rules(compared: &Comparison, domain: DomainId, wanted: &Domain) -> Vec<Step> {
+    let seen = compared.observed.domains.get(&domain).filter(|_| compared.keeps_domain(domain));
+    let missing = wanted.rules.iter().filter(|rule| seen.is_none_or(|seen| !seen.rules.contains(rule)));
+    missing.map(|rule| Step::AddRule { domain, rule: rule.clone() }).collect()
 }

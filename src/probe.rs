@@ -29,7 +29,7 @@ pub struct Unsupported {
 
 /// What a plan depends on.
 pub fn capabilities() -> Capabilities {
-    Capabilities { kernel_wireguard: kernel_wireguard() }
+    Capabilities { kernel_wireguard: kernel_wireguard(), vrf: false }
 }
 
 /// Whether this process may configure networks and make namespaces.

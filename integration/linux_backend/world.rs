@@ -122,7 +122,7 @@ pub(crate) fn end(text: &str) -> End {
 }
 
 pub(crate) fn create_domain(number: u32, name: &str) -> Step {
-    Step::CreateDomain { domain: id(number), name: domain_name(name) }
+    Step::CreateDomain { domain: id(number), name: domain_name(name), isolation: Isolation::Netns }
 }
 
 pub(crate) fn delete_domain(number: u32, name: &str) -> Step {

@@ -10,8 +10,8 @@ use std::net::IpAddr;
 
 use super::{Backend, BackendError};
 use crate::model::{
-    Domain, DomainId, End, Interface, InterfaceName, Key, Kind, Network, Peer, Prefix, Route, SysctlName,
-    Target,
+    Domain, DomainId, End, Interface, InterfaceName, Key, Kind, Network, Peer, Prefix, Route, RtableId,
+    SysctlName, Target,
 };
 use crate::plan::Step;
 
@@ -71,10 +71,12 @@ const FOREIGN: Refusal = "not ours";
 
 fn take(network: &mut Network, step: &Step) -> Result<(), Refusal> {
     match step {
-        Step::CreateDomain { domain, name } => {
-            let mut born = Domain { name: name.clone(), ..Domain::bare(*domain) };
+        Step::CreateDomain { domain, name, isolation } => {
+            let mut born = Domain { name: name.clone(), isolation: *isolation, ..Domain::bare(*domain) };
             let lo = Interface { up: false, mtu: Some(65536), ..Interface::new(Kind::Loopback) };
-            born.interfaces.insert(InterfaceName::loopback(), lo);
+            if isolation.has_namespace() {
+                born.interfaces.insert(InterfaceName::loopback(), lo);
+            }
             let taken = network.domains.values().any(|other| other.name == born.name);
             if taken || network.domains.contains_key(domain) {
                 return Err(EXISTS);
@@ -90,7 +92,7 @@ fn take(network: &mut Network, step: &Step) -> Result<(), Refusal> {
             own_interface(network, at)?.mtu = Some(*mtu);
             Ok(())
         }
-        Step::SetBridge { at, bridge } => set_bridge(network, at, bridge.as_ref()),
+        Step::SetController { at, controller } => set_controller(network, at, controller.as_ref()),
         Step::SetUp { at, up } => set_up(network, at, *up),
         Step::AddAddress { at, address } => added(interface(network, at)?.addresses.insert(*address)),
         Step::RemoveAddress { at, address } => {
@@ -109,8 +111,19 @@ fn take(network: &mut Network, step: &Step) -> Result<(), Refusal> {
             let Kind::WireGuard(seen) = &mut own_interface(network, at)?.kind else { return Err(NO_DEVICE) };
             removed(seen.peers.remove(key).is_some())
         }
-        Step::AddRoute { domain, route } => add_route(network, *domain, route),
-        Step::RemoveRoute { domain: id, route } => removed(domain(network, *id)?.routes.remove(route)),
+        Step::AddRoute { domain, rtable, route } => add_route(network, *domain, *rtable, route),
+        Step::RemoveRoute { domain: id, rtable, route } => {
+            let inside = domain(network, *id)?;
+            let gone = inside.table_mut(*id, *rtable).remove(route);
+            inside.rtables.retain(|_, routes| !routes.is_empty());
+            removed(gone)
+        }
+        Step::AddRule { domain: id, rule } => {
+            let rules = &mut domain(network, *id)?.rules;
+            added(!rules.iter().any(|other| other.priority == rule.priority))?;
+            added(rules.insert(rule.clone()))
+        }
+        Step::RemoveRule { domain: id, rule } => removed(domain(network, *id)?.rules.remove(rule)),
         Step::SetSysctl { domain: id, name, value } => {
             known_sysctl(network, *id, name)?;
             domain(network, *id)?.sysctls.insert(name.clone(), value.clone());
@@ -139,7 +152,9 @@ fn create_interface(network: &mut Network, at: &End, kind: &Kind) -> Result<(), 
             domain(network, tunnel.underlay)?;
             None
         }
-        Kind::Bridge => None,
+        Kind::Vxlan(vxlan) => domain(network, vxlan.underlay).map(|_| None)?,
+        Kind::Vlan { parent, .. } | Kind::Macvlan { parent } => interface(network, parent).map(|_| None)?,
+        Kind::Bridge | Kind::Dummy | Kind::Vrf { .. } => None,
         Kind::Loopback | Kind::Existing => return Err("not supported"),
     };
     let places = [Some((at, kind)), other.as_ref().map(|other| (other, Kind::Veth { peer: at.clone() }))];
@@ -167,22 +182,31 @@ fn forget_interface(network: &mut Network, at: &End) {
     let Some(gone) = inside.interfaces.remove(&at.interface) else { return };
     forget_routes(inside, &at.interface);
     inside.sysctls.retain(|name, _| name.interface().as_ref() != Some(&at.interface));
-    for port in inside.interfaces.values_mut().filter(|port| port.bridge.as_ref() == Some(&at.interface)) {
-        port.bridge = None;
+    for port in inside.interfaces.values_mut().filter(|port| port.controller.as_ref() == Some(&at.interface))
+    {
+        port.controller = None;
+    }
+    let on_it = network.interfaces().filter(|(_, other)| other.kind.parent() == Some(at)).map(|(at, _)| at);
+    for child in on_it.collect::<Vec<_>>() {
+        forget_interface(network, &child);
     }
     if let Kind::Veth { peer } = gone.kind {
         forget_interface(network, &peer);
     }
 }
 
-fn set_bridge(network: &mut Network, at: &End, bridge: Option<&InterfaceName>) -> Result<(), Refusal> {
-    if let Some(bridge) = bridge {
-        let switch = End { domain: at.domain, interface: bridge.clone() };
-        if interface(network, &switch)?.kind != Kind::Bridge {
+fn set_controller(
+    network: &mut Network,
+    at: &End,
+    controller: Option<&InterfaceName>,
+) -> Result<(), Refusal> {
+    if let Some(controller) = controller {
+        let place = End { domain: at.domain, interface: controller.clone() };
+        if !matches!(interface(network, &place)?.kind, Kind::Bridge | Kind::Vrf { .. }) {
             return Err("operation not supported");
         }
     }
-    own_interface(network, at)?.bridge = bridge.cloned();
+    own_interface(network, at)?.controller = controller.cloned();
     Ok(())
 }
 
@@ -207,32 +231,38 @@ fn set_peer(network: &mut Network, at: &End, key: &Key, peer: &Peer) -> Result<(
     Ok(())
 }
 
-fn add_route(network: &mut Network, id: DomainId, route: &Route) -> Result<(), Refusal> {
+fn add_route(network: &mut Network, id: DomainId, rtable: RtableId, route: &Route) -> Result<(), Refusal> {
     let inside = domain(network, id)?;
-    if let Target::Unicast { via, dev, src, onlink } = &route.target {
-        let by = inside.interfaces.get(dev).ok_or(NO_DEVICE)?;
-        if !by.up {
-            return Err("network is down");
+    match &route.target {
+        Target::Unicast { via, dev, onlink, .. } => check_hop(inside, *via, dev, *onlink)?,
+        Target::Multipath { hops, .. } => {
+            hops.iter().try_for_each(|hop| check_hop(inside, hop.via, &hop.dev, false))?;
         }
-        let by_route = |to: IpAddr| inside.routes.iter().any(|other| other.leads_straight_to(to, dev));
-        let by_address =
-            |to: IpAddr| by.addresses.iter().any(|own| Prefix::containing(own.network).contains(to));
-        let on_link = |to: IpAddr| by_address(to) || by_route(to);
-        let foreign = by.kind == Kind::Existing;
-        if via.is_some_and(|via| !foreign && !onlink && !on_link(via)) {
-            return Err("nexthop has invalid gateway");
-        }
-        let own = |src: IpAddr| {
-            inside.interfaces.values().any(|any| any.addresses.iter().any(|own| own.network.ip() == src))
-        };
-        if src.is_some_and(|src| !own(src)) {
-            return Err("invalid prefsrc address");
-        }
+        Target::Blackhole | Target::Unreachable | Target::Prohibit => {}
     }
-    let same: BTreeSet<_> = inside.routes.iter().map(|route| (route.to, route.metric)).collect();
+    let own = |source: IpAddr| {
+        inside.interfaces.values().any(|any| any.addresses.iter().any(|own| own.network.ip() == source))
+    };
+    if route.source().is_some_and(|source| !own(source)) {
+        return Err("invalid prefsrc address");
+    }
+    let table = inside.table_mut(id, rtable);
+    let same: BTreeSet<_> = table.iter().map(|route| (route.to, route.metric)).collect();
     added(!same.contains(&(route.to, route.metric)))?;
-    inside.routes.insert(route.clone());
+    table.insert(route.clone());
     Ok(())
+}
+
+fn check_hop(inside: &Domain, via: Option<IpAddr>, dev: &InterfaceName, onlink: bool) -> Result<(), Refusal> {
+    let by = inside.interfaces.get(dev).ok_or(NO_DEVICE)?;
+    if !by.up {
+        return Err("network is down");
+    }
+    let all = || inside.routes.iter().chain(inside.rtables.values().flatten());
+    let by_route = |to: IpAddr| all().any(|other| other.leads_straight_to(to, dev));
+    let by_address = |to: IpAddr| by.addresses.iter().any(|own| Prefix::containing(own.network).contains(to));
+    let reached = |via: IpAddr| onlink || by.kind == Kind::Existing || by_address(via) || by_route(via);
+    if via.is_some_and(|via| !reached(via)) { Err("nexthop has invalid gateway") } else { Ok(()) }
 }
 
 fn known_sysctl(network: &Network, id: DomainId, name: &SysctlName) -> Result<(), Refusal> {
@@ -240,14 +270,20 @@ fn known_sysctl(network: &Network, id: DomainId, name: &SysctlName) -> Result<()
     network.interface(&End { domain: id, interface }).map(|_| ()).ok_or(NOT_FOUND)
 }
 
+/// A multipath route keeps its other ways, and is what nobody asked for: a plan must have removed it before.
 fn forget_routes(inside: &mut Domain, interface: &InterfaceName) {
-    inside.routes.retain(|route| !matches!(&route.target, Target::Unicast { dev, .. } if dev == interface));
+    forget(inside, |route| route.devices().any(|dev| dev == interface));
 }
 
 fn forget_source(inside: &mut Domain, interface: &InterfaceName, address: IpAddr) {
-    inside.routes.retain(|route| {
-        !matches!(&route.target, Target::Unicast { dev, src, .. } if dev == interface && *src == Some(address))
-    });
+    forget(inside, |route| route.devices().any(|dev| dev == interface) && route.source() == Some(address));
+}
+
+fn forget(inside: &mut Domain, gone: impl Fn(&Route) -> bool) {
+    let gone = |route: &Route| matches!(route.target, Target::Unicast { .. }) && gone(route);
+    inside.routes.retain(|route| !gone(route));
+    inside.rtables.values_mut().for_each(|routes| routes.retain(|route| !gone(route)));
+    inside.rtables.retain(|_, routes| !routes.is_empty());
 }
 
 fn domain(network: &mut Network, id: DomainId) -> Result<&mut Domain, Refusal> {

@@ -21,4 +21,6 @@ pub struct Bindings {
 pub struct Capabilities {
     /// Whether the kernel has a WireGuard driver.
     pub kernel_wireguard: bool,
+    /// Whether the kernel has VRF devices.
+    pub vrf: bool,
 }

@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::interface::Interface;
-use super::name::{DomainId, DomainName, End, InterfaceName, NetworkName, SysctlName};
+use super::isolation::Isolation;
+use super::name::{DomainId, DomainName, End, InterfaceName, NetworkName, RtableId, SysctlName};
 use super::route::Route;
+use super::rule::Rule;
 use super::wireguard::WireGuard;
 
 /// Everything that one file describes, or that one kernel holds of it.
@@ -54,10 +56,16 @@ impl Network {
 pub struct Domain {
     /// Its name, which is its namespace's: the file's, else `rdomN`; `default` for domain 0.
     pub name: DomainName,
+    /// What keeps it apart.
+    pub isolation: Isolation,
     /// Its interfaces.
     pub interfaces: BTreeMap<InterfaceName, Interface>,
     /// The routes of its own rtable that somebody asked this program for.
     pub routes: BTreeSet<Route>,
+    /// The same of its further rtables.
+    pub rtables: BTreeMap<RtableId, BTreeSet<Route>>,
+    /// The policy rules that somebody asked this program for.
+    pub rules: BTreeSet<Rule>,
     /// The sysctls that somebody asked this program for, with their values; one space stands where
     /// /proc/sys shows a tab between numbers.
     pub sysctls: BTreeMap<SysctlName, String>,
@@ -68,9 +76,23 @@ impl Domain {
     pub fn bare(id: DomainId) -> Self {
         Self {
             name: DomainName::of_number(id),
+            isolation: Isolation::Netns,
             interfaces: BTreeMap::new(),
+            rtables: BTreeMap::new(),
+            rules: BTreeSet::new(),
             routes: BTreeSet::new(),
             sysctls: BTreeMap::new(),
         }
+    }
+
+    /// Its rtables with their routes, its own one first; `id` is the domain's number.
+    pub fn tables(&self, id: DomainId) -> impl Iterator<Item = (RtableId, &BTreeSet<Route>)> {
+        let others = self.rtables.iter().map(|(&rtable, routes)| (rtable, routes));
+        std::iter::once((id.into(), &self.routes)).chain(others)
+    }
+
+    /// The routes of one of its rtables, to be changed; the rtable is made if there is none.
+    pub fn table_mut(&mut self, id: DomainId, rtable: RtableId) -> &mut BTreeSet<Route> {
+        if rtable == id.into() { &mut self.routes } else { self.rtables.entry(rtable).or_default() }
     }
 }

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::net::IpAddr;
 
-use super::name::{End, InterfaceName};
+use super::name::{DomainId, End, InterfaceName, RtableId};
 use super::wireguard::WireGuard;
 use ipnetwork::IpNetwork;
 
@@ -43,6 +44,27 @@ pub enum Kind {
     Bridge,
     /// A tunnel.
     WireGuard(WireGuard),
+    /// A VRF device: interfaces that it controls look routes up in its table (linux/if_link.h, `IFLA_VRF_TABLE`).
+    Vrf {
+        /// The table.
+        rtable: RtableId,
+    },
+    /// An interface that nothing is behind.
+    Dummy,
+    /// The frames of an interface that carry an 802.1Q tag.
+    Vlan {
+        /// The interface.
+        parent: End,
+        /// The tag, 1 to 4094.
+        id: u16,
+    },
+    /// A further Ethernet address on an interface, in bridge mode.
+    Macvlan {
+        /// The interface.
+        parent: End,
+    },
+    /// Ethernet in UDP (RFC 7348).
+    Vxlan(Vxlan),
     /// Somebody else's: it must exist, and is neither made nor removed.
     Existing,
 }
@@ -55,6 +77,11 @@ impl Kind {
             Kind::Veth { .. } => "veth",
             Kind::Bridge => "bridge",
             Kind::WireGuard(_) => "wireguard",
+            Kind::Vrf { .. } => "vrf",
+            Kind::Dummy => "dummy",
+            Kind::Vlan { .. } => "vlan",
+            Kind::Macvlan { .. } => "macvlan",
+            Kind::Vxlan(_) => "vxlan",
             Kind::Existing => "existing",
         }
     }
@@ -65,7 +92,18 @@ impl Kind {
             Kind::Loopback => Some(65536),
             Kind::Veth { .. } => Some(1500),
             Kind::WireGuard(_) => Some(1420),
-            Kind::Bridge | Kind::Existing => None,
+            Kind::Dummy => Some(1500),
+            Kind::Bridge | Kind::Existing | Kind::Vrf { .. } => None,
+            Kind::Vlan { .. } | Kind::Macvlan { .. } | Kind::Vxlan(_) => None,
+        }
+    }
+
+    /// The interface that it stands on, and goes with.
+    pub fn parent(&self) -> Option<&End> {
+        match self {
+            Kind::Vlan { parent, .. } | Kind::Macvlan { parent } => Some(parent),
+            Kind::Loopback | Kind::Veth { .. } | Kind::Bridge | Kind::WireGuard(_) | Kind::Existing => None,
+            Kind::Vrf { .. } | Kind::Dummy | Kind::Vxlan(_) => None,
         }
     }
 }
@@ -81,14 +119,14 @@ pub struct Interface {
     pub mtu: Option<u32>,
     /// Whether it is administratively up.
     pub up: bool,
-    /// The bridge that it is a port of.
-    pub bridge: Option<InterfaceName>,
+    /// The bridge that it is a port of, or the VRF device that it belongs to (`IFLA_MASTER`).
+    pub controller: Option<InterfaceName>,
 }
 
 impl Interface {
     /// An interface of this kind, up, with nothing on it.
     pub fn new(kind: Kind) -> Self {
-        Self { kind, addresses: BTreeSet::new(), mtu: None, up: true, bridge: None }
+        Self { kind, addresses: BTreeSet::new(), mtu: None, up: true, controller: None }
     }
 
     /// The tunnel that it is, if it is one.
@@ -96,6 +134,24 @@ impl Interface {
         match &self.kind {
             Kind::WireGuard(wireguard) => Some(wireguard),
             Kind::Loopback | Kind::Veth { .. } | Kind::Bridge | Kind::Existing => None,
+            Kind::Vrf { .. } | Kind::Dummy | Kind::Vlan { .. } | Kind::Macvlan { .. } | Kind::Vxlan(_) => {
+                None
+            }
         }
     }
+}
+
+/// What makes an interface a VXLAN interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vxlan {
+    /// The network identifier, 24 bits.
+    pub id: u32,
+    /// The domain whose UDP sockets carry the frames.
+    pub underlay: DomainId,
+    /// The address that frames are sent from.
+    pub local: Option<IpAddr>,
+    /// The host that frames for unknown addresses are sent to.
+    pub remote: Option<IpAddr>,
+    /// The UDP port, 4789 unless the file says otherwise.
+    pub port: u16,
 }

@@ -70,6 +70,42 @@ impl DomainId {
     }
 }
 
+/// The number of an rtable: a domain's own, which has the domain's number, or another of the domain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RtableId(DomainId);
+
+impl RtableId {
+    /// The rtable of this number; numbers are those of domains, and have the same range.
+    pub fn new(number: u32) -> Result<Self, NameError> {
+        DomainId::new(number).map(Self)
+    }
+
+    /// The number.
+    pub fn number(self) -> u32 {
+        self.0.number()
+    }
+}
+
+impl From<DomainId> for RtableId {
+    fn from(domain: DomainId) -> Self {
+        Self(domain)
+    }
+}
+
+impl FromStr for RtableId {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        text.parse().map(Self)
+    }
+}
+
+impl fmt::Display for RtableId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 impl FromStr for DomainId {
     type Err = NameError;
 
@@ -153,6 +189,11 @@ impl InterfaceName {
     /// `lo`, which every domain is born with.
     pub fn loopback() -> Self {
         Self("lo".to_owned())
+    }
+
+    /// The name of a domain's VRF device: `vrf1`.
+    pub fn of_vrf(domain: DomainId) -> Self {
+        Self(format!("vrf{domain}"))
     }
 }
 

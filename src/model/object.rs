@@ -1,7 +1,7 @@
 //! What a diagnostic or a kernel's error can be about.
 
 use super::interface::Address;
-use super::name::{DomainId, End, SysctlName};
+use super::name::{DomainId, End, RtableId, SysctlName};
 use super::prefix::Prefix;
 
 /// An object of a network: what a step changes, and what has a place in the file.
@@ -15,8 +15,10 @@ pub enum Object {
     Address(End, Address),
     /// A peer of a tunnel, by the file's word for it.
     Peer(End, String),
-    /// A route: destination and metric.
-    Route(DomainId, Prefix, u32),
+    /// A route: rtable, destination and metric.
+    Route(DomainId, RtableId, Prefix, u32),
+    /// A policy rule, by its priority.
+    Rule(DomainId, u32),
     /// A sysctl.
     Sysctl(DomainId, SysctlName),
 }
@@ -28,7 +30,9 @@ impl Object {
             Object::Domain(_) => None,
             Object::Interface(end) => Some(Object::Domain(end.domain)),
             Object::Address(end, _) | Object::Peer(end, _) => Some(Object::Interface(end.clone())),
-            Object::Route(domain, ..) | Object::Sysctl(domain, _) => Some(Object::Domain(*domain)),
+            Object::Route(domain, ..) | Object::Rule(domain, _) | Object::Sysctl(domain, _) => {
+                Some(Object::Domain(*domain))
+            }
         }
     }
 }

@@ -38,6 +38,12 @@ impl Prefix {
         Self(IpNetwork::from(address))
     }
 
+    /// 0.0.0.0/0 or ::/0, whichever is of this address's family.
+    pub fn everything_like(address: IpAddr) -> Self {
+        let whole = IpNetwork::from(address);
+        IpNetwork::new(address, 0).map_or(Self(whole), Self::containing)
+    }
+
     /// The address part.
     pub fn address(self) -> IpAddr {
         self.0.ip()

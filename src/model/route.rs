@@ -31,12 +31,30 @@ pub enum Target {
         /// Whether the gateway is taken to be on the link though no address says so.
         onlink: bool,
     },
+    /// It leaves by one of several ways, each flow by its own.
+    Multipath {
+        /// The ways.
+        hops: Vec<Hop>,
+        /// The preferred source address.
+        src: Option<IpAddr>,
+    },
     /// It is dropped in silence.
     Blackhole,
     /// It is dropped; the sender hears "host unreachable".
     Unreachable,
     /// It is dropped; the sender hears "administratively prohibited".
     Prohibit,
+}
+
+/// One way of several.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Hop {
+    /// The gateway, if not straight onto the link.
+    pub via: Option<IpAddr>,
+    /// The interface.
+    pub dev: InterfaceName,
+    /// Its share of the flows, 1 to 256.
+    pub weight: u16,
 }
 
 impl Route {
@@ -53,7 +71,29 @@ impl Route {
 
     /// Whether packets go to a gateway first.
     pub fn has_gateway(&self) -> bool {
-        matches!(self.target, Target::Unicast { via: Some(_), .. })
+        match &self.target {
+            Target::Unicast { via, .. } => via.is_some(),
+            Target::Multipath { hops, .. } => hops.iter().any(|hop| hop.via.is_some()),
+            Target::Blackhole | Target::Unreachable | Target::Prohibit => false,
+        }
+    }
+
+    /// The interfaces that it leaves by: with one of them gone, so is the route.
+    pub fn devices(&self) -> impl Iterator<Item = &InterfaceName> {
+        let (one, several) = match &self.target {
+            Target::Unicast { dev, .. } => (Some(dev), &[][..]),
+            Target::Multipath { hops, .. } => (None, hops.as_slice()),
+            Target::Blackhole | Target::Unreachable | Target::Prohibit => (None, &[][..]),
+        };
+        one.into_iter().chain(several.iter().map(|hop| &hop.dev))
+    }
+
+    /// The source address that it names.
+    pub fn source(&self) -> Option<IpAddr> {
+        match &self.target {
+            Target::Unicast { src, .. } | Target::Multipath { src, .. } => *src,
+            Target::Blackhole | Target::Unreachable | Target::Prohibit => None,
+        }
     }
 }
 
@@ -63,6 +103,11 @@ impl fmt::Display for Route {
             Target::Blackhole => write!(f, "blackhole {}", Destination(self.to))?,
             Target::Unreachable => write!(f, "unreachable {}", Destination(self.to))?,
             Target::Prohibit => write!(f, "prohibit {}", Destination(self.to))?,
+            Target::Multipath { hops, src } => {
+                write!(f, "{}", Destination(self.to))?;
+                src.iter().try_for_each(|src| write!(f, " src {src}"))?;
+                hops.iter().try_for_each(|hop| write!(f, " nexthop{hop}"))?;
+            }
             Target::Unicast { via, dev, src, onlink } => {
                 write!(f, "{}", Destination(self.to))?;
                 via.iter().try_for_each(|via| write!(f, " via {via}"))?;
@@ -75,6 +120,13 @@ impl fmt::Display for Route {
             true => Ok(()),
             false => write!(f, " metric {}", self.metric),
         }
+    }
+}
+
+impl fmt::Display for Hop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.via.iter().try_for_each(|via| write!(f, " via {via}"))?;
+        write!(f, " dev {} weight {}", self.dev, self.weight)
     }
 }
 

@@ -1,5 +1,6 @@
 //! From a file's network to one that a kernel can be compared with: keys, ports, engines and sizes filled in.
 
+use super::isolate;
 use crate::model::{
     Bindings, Capabilities, End, Endpoint, Engine, Interface, Key, Kind, Network, Peer, Preshared, WireGuard,
 };
@@ -8,6 +9,8 @@ use crate::model::{
 pub fn bind(network: &Network, bindings: &Bindings, capabilities: &Capabilities) -> Network {
     let mut bound = network.clone();
     for (&domain, inside) in &mut bound.domains {
+        inside.isolation = isolate::choose(domain, inside.isolation, capabilities);
+        isolate::spell_out(domain, inside);
         for (name, interface) in &mut inside.interfaces {
             let at = End { domain, interface: name.clone() };
             bind_interface(&at, interface, network, bindings, capabilities);
@@ -83,6 +86,7 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
     use std::net::{IpAddr, Ipv4Addr};
 
+    use super::isolate;
     use super::*;
     use crate::model::{DomainId, Fingerprint, Host, InterfaceName, NetworkName, PublicKey, SecretName};
 
@@ -126,7 +130,7 @@ mod tests {
             ports: BTreeMap::from([(one.clone(), 7111), (two.clone(), 7222)]),
         };
 
-        let bound = bind(&network, &bindings, &Capabilities { kernel_wireguard: false });
+        let bound = bind(&network, &bindings, &Capabilities { kernel_wireguard: false, vrf: false });
 
         let interface = bound.interface(&one).unwrap();
         let tunnel = interface.wireguard().unwrap();

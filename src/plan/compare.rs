@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use crate::model::{
-    Domain, DomainId, End, Interface, InterfaceName, Kind, Network, Peer, Route, SysctlName, Target,
-    WireGuard,
+    Domain, DomainId, End, Interface, InterfaceName, Kind, Network, Peer, Route, RtableId, SysctlName,
+    Target, WireGuard,
 };
 
 /// Two networks side by side.
@@ -15,6 +15,23 @@ pub(super) struct Comparison<'a> {
     pub(super) observed: &'a Network,
     domains: BTreeSet<DomainId>,
     interfaces: BTreeSet<End>,
+}
+
+/// What becomes of a route when interfaces and addresses go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It stays.
+    Stays,
+    /// The kernel removes it: with its interface, when that goes down, and with the address that is its source.
+    Vanishes,
+    /// The kernel would keep it without one of its ways: it is removed before.
+    MustGo,
+}
+
+/// How many interfaces an interface of a network stands on, one on the other.
+pub(super) fn depth(network: &Network, at: &End) -> usize {
+    let parent = |at: &End| network.interface(at).and_then(|interface| interface.kind.parent()).cloned();
+    std::iter::successors(parent(at), parent).take(network.interfaces().count()).count()
 }
 
 /// Whether two peers of the same key are the same: all but what the file calls them.
@@ -66,7 +83,7 @@ impl<'a> Comparison<'a> {
         let kept = self.observed.interface(at).filter(|_| self.keeps_interface(at));
         let Some(seen) = kept else { return self.newborn(wanted) };
         let mut seen = seen.clone();
-        seen.bridge = self.bridge_of(at, &seen).cloned();
+        seen.controller = self.controller_of(at, &seen).cloned();
         if seen.up && !wanted.up {
             seen.addresses.retain(|address| address.network.is_ipv4());
         }
@@ -82,35 +99,50 @@ impl<'a> Comparison<'a> {
         Interface { mtu: kind.default_mtu(), up: false, ..Interface::new(kind) }
     }
 
-    /// The bridge that an interface is still a port of when all that goes has gone.
-    pub(super) fn bridge_of<'i>(&self, at: &End, seen: &'i Interface) -> Option<&'i InterfaceName> {
-        let stays = |bridge: &&InterfaceName| {
-            self.keeps_interface(&End { domain: at.domain, interface: (*bridge).clone() })
+    /// What an interface is still a port or member of when all that goes has gone.
+    pub(super) fn controller_of<'i>(&self, at: &End, seen: &'i Interface) -> Option<&'i InterfaceName> {
+        let stays = |controller: &&InterfaceName| {
+            self.keeps_interface(&End { domain: at.domain, interface: (*controller).clone() })
         };
-        seen.bridge.as_ref().filter(stays)
+        seen.controller.as_ref().filter(stays)
     }
 
-    /// The routes that are there before anything is done.
-    pub(super) fn routes_before(&self, domain: DomainId) -> Cow<'a, BTreeSet<Route>> {
-        match self.observed.domains.get(&domain).filter(|_| self.keeps_domain(domain)) {
-            Some(seen) => Cow::Borrowed(&seen.routes),
-            None => Cow::Owned(BTreeSet::new()),
+    /// The routes of an rtable that are there before anything is done.
+    pub(super) fn routes_before(&self, domain: DomainId, rtable: RtableId) -> Option<&'a BTreeSet<Route>> {
+        let seen = self.observed.domains.get(&domain).filter(|_| self.keeps_domain(domain))?;
+        seen.tables(domain).find(|(id, _)| *id == rtable).map(|(_, routes)| routes)
+    }
+
+    /// What becomes of a route when all that goes has gone.
+    pub(super) fn fate(&self, domain: DomainId, route: &Route) -> Fate {
+        let devices_stay = route.devices().all(|dev| self.device_stays(domain, dev));
+        let loses_source = |dev: &InterfaceName| {
+            let at = End { domain, interface: dev.clone() };
+            route.source().is_some_and(|source| self.loses_address(&at, source))
+        };
+        if devices_stay && !route.devices().any(loses_source) {
+            return Fate::Stays;
         }
-    }
-
-    /// Whether a route stays when all that goes has gone: the kernel removes it with its interface, when that goes
-    /// down, and with the address that it names as its source.
-    pub(super) fn route_survives(&self, domain: DomainId, route: &Route) -> bool {
-        let Target::Unicast { dev, src, .. } = &route.target else { return true };
-        let at = End { domain, interface: dev.clone() };
-        let foreign = self.observed.interface(&at).is_none_or(|seen| seen.kind == Kind::Existing);
-        let source_stays = src.is_none_or(|src| !self.loses_address(&at, src));
-        self.route_is_possible(domain, route) && source_stays && (foreign || self.keeps_interface(&at))
+        match route.target {
+            Target::Multipath { .. } => Fate::MustGo,
+            Target::Unicast { .. } | Target::Blackhole | Target::Unreachable | Target::Prohibit => {
+                Fate::Vanishes
+            }
+        }
     }
 
     /// Whether the kernel takes a route: none by an interface that is down.
     pub(super) fn route_is_possible(&self, domain: DomainId, route: &Route) -> bool {
-        let Target::Unicast { dev, .. } = &route.target else { return true };
+        route.devices().all(|dev| self.device_is_up(domain, dev))
+    }
+
+    fn device_stays(&self, domain: DomainId, dev: &InterfaceName) -> bool {
+        let at = End { domain, interface: dev.clone() };
+        let foreign = self.observed.interface(&at).is_none_or(|seen| seen.kind == Kind::Existing);
+        self.device_is_up(domain, dev) && (foreign || self.keeps_interface(&at))
+    }
+
+    fn device_is_up(&self, domain: DomainId, dev: &InterfaceName) -> bool {
         let at = End { domain, interface: dev.clone() };
         self.desired.interface(&at).is_none_or(|wanted| wanted.up || wanted.kind == Kind::Existing)
     }
@@ -134,7 +166,9 @@ impl<'a> Comparison<'a> {
 
     fn same_domain(&self, id: DomainId) -> bool {
         let names = (self.desired.domains.get(&id), self.observed.domains.get(&id));
-        matches!(names, (Some(wanted), Some(seen)) if id.is_default() || wanted.name == seen.name)
+        let same =
+            |wanted: &Domain, seen: &Domain| (&wanted.name, wanted.isolation) == (&seen.name, seen.isolation);
+        matches!(names, (Some(wanted), Some(seen)) if id.is_default() || same(wanted, seen))
     }
 
     fn same_interface(&self, at: &End) -> bool {
@@ -148,7 +182,13 @@ impl<'a> Comparison<'a> {
         match (wanted, seen) {
             (Kind::Loopback, Kind::Loopback)
             | (Kind::Bridge, Kind::Bridge)
+            | (Kind::Dummy, Kind::Dummy)
             | (Kind::Existing, Kind::Existing) => true,
+            (Kind::Vrf { rtable: wanted }, Kind::Vrf { rtable: seen }) => wanted == seen,
+            (Kind::Vlan { .. }, Kind::Vlan { .. }) | (Kind::Macvlan { .. }, Kind::Macvlan { .. }) => {
+                wanted == seen && wanted.parent().is_some_and(|parent| self.parent_stays(parent))
+            }
+            (Kind::Vxlan(wanted), Kind::Vxlan(seen)) => wanted == seen && self.keeps_domain(wanted.underlay),
             (Kind::Veth { peer: wanted }, Kind::Veth { peer: seen }) => {
                 wanted == seen && self.keeps_domain(wanted.domain) && self.points_back(wanted, at)
             }
@@ -156,9 +196,17 @@ impl<'a> Comparison<'a> {
                 (wanted.engine, wanted.underlay) == (seen.engine, seen.underlay)
                     && self.keeps_domain(wanted.underlay)
             }
-            (Kind::Loopback | Kind::Bridge | Kind::Existing | Kind::Veth { .. } | Kind::WireGuard(_), _) => {
-                false
-            }
+            (Kind::Loopback | Kind::Bridge | Kind::Existing | Kind::Dummy | Kind::Vrf { .. }, _)
+            | (Kind::Veth { .. } | Kind::WireGuard(_) | Kind::Vlan { .. } | Kind::Macvlan { .. }, _)
+            | (Kind::Vxlan(_), _) => false,
+        }
+    }
+
+    /// Whether what an interface stands on is the same before and after.
+    fn parent_stays(&self, parent: &End) -> bool {
+        match self.desired.interface(parent) {
+            Some(_) => self.same_interface(parent),
+            None => self.observed.interface(parent).is_some_and(|seen| seen.kind == Kind::Existing),
         }
     }
 

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use crate::model::{
-    Address, DomainId, DomainName, End, Engine, InterfaceName, Key, Kind, Object, Peer, Route, SysctlName,
-    WireGuard,
+    Address, DomainId, DomainName, End, Engine, InterfaceName, Isolation, Key, Kind, Object, Peer, Route,
+    RtableId, Rule, SysctlName, Vxlan, WireGuard,
 };
 
 /// One change that a backend makes whole or not at all.
@@ -18,6 +18,8 @@ pub enum Step {
         domain: DomainId,
         /// Its name, which becomes its namespace's.
         name: DomainName,
+        /// What it is made of; a VRF device is made by a step of its own.
+        isolation: Isolation,
     },
     /// Removes a domain and everything in it.
     DeleteDomain {
@@ -51,12 +53,12 @@ pub enum Step {
         /// Bytes.
         mtu: u32,
     },
-    /// Makes an interface a port of a bridge of its domain, or of none.
-    SetBridge {
-        /// The port.
+    /// Makes an interface a port of a bridge, or a member of a VRF device, of its domain, or of none.
+    SetController {
+        /// The port or member.
         at: End,
-        /// The bridge.
-        bridge: Option<InterfaceName>,
+        /// The bridge or VRF device.
+        controller: Option<InterfaceName>,
     },
     /// Sets an interface administratively up or down.
     SetUp {
@@ -108,6 +110,8 @@ pub enum Step {
     AddRoute {
         /// In whose rtable.
         domain: DomainId,
+        /// Which one.
+        rtable: RtableId,
         /// The route.
         route: Route,
     },
@@ -115,8 +119,24 @@ pub enum Step {
     RemoveRoute {
         /// From whose rtable.
         domain: DomainId,
+        /// Which one.
+        rtable: RtableId,
         /// The route.
         route: Route,
+    },
+    /// Adds a policy rule.
+    AddRule {
+        /// Where.
+        domain: DomainId,
+        /// The rule.
+        rule: Rule,
+    },
+    /// Removes a policy rule.
+    RemoveRule {
+        /// Where.
+        domain: DomainId,
+        /// The rule.
+        rule: Rule,
     },
     /// Sets a sysctl; what it was before is kept.
     SetSysctl {
@@ -145,7 +165,7 @@ impl Step {
             | Step::CreateInterface { at, .. }
             | Step::DeleteInterface { at }
             | Step::SetMtu { at, .. }
-            | Step::SetBridge { at, .. }
+            | Step::SetController { at, .. }
             | Step::SetUp { at, .. }
             | Step::SetTunnel { at, .. }
             | Step::RemovePeer { at, .. } => Object::Interface(at.clone()),
@@ -156,8 +176,11 @@ impl Step {
                 Some(name) => Object::Peer(at.clone(), name.clone()),
                 None => Object::Interface(at.clone()),
             },
-            Step::AddRoute { domain, route } | Step::RemoveRoute { domain, route } => {
-                Object::Route(*domain, route.to, route.metric)
+            Step::AddRoute { domain, rtable, route } | Step::RemoveRoute { domain, rtable, route } => {
+                Object::Route(*domain, *rtable, route.to, route.metric)
+            }
+            Step::AddRule { domain, rule } | Step::RemoveRule { domain, rule } => {
+                Object::Rule(*domain, rule.priority)
             }
             Step::SetSysctl { domain, name, .. } | Step::ResetSysctl { domain, name } => {
                 Object::Sysctl(*domain, name.clone())
@@ -169,14 +192,21 @@ impl Step {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Step::CreateDomain { domain, name } => write!(f, "create domain {domain} (namespace {name})"),
-            Step::DeleteDomain { domain, name } => write!(f, "delete domain {domain} (namespace {name})"),
+            Step::CreateDomain { domain, name, isolation } if isolation.has_namespace() => {
+                write!(f, "create domain {domain} (namespace {name})")
+            }
+            Step::CreateDomain { domain, name, .. } => {
+                write!(f, "create domain {domain} ({name}, no namespace)")
+            }
+            Step::DeleteDomain { domain, name } => write!(f, "delete domain {domain} ({name})"),
             Step::RequireInterface { at } => write!(f, "require interface {at}"),
             Step::CreateInterface { at, kind } => write_create(f, at, kind),
             Step::DeleteInterface { at } => write!(f, "delete interface {at}"),
             Step::SetMtu { at, mtu } => write!(f, "set mtu of {at} to {mtu}"),
-            Step::SetBridge { at, bridge: Some(bridge) } => write!(f, "add {at} to bridge {bridge}"),
-            Step::SetBridge { at, bridge: None } => write!(f, "remove {at} from its bridge"),
+            Step::SetController { at, controller: Some(controller) } => write!(f, "add {at} to {controller}"),
+            Step::SetController { at, controller: None } => {
+                write!(f, "remove {at} from what it is a port of")
+            }
             Step::SetUp { at, up: true } => write!(f, "set {at} up"),
             Step::SetUp { at, up: false } => write!(f, "set {at} down"),
             Step::AddAddress { at, address } => write!(f, "add address {address} to {at}"),
@@ -191,8 +221,14 @@ impl fmt::Display for Step {
                 f.write_str(if *new_session { " (its session starts anew)" } else { "" })
             }
             Step::RemovePeer { at, key } => write!(f, "remove peer {key} of {at}"),
-            Step::AddRoute { domain, route } => write!(f, "add route {route} to domain {domain}"),
-            Step::RemoveRoute { domain, route } => write!(f, "remove route {route} from domain {domain}"),
+            Step::AddRoute { domain, rtable, route } => {
+                write!(f, "add route {route} to {}", Table(*domain, *rtable))
+            }
+            Step::RemoveRoute { domain, rtable, route } => {
+                write!(f, "remove route {route} from {}", Table(*domain, *rtable))
+            }
+            Step::AddRule { domain, rule } => write!(f, "add rule {rule} to domain {domain}"),
+            Step::RemoveRule { domain, rule } => write!(f, "remove rule {rule} from domain {domain}"),
             Step::SetSysctl { domain, name, value } => {
                 write!(f, "set sysctl {name} of domain {domain} to {value}")
             }
@@ -204,7 +240,18 @@ impl fmt::Display for Step {
 fn write_create(f: &mut fmt::Formatter<'_>, at: &End, kind: &Kind) -> fmt::Result {
     match kind {
         Kind::Veth { peer } => write!(f, "create link {at} to {peer}"),
-        Kind::Bridge | Kind::Loopback | Kind::Existing => write!(f, "create {} {at}", kind.word()),
+        Kind::Bridge | Kind::Loopback | Kind::Existing | Kind::Dummy => {
+            write!(f, "create {} {at}", kind.word())
+        }
+        Kind::Vrf { rtable } => write!(f, "create vrf {at} of rtable {rtable}"),
+        Kind::Vlan { parent, id } => write!(f, "create vlan {at} on {parent}, id {id}"),
+        Kind::Macvlan { parent } => write!(f, "create macvlan {at} on {parent}"),
+        Kind::Vxlan(vxlan) => {
+            let Vxlan { id, underlay, local, remote, port } = vxlan;
+            write!(f, "create vxlan {at}, id {id}, sockets in domain {underlay}, port {port}")?;
+            local.iter().try_for_each(|local| write!(f, ", from {local}"))?;
+            remote.iter().try_for_each(|remote| write!(f, ", to {remote}"))
+        }
         Kind::WireGuard(tunnel) => {
             let engine = match tunnel.engine {
                 Engine::Auto => "",
@@ -213,6 +260,19 @@ fn write_create(f: &mut fmt::Formatter<'_>, at: &End, kind: &Kind) -> fmt::Resul
             };
             write!(f, "create wireguard {at}{engine}, sockets in domain {}, ", tunnel.underlay)?;
             write!(f, "{}, key {}", Port(tunnel.listen_port), tunnel.key)
+        }
+    }
+}
+
+/// An rtable of a domain.
+struct Table(DomainId, RtableId);
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(domain, rtable) = self;
+        match *rtable == RtableId::from(*domain) {
+            true => write!(f, "domain {domain}"),
+            false => write!(f, "rtable {rtable} of domain {domain}"),
         }
     }
 }

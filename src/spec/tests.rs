@@ -202,7 +202,7 @@ links: [{ends: [1/eth0, 2/p1]}, {ends: [1/eth1, 0/veth1]}]",
     let detected: Vec<bool> = eth0.addresses.iter().map(|address| address.duplicate_detection).collect();
     assert_eq!((eth0.mtu, detected), (Some(9000), vec![false, true]));
     let port = interface(&lowered, &end(2, "p1"));
-    assert_eq!(port.bridge.as_ref().map(InterfaceName::as_str), Some("br0"));
+    assert_eq!(port.controller.as_ref().map(InterfaceName::as_str), Some("br0"));
     assert!(!interface(&lowered, &end(2, "br0")).up);
     assert_eq!(interface(&lowered, &end(0, "veth1")).kind, Kind::Veth { peer: end(1, "eth1") });
     let place = lowered.origins.place(&Object::Interface(end(0, "veth1"))).unwrap();

@@ -180,7 +180,8 @@ impl InterfaceView {
                     peer.name = known.and_then(|known| known.name.clone()).or_else(|| peer.name.take());
                 }
             }
-            Some(Kind::Loopback | Kind::Bridge | Kind::Existing) | None => {}
+            Some(Kind::Loopback | Kind::Bridge | Kind::Existing | Kind::Vrf { .. } | Kind::Dummy) | None => {}
+            Some(Kind::Vlan { .. } | Kind::Macvlan { .. } | Kind::Vxlan(_)) => {}
         }
     }
 

@@ -52,7 +52,7 @@ fn kind(step: &Step) -> &'static str {
         Step::CreateInterface { .. } => "create_interface",
         Step::DeleteInterface { .. } => "delete_interface",
         Step::SetMtu { .. } => "set_mtu",
-        Step::SetBridge { .. } => "set_bridge",
+        Step::SetController { .. } => "set_controller",
         Step::SetUp { .. } => "set_up",
         Step::AddAddress { .. } => "add_address",
         Step::RemoveAddress { .. } => "remove_address",
@@ -61,6 +61,8 @@ fn kind(step: &Step) -> &'static str {
         Step::RemovePeer { .. } => "remove_peer",
         Step::AddRoute { .. } => "add_route",
         Step::RemoveRoute { .. } => "remove_route",
+        Step::AddRule { .. } => "add_rule",
+        Step::RemoveRule { .. } => "remove_rule",
         Step::SetSysctl { .. } => "set_sysctl",
         Step::ResetSysctl { .. } => "reset_sysctl",
     }
@@ -72,7 +74,8 @@ fn object(object: &Object) -> String {
         Object::Interface(end) => end.to_string(),
         Object::Address(end, address) => format!("{end} {address}"),
         Object::Peer(end, peer) => format!("{end} {peer}"),
-        Object::Route(domain, to, _) => format!("{domain} {to}"),
+        Object::Route(domain, _, to, _) => format!("{domain} {to}"),
+        Object::Rule(domain, priority) => format!("{domain} {priority}"),
         Object::Sysctl(domain, name) => format!("{domain} {name}"),
     }
 }

@@ -35,13 +35,13 @@ pub(super) fn step(
     domains.complete(DomainId::DEFAULT)?;
     domains.complete(domain_of(step.object()))?;
     match step {
-        Step::CreateDomain { domain, name } => domains.create(*domain, name),
+        Step::CreateDomain { domain, name, .. } => domains.create(*domain, name),
         Step::DeleteDomain { domain, name } => delete_domain(domains, tunnels, mark, *domain, name),
         Step::RequireInterface { at } => require(domains, at),
         Step::CreateInterface { at, kind } => create_interface(domains, tunnels, mark, at, kind),
         Step::DeleteInterface { at } => delete_interface(domains, tunnels, mark, at),
         Step::SetMtu { at, mtu } => set_mtu(domains, at, *mtu),
-        Step::SetBridge { at, bridge } => set_bridge(domains, mark, at, bridge.as_ref()),
+        Step::SetController { at, controller } => set_controller(domains, mark, at, controller.as_ref()),
         Step::SetUp { at, up } => {
             set_up(domains, mark, at, if *up { Change::Up(true) } else { Change::Up(false) })
         }
@@ -53,8 +53,11 @@ pub(super) fn step(
             tunnels.set_peer(domains, at, key, peer, session)
         }
         Step::RemovePeer { at, key } => tunnels.remove_peer(domains, at, key),
-        Step::AddRoute { domain, route } => add_route(domains, *domain, route),
-        Step::RemoveRoute { domain, route } => remove_route(domains, *domain, route),
+        Step::AddRoute { domain, route, .. } => add_route(domains, *domain, route),
+        Step::RemoveRoute { domain, route, .. } => remove_route(domains, *domain, route),
+        Step::AddRule { .. } | Step::RemoveRule { .. } => {
+            Err(BackendError::new(format!("{step}: not supported")))
+        }
         Step::SetSysctl { domain, name, value } => set_sysctl(domains, *domain, name, value),
         Step::ResetSysctl { domain, name } => reset_sysctl(domains, *domain, name),
     }
@@ -62,7 +65,8 @@ pub(super) fn step(
 
 fn domain_of(object: Object) -> DomainId {
     match object {
-        Object::Domain(domain) | Object::Route(domain, ..) | Object::Sysctl(domain, _) => domain,
+        Object::Domain(domain) | Object::Route(domain, ..) => domain,
+        Object::Rule(domain, _) | Object::Sysctl(domain, _) => domain,
         Object::Interface(at) | Object::Address(at, _) | Object::Peer(at, _) => at.domain,
     }
 }
@@ -114,7 +118,10 @@ fn create_interface(
         }
         Kind::Bridge => create_bridge(domains, mark, at),
         Kind::WireGuard(tunnel) => tunnels.create(domains, at, tunnel, mark),
-        Kind::Loopback | Kind::Existing => {
+        Kind::Loopback | Kind::Existing | Kind::Vrf { .. } | Kind::Dummy | Kind::Vlan { .. } => {
+            Err(BackendError::new(format!("{} {at} cannot be created", kind.word())))
+        }
+        Kind::Macvlan { .. } | Kind::Vxlan(_) => {
             Err(BackendError::new(format!("{} {at} cannot be created", kind.word())))
         }
     }
@@ -221,7 +228,7 @@ fn set_mtu(domains: &mut Domains, at: &End, mtu: u32) -> Result<(), BackendError
     link::change(&mut inside.route, index, &[Change::Mtu(mtu)]).doing(|| format!("set mtu of {at} to {mtu}"))
 }
 
-fn set_bridge(
+fn set_controller(
     domains: &mut Domains,
     mark: &Mark,
     at: &End,
@@ -363,7 +370,7 @@ fn remove_route(domains: &mut Domains, domain: DomainId, route: &Route) -> Resul
 fn interface_of(inside: &mut Inside, target: &Target) -> Result<u32, BackendError> {
     match target {
         Target::Unicast { dev, .. } => inside.link(dev).map(|link| link.index),
-        Target::Blackhole | Target::Unreachable | Target::Prohibit => Ok(0),
+        Target::Multipath { .. } | Target::Blackhole | Target::Unreachable | Target::Prohibit => Ok(0),
     }
 }
 

@@ -191,7 +191,7 @@ fn interface(look: &Look, link: &Link, kind: Kind) -> Interface {
         addresses: addresses(look, link, &kind),
         mtu: Some(link.mtu),
         up: link.up,
-        bridge: link.controller.and_then(name_of),
+        controller: link.controller.and_then(name_of),
         kind,
     }
 }
@@ -204,9 +204,15 @@ fn addresses(look: &Look, link: &Link, kind: &Kind) -> BTreeSet<Address> {
             .filter(|held| held.ours || !held.is_link_local())
             .map(|held| Address::new(held.address.network))
             .collect(),
-        Kind::Veth { .. } | Kind::Bridge | Kind::WireGuard(_) | Kind::Existing => {
-            held.filter(|held| held.ours).map(|held| held.address).collect()
-        }
+        Kind::Veth { .. }
+        | Kind::Bridge
+        | Kind::WireGuard(_)
+        | Kind::Existing
+        | Kind::Vrf { .. }
+        | Kind::Dummy
+        | Kind::Vlan { .. }
+        | Kind::Macvlan { .. }
+        | Kind::Vxlan(_) => held.filter(|held| held.ours).map(|held| held.address).collect(),
     }
 }
 

@@ -84,9 +84,8 @@ pub(super) fn add(socket: &mut Netlink, route: &Route, index: u32) -> Result<(),
     let mut message = message(route, index);
     message.header.scope = match route.target {
         Target::Unicast { via: None, .. } => RouteScope::Link,
-        Target::Unicast { .. } | Target::Blackhole | Target::Unreachable | Target::Prohibit => {
-            RouteScope::Universe
-        }
+        Target::Unicast { .. } | Target::Multipath { .. } => RouteScope::Universe,
+        Target::Blackhole | Target::Unreachable | Target::Prohibit => RouteScope::Universe,
     };
     socket.request(Message::NewRoute(message), NLM_F_CREATE | NLM_F_EXCL).map(|_| ())
 }
@@ -109,6 +108,7 @@ fn message(route: &Route, index: u32) -> RouteMessage {
         message.attributes.push(RouteAttribute::Priority(route.metric));
     }
     message.header.kind = match &route.target {
+        Target::Multipath { .. } => RouteType::Unicast,
         Target::Blackhole => RouteType::BlackHole,
         Target::Unreachable => RouteType::Unreachable,
         Target::Prohibit => RouteType::Prohibit,

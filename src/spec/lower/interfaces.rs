@@ -221,7 +221,9 @@ fn join_port(
         return false;
     };
     let refused = match &interface.kind {
-        Kind::Veth { .. } | Kind::Existing => None,
+        Kind::Veth { .. } | Kind::Existing | Kind::Dummy | Kind::Vlan { .. } => None,
+        Kind::Macvlan { .. } | Kind::Vxlan(_) => None,
+        Kind::Vrf { .. } => Some("a VRF device carries packets, not Ethernet frames"),
         Kind::Bridge if port.value == bridge.interface => Some("a bridge cannot be a port of itself"),
         Kind::Bridge => Some("a bridge cannot be a port of another one"),
         Kind::WireGuard(_) => Some("a WireGuard interface carries packets, not Ethernet frames"),
@@ -234,7 +236,7 @@ fn join_port(
         );
         return false;
     }
-    interface.bridge = Some(bridge.interface.clone());
+    interface.controller = Some(bridge.interface.clone());
     true
 }
 

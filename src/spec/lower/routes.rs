@@ -38,7 +38,7 @@ pub(super) fn lower(
             ),
             None => {
                 first.insert((words.to.value, metric), *place);
-                origins.add(Object::Route(id, words.to.value, metric), *place);
+                origins.add(Object::Route(id, id.into(), words.to.value, metric), *place);
                 routes.insert(Route { to: words.to.value, metric, target });
             }
         }
