@@ -96,6 +96,26 @@ fn a_link_reaches_into_the_default_domain_and_goes_with_its_other_end() {
 }
 
 #[test]
+fn a_link_whose_other_domain_goes_is_gone_when_next_looked_at() {
+    in_private_copies("a_link_whose_other_domain_goes_is_gone_when_next_looked_at", || {
+        let mut world = World::new();
+        two_domains(&mut world);
+        world.take(delete_domain(2, "rdom2"));
+        assert_eq!(world.observe().interface(&end("1/veth0")), None);
+        // And it is not in the way of one that is made at once.
+        world.take(create_domain(2, "rdom2"));
+        world.take(create(end("2/veth0"), Kind::Veth { peer: end("1/veth0") }));
+        world.take(delete_domain(2, "rdom2"));
+        world.take(create_domain(2, "rdom2"));
+        world.take(create(end("2/veth0"), Kind::Veth { peer: end("1/veth0") }));
+        assert_eq!(
+            world.observe().interface(&end("1/veth0")).unwrap().kind,
+            Kind::Veth { peer: end("2/veth0") }
+        );
+    });
+}
+
+#[test]
 fn lo_has_what_the_file_says() {
     in_private_copies("lo_has_what_the_file_says", || {
         let mut world = World::new();
@@ -343,6 +363,43 @@ fn what_a_crash_leaves_is_known() {
         let link = ip("rdom1", &["link", "show", "br0"]);
         assert_eq!((&link[0]["ifalias"], &link[0]["group"]), (&"rdom:test".into(), &"default".into()));
         again.take(delete_domain(1, "rdom1"));
+    });
+}
+
+#[test]
+fn nothing_that_speaks_of_what_is_gone_is_left() {
+    in_private_copies("nothing_that_speaks_of_what_is_gone_is_left", || {
+        if !engine::available() {
+            return copy::skip("wireguard-go, wg or an open /dev/net/tun");
+        }
+        let mut world = World::new();
+        world.take(create_domain(1, "rdom1"));
+        world.take(create(end("1/wg0"), Kind::WireGuard(tunnel(1, 1, 7001))));
+        world.take(create(end("0/wg1"), Kind::WireGuard(tunnel(2, 0, 7002))));
+        world.tidy();
+        assert!(world.observe().interface(&end("0/wg1")).is_some(), "what is there is kept");
+        assert_eq!(run(&["wg", "show", "wg0", "listen-port"]).trim(), "7001");
+        // As if the process that held the engines had been killed, and the machine's namespaces cleaned by hand.
+        let directories = world.directories.clone();
+        drop(world);
+        run(&["ip", "netns", "del", "rdom1"]);
+        let mut again = World::new();
+        assert_eq!(again.observe().domains.len(), 1);
+        again.tidy();
+        assert!(Ledger::of(&directories).domains().unwrap().is_empty());
+        assert_eq!(fs::read_dir("/run/wireguard").unwrap().count(), 0);
+    });
+}
+
+#[test]
+fn a_missing_tun_node_is_named_with_its_remedy() {
+    in_private_copies("a_missing_tun_node_is_named_with_its_remedy", || {
+        run(&["mount", "-t", "tmpfs", "tmpfs", "/dev/net"]);
+        let mut world = World::new();
+        world.take(create_domain(1, "rdom1"));
+        let error = world.refused(create(end("1/wg0"), Kind::WireGuard(tunnel(1, 1, 7001))));
+        assert!(error.contains("cannot create wireguard 1/wg0, userspace engine: no TUN device"), "{error}");
+        assert!(error.contains("mknod -m 0666 /dev/net/tun c 10 200"), "{error}");
     });
 }
 

@@ -34,6 +34,17 @@ pub(crate) struct WireguardGo {
     sockets: TunnelSockets,
 }
 
+impl Drop for WireguardGo {
+    /// The last owner's end is the end of its engines.
+    fn drop(&mut self) {
+        if Arc::strong_count(&self.running) == 1 {
+            for (child, _) in self.running.lock().unwrap().values_mut() {
+                child.kill().and_then(|()| child.wait()).unwrap();
+            }
+        }
+    }
+}
+
 impl WireguardGo {
     pub(crate) fn new(sockets: TunnelSockets) -> Self {
         Self { running: Arc::default(), sockets }

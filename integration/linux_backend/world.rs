@@ -52,6 +52,10 @@ impl World {
         render(&error)
     }
 
+    pub(crate) fn tidy(&mut self) {
+        self.backend.tidy().unwrap_or_else(|error| panic!("tidy: {}", render(&error)));
+    }
+
     pub(crate) fn observe(&mut self) -> Network {
         self.backend.observe().unwrap_or_else(|error| panic!("observe: {}", render(&error)))
     }

@@ -1,6 +1,7 @@
 //! Makes, removes and enters domains: a namespace each, with a netlink socket that is kept open.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use ipnetwork::IpNetwork;
 
@@ -14,6 +15,9 @@ use crate::model::{DomainId, DomainName, End, InterfaceName};
 use crate::state::{DomainRecord, Ledger, TunnelRecord};
 
 use super::link::{self, Link};
+
+/// How long the kernel may take to remove what is in a namespace (`cleanup_net`, net/core/net_namespace.c).
+const GONE_WITHIN: Duration = Duration::from_secs(2);
 
 /// An entered domain.
 #[derive(Debug)]
@@ -62,11 +66,13 @@ pub(super) struct Domains {
     ledger: Ledger,
     inside: BTreeMap<DomainId, Inside>,
     pub(super) address_marks: AddressMarks,
+    last_deletion: Option<Instant>,
 }
 
 impl Domains {
     pub(super) fn open(ledger: Ledger) -> Result<Self, BackendError> {
-        let mut domains = Self { ledger, inside: BTreeMap::new(), address_marks: AddressMarks::default() };
+        let address_marks = AddressMarks::default();
+        let mut domains = Self { ledger, inside: BTreeMap::new(), address_marks, last_deletion: None };
         domains.refresh()?;
         Ok(domains)
     }
@@ -157,12 +163,36 @@ impl Domains {
         self.enter(id)?;
         self.inside.remove(&id);
         Namespace::remove(name).doing(what)?;
+        self.last_deletion = Some(Instant::now());
         self.ledger.forget(id).doing(what)
+    }
+
+    /// Whether the kernel may still be at removing what was in a deleted domain.
+    pub(super) fn is_something_leaving(&self) -> bool {
+        self.last_deletion.is_some_and(|at| at.elapsed() < GONE_WITHIN)
     }
 
     pub(super) fn record(&self, id: DomainId) -> Result<DomainRecord, BackendError> {
         let record = self.ledger.domain(id).doing(|| format!("read the ledger of domain {id}"))?;
         Ok(record.unwrap_or_default())
+    }
+
+    /// Every record, whether its domain is there or not.
+    pub(super) fn records(&self) -> Result<BTreeMap<DomainId, DomainRecord>, BackendError> {
+        self.ledger.domains().doing(|| "read the ledger".to_owned())
+    }
+
+    /// Removes the record of a domain, and the plain file that may be left of its namespace's name.
+    pub(super) fn forget(&mut self, id: DomainId) -> Result<(), BackendError> {
+        let what = || format!("forget domain {id}");
+        let name = DomainName::new(self.record(id)?.namespace).ok();
+        if let Some(name) = name.filter(is_plain_file) {
+            Namespace::remove(&name).doing(what)?;
+        }
+        if let Some(inside) = self.inside.get_mut(&id) {
+            inside.pending = true;
+        }
+        self.ledger.forget(id).doing(what)
     }
 
     pub(super) fn change(

@@ -22,7 +22,8 @@ use super::tunnel::{self, Change, Current, PeerChange, Session};
 use super::{port, tun, uapi, wireguard};
 use crate::backend::BackendError;
 use crate::model::{
-    DomainId, End, Endpoint, Engine, Host, InterfaceName, Key, Peer, Preshared, PublicKey, WireGuard,
+    DomainId, DomainName, End, Endpoint, Engine, Host, InterfaceName, Key, Peer, Preshared, PublicKey,
+    WireGuard,
 };
 use crate::state::{KeyRing, Secret, TunnelRecord};
 
@@ -168,7 +169,12 @@ impl Tunnels {
             result => result.doing(|| format!("stop the userspace engine of {at}"))?,
         }
         let name = domains.enter(at.domain)?.name.clone();
-        self.sockets.withdraw(at, &name).doing(|| format!("remove the socket of {at}"))
+        self.withdraw(at, &name)
+    }
+
+    /// Removes the socket of a tunnel, and the links to it.
+    pub(super) fn withdraw(&self, at: &End, domain: &DomainName) -> Result<(), BackendError> {
+        self.sockets.withdraw(at, domain).doing(|| format!("remove the socket of {at}"))
     }
 
     fn unmake(&mut self, domains: &mut Domains, at: &End, mark: &Mark) {
