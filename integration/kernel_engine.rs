@@ -42,7 +42,8 @@ fn with_kernel_wireguard(test: &str, body: impl FnOnce()) {
 #[test]
 fn the_example_holds_with_each_engine_at_each_end() {
     with_kernel_wireguard("the_example_holds_with_each_engine_at_each_end", || {
-        for engines in [["kernel", "kernel"], ["kernel", "userspace"], ["userspace", "kernel"]] {
+        let (kernel, ours) = ("kernel", "userspace");
+        for engines in [[kernel, kernel], [kernel, ours], [ours, kernel], [ours, ours]] {
             let file = write("pair", &with_engines(EXAMPLE, engines));
             let said = run(&format!("{RDOM} test {file}"));
             assert!(said.contains("5 passed, 0 failed"), "{engines:?}: {said}");
