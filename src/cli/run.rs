@@ -13,6 +13,8 @@ use super::file::{self, Document};
 use super::trouble::Trouble;
 use super::up::bring_up;
 use crate::exec::status_of;
+use crate::model::{Bindings, Engine, Network};
+use crate::plan::bind;
 use crate::probe;
 use crate::sandbox::{self, SandboxError};
 use crate::state::Roots;
@@ -39,7 +41,7 @@ pub(super) fn run(words: &Words) -> Ended {
 /// Brings the document's network up in a private copy, runs `inside` there in domain 0 with the environment that
 /// this program's other verbs need, and lets everything go.
 pub(super) fn private_copy(document: &Document, inside: impl FnOnce() -> u8) -> Result<u8, Trouble> {
-    if document.lowered.network.tunnels().next().is_some() {
+    if needs_tun(&document.lowered.network) {
         probe::tun_device()?;
     }
     let run = || match up_inside(document) {
@@ -54,6 +56,12 @@ pub(super) fn private_copy(document: &Document, inside: impl FnOnce() -> u8) -> 
         SandboxError::Unsupported(unsupported) => unsupported.into(),
         error @ SandboxError::Call { .. } => Trouble::failed(error),
     })
+}
+
+/// Whether a tunnel will have the userspace engine.
+fn needs_tun(network: &Network) -> bool {
+    let bound = bind(network, &Bindings::default(), &probe::capabilities());
+    bound.tunnels().any(|(_, tunnel)| tunnel.engine == Engine::Userspace)
 }
 
 /// Brings the network up; its supervisor answers on a thread of its own until the copy goes.
