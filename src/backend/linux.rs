@@ -20,6 +20,7 @@ mod route;
 mod sockets;
 mod survey;
 mod sysctl;
+mod tidy;
 mod tun;
 mod tunnel;
 mod tunnels;
@@ -63,6 +64,12 @@ impl Linux {
         let domains = Domains::open(Ledger::of(directories))?;
         let tunnels = Tunnels { keys, engines, sockets: TunnelSockets::of(directories) };
         Ok(Self { network, mark, domains, tunnels })
+    }
+
+    /// Removes records, sockets and links to them of domains and tunnels that are gone: after a crash, and when the
+    /// network has been taken down. Changes nothing in the kernel.
+    pub fn tidy(&mut self) -> Result<(), BackendError> {
+        tidy::network(&mut self.domains, &self.tunnels)
     }
 }
 

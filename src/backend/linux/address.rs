@@ -122,19 +122,26 @@ mod tests {
         }
     }
 
-    /// `127.0.0.1/8` of `lo` as Linux 6.18 dumps it.
+    /// What Linux 6.18 dumped of a namespace whose `lo` had just gone up.
+    const LO: [&[u8]; 2] = [
+        &[
+            2, 8, 128, 254, 1, 0, 0, 0, 8, 0, 1, 0, 127, 0, 0, 1, 8, 0, 2, 0, 127, 0, 0, 1, 7, 0, 3, 0, 108,
+            111, 0, 0, 8, 0, 8, 0, 128, 0, 0, 0, 20, 0, 6, 0, 255, 255, 255, 255, 255, 255, 255, 255, 235,
+            228, 5, 0, 235, 228, 5, 0,
+        ],
+        &[
+            10, 128, 128, 254, 1, 0, 0, 0, 20, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 20,
+            0, 6, 0, 255, 255, 255, 255, 255, 255, 255, 255, 235, 228, 5, 0, 235, 228, 5, 0, 8, 0, 8, 0, 128,
+            0, 0, 0, 5, 0, 11, 0, 1, 0, 0, 0,
+        ],
+    ];
+
     #[test]
-    fn an_address_of_the_kernels_own_is_not_ours() {
-        let bytes = [
-            &[2, 8, 0x80, 254, 1, 0, 0, 0][..],
-            &[8, 0, 1, 0, 127, 0, 0, 1],
-            &[8, 0, 2, 0, 127, 0, 0, 1],
-            &[7, 0, 3, 0, b'l', b'o', 0, 0],
-            &[8, 0, 8, 0, 0x80, 0, 0, 0],
-        ]
-        .concat();
-        let held = read(&AddressMessage::parse(&bytes[..]).unwrap());
-        assert_eq!(held, Some(Held { index: 1, address: address("127.0.0.1/8"), ours: false }));
+    fn the_kernels_own_addresses_are_not_ours() {
+        let held = LO.map(|bytes| read(&AddressMessage::parse(bytes).unwrap()).unwrap());
+        assert_eq!(held[0], Held { index: 1, address: address("127.0.0.1/8"), ours: false });
+        assert_eq!((held[1].address.network, held[1].ours), (address("::1/128").network, false));
+        assert!(held.iter().all(|held| !held.is_link_local()));
     }
 
     #[test]

@@ -370,13 +370,19 @@ fn set_sysctl(
     name: &SysctlName,
     value: &str,
 ) -> Result<(), BackendError> {
-    let before = sysctl::read(domains.namespace(domain)?, domain, name)?;
+    let known = domains.record(domain)?.sysctls.contains_key(name.as_str());
+    let before = sysctl::read(domains.namespace(domain)?, domain, name)?.filter(|_| !known);
+    let noted = before.is_some();
     if let Some(before) = before {
         domains.change(domain, |record| {
-            record.sysctls.entry(name.as_str().to_owned()).or_insert(before);
+            record.sysctls.insert(name.as_str().to_owned(), before);
         })?;
     }
-    sysctl::write(domains.namespace(domain)?, domain, name, value)
+    let written = sysctl::write(domains.namespace(domain)?, domain, name, value);
+    if written.is_err() && noted {
+        forget_sysctl(domains, domain, name)?;
+    }
+    written
 }
 
 fn reset_sysctl(domains: &mut Domains, domain: DomainId, name: &SysctlName) -> Result<(), BackendError> {
@@ -386,6 +392,10 @@ fn reset_sysctl(domains: &mut Domains, domain: DomainId, name: &SysctlName) -> R
     if sysctl::read(namespace, domain, name)?.is_some() {
         sysctl::write(namespace, domain, name, before)?;
     }
+    forget_sysctl(domains, domain, name)
+}
+
+fn forget_sysctl(domains: &Domains, domain: DomainId, name: &SysctlName) -> Result<(), BackendError> {
     domains.change(domain, |record| {
         record.sysctls.remove(name.as_str());
     })

@@ -147,6 +147,24 @@ impl Domains {
         Ok(record.unwrap_or_default())
     }
 
+    /// Every record, whether its domain is there or not.
+    pub(super) fn records(&self) -> Result<BTreeMap<DomainId, DomainRecord>, BackendError> {
+        self.ledger.domains().doing(|| "read the ledger".to_owned())
+    }
+
+    /// Removes the record of a domain, and the plain file that may be left of its namespace's name.
+    pub(super) fn forget(&mut self, id: DomainId) -> Result<(), BackendError> {
+        let what = || format!("forget domain {id}");
+        let name = DomainName::new(self.record(id)?.namespace).ok();
+        if let Some(name) = name.filter(is_plain_file) {
+            Namespace::remove(&name).doing(what)?;
+        }
+        if let Some(inside) = self.inside.get_mut(&id) {
+            inside.pending = true;
+        }
+        self.ledger.forget(id).doing(what)
+    }
+
     pub(super) fn change(
         &self,
         id: DomainId,

@@ -21,7 +21,9 @@ use super::sockets::{NameIs, TunnelSockets};
 use super::tunnel::{self, Change, Current, PeerChange, Session};
 use super::{port, tun, uapi, wireguard};
 use crate::backend::BackendError;
-use crate::model::{DomainId, End, Endpoint, Engine, Host, Key, Peer, Preshared, PublicKey, WireGuard};
+use crate::model::{
+    DomainId, DomainName, End, Endpoint, Engine, Host, Key, Peer, Preshared, PublicKey, WireGuard,
+};
 use crate::state::{KeyRing, Secret, TunnelRecord};
 
 /// What fits into an Ethernet frame besides WireGuard's headers over IPv6, as the kernel's driver has it.
@@ -41,10 +43,10 @@ pub trait Engines: Send {
 pub struct EngineParts {
     /// Plain IP packets of the domain.
     pub tun: OwnedFd,
+    /// The network namespace of the domain, where notices about the device are heard.
+    pub domain: OwnedFd,
     /// Where wg(8) configures it.
     pub uapi: UnixListener,
-    /// The network namespace that the TUN is in.
-    pub domain: OwnedFd,
     /// The network namespace that its UDP sockets are to be opened in.
     pub underlay: OwnedFd,
 }
@@ -118,7 +120,7 @@ impl Tunnels {
         no_link_local(&mut inside.route, index).doing(what)?;
         let uapi =
             self.sockets.listen(at).doing(|| format!("listen at {}", self.sockets.path(at).display()))?;
-        let parts = EngineParts { tun, uapi, domain, underlay };
+        let parts = EngineParts { tun, domain, uapi, underlay };
         self.engines.start(at, parts).doing(|| format!("start the userspace engine of {at}"))?;
         self.set(domains, at, tunnel)?;
         self.publish(domains, at)
@@ -160,7 +162,12 @@ impl Tunnels {
             result => result.doing(|| format!("stop the userspace engine of {at}"))?,
         }
         let name = domains.enter(at.domain)?.name.clone();
-        self.sockets.withdraw(at, &name).doing(|| format!("remove the socket of {at}"))
+        self.withdraw(at, &name)
+    }
+
+    /// Removes the socket of a tunnel, and the links to it.
+    pub(super) fn withdraw(&self, at: &End, domain: &DomainName) -> Result<(), BackendError> {
+        self.sockets.withdraw(at, domain).doing(|| format!("remove the socket of {at}"))
     }
 
     fn unmake(&mut self, domains: &mut Domains, at: &End, mark: &Mark) {
@@ -184,9 +191,29 @@ impl Tunnels {
         tunnel: &WireGuard,
     ) -> Result<(), BackendError> {
         let key = public(&tunnel.key)?;
-        let secret = self.keys.private(&key).cloned();
+        let secret = self.keys.private(&key);
         let secret = secret.ok_or_else(|| BackendError::new(format!("no private key is known for {key}")))?;
-        self.change(domains, at, &Change::Tunnel { key: &secret, listen_port: tunnel.listen_port })
+        let before = self.current_of(domains, at)?;
+        let set = self.change(domains, at, &Change::Tunnel { key: secret, listen_port: tunnel.listen_port });
+        if set.is_err() {
+            self.restore(domains, at, &before);
+        }
+        set
+    }
+
+    /// An engine whose new port is taken may have closed the old one, and taken the new key.
+    fn restore(&self, domains: &mut Domains, at: &End, before: &Current) {
+        let Some(key) = before.key.and_then(|key| self.keys.private(&key)) else { return };
+        let change = Change::Tunnel { key, listen_port: Some(before.listen_port).filter(|&port| port != 0) };
+        if let Err(error) = self.change(domains, at, &change) {
+            tracing::warn!(%at, %error, "the tunnel has neither its old nor its new port and key");
+        }
+    }
+
+    fn current_of(&self, domains: &mut Domains, at: &End) -> Result<Current, BackendError> {
+        let inside = domains.enter(at.domain)?;
+        let driver = inside.link(&at.interface)?.driver;
+        Ok(self.current(&inside.namespace, at, driver)?.unwrap_or_default())
     }
 
     /// Makes a peer what it shall be. Its endpoint is given to the engine only if the file's changed, for else the
@@ -225,9 +252,7 @@ impl Tunnels {
     }
 
     fn has_endpoint(&self, domains: &mut Domains, at: &End, key: PublicKey) -> Result<bool, BackendError> {
-        let inside = domains.enter(at.domain)?;
-        let driver = inside.link(&at.interface)?.driver;
-        let current = self.current(&inside.namespace, at, driver)?.unwrap_or_default();
+        let current = self.current_of(domains, at)?;
         Ok(current.peers.iter().any(|peer| peer.key == key && peer.endpoint.is_some()))
     }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use zeroize::{Zeroize, Zeroizing};
 
-use super::tunnel::{Change, Current, CurrentPeer, PeerChange, Session};
+use super::tunnel::{Change, Current, CurrentPeer, PeerChange};
 use crate::model::PublicKey;
 use crate::state::Secret;
 
@@ -160,6 +160,7 @@ mod tests {
     use std::io::{BufRead, BufReader};
     use std::thread;
 
+    use super::super::tunnel::Session;
     use super::*;
 
     /// An engine that hears one request and says this.

@@ -1,0 +1,548 @@
+//! The Linux backend against a real kernel: every step, and what is observed after it.
+//!
+//! Each test runs in two private copies of the machine, which it makes by starting itself again under unshare(1):
+//! as root in a namespace of users of its own (as an ordinary user's copy is), and as the machine's root.
+//! iproute2 and wg(8) read the kernel independently; wireguard-go is the userspace engine.
+
+#[path = "linux_backend/copy.rs"]
+mod copy;
+#[path = "linux_backend/engine.rs"]
+mod engine;
+#[path = "linux_backend/world.rs"]
+mod world;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::UdpSocket;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use rdomain::model::{Kind, Target};
+use rdomain::plan::Step;
+use rdomain::state::{DomainRecord, Ledger};
+
+use copy::in_private_copies;
+use world::*;
+
+/// Two domains joined by a link, with addresses of both families up on it.
+fn two_domains(world: &mut World) {
+    world.take(create_domain(1, "rdom1"));
+    world.take(create_domain(2, "rdom2"));
+    world.take(create(end("1/veth0"), Kind::Veth { peer: end("2/veth0") }));
+    for at in ["1/veth0", "2/veth0"] {
+        world.take(Step::SetUp { at: end(at), up: true });
+    }
+    for (at, address) in [("1/veth0", "10.0.0.1/30"), ("2/veth0", "10.0.0.2/30"), ("1/veth0", "fd00::1/64")] {
+        world.take(add_address(at, address));
+    }
+}
+
+#[test]
+fn two_domains_and_a_link_are_made_observed_and_removed() {
+    in_private_copies("two_domains_and_a_link_are_made_observed_and_removed", || {
+        let mut world = World::new();
+        let before = world.observe();
+        assert!(before.domains.len() == 1, "{before:?}");
+        two_domains(&mut world);
+
+        let network = world.observe();
+        let near = network.interface(&end("1/veth0")).unwrap();
+        assert_eq!(near.kind, Kind::Veth { peer: end("2/veth0") });
+        assert_eq!(network.interface(&end("2/veth0")).unwrap().kind, Kind::Veth { peer: end("1/veth0") });
+        assert_eq!(near.addresses, addresses(&["10.0.0.1/30", "fd00::1/64"]));
+        assert!(near.up && near.mtu == Some(1500));
+        assert_eq!(network.domains[&id(1)].name.as_str(), "rdom1");
+
+        // A third party sees the same, single-queue and marked; and the first packet is not lost.
+        let links = ip("rdom1", &["-d", "link", "show", "veth0"]);
+        assert_eq!(links[0]["ifalias"], "rdom:test");
+        assert_eq!(links[0]["group"], "default");
+        assert_eq!((&links[0]["num_tx_queues"], &links[0]["num_rx_queues"]), (&1.into(), &1.into()));
+        assert_eq!(links[0]["operstate"], "UP");
+        let held = ip("rdom1", &["address", "show", "veth0"]);
+        let held = held[0]["addr_info"].as_array().unwrap();
+        assert!(held.iter().any(|info| info["local"] == "10.0.0.1" && info["prefixlen"] == 30), "{held:?}");
+        assert!(held.iter().all(|info| info["local"] != "fd00::1" || info["tentative"].is_null()));
+        run(&["ip", "netns", "exec", "rdom1", "ping", "-c1", "-W1", "10.0.0.2"]);
+
+        for step in [delete_domain(1, "rdom1"), delete_domain(2, "rdom2")] {
+            world.take(step);
+        }
+        assert_eq!(world.observe(), before);
+        assert_eq!(fs::read_dir("/run/netns").unwrap().count(), 0);
+    });
+}
+
+#[test]
+fn a_link_reaches_into_the_default_domain_and_goes_with_its_other_end() {
+    in_private_copies("a_link_reaches_into_the_default_domain_and_goes_with_its_other_end", || {
+        let mut world = World::new();
+        world.take(create_domain(1, "blue"));
+        world.take(create(end("0/up0"), Kind::Veth { peer: end("1/down0") }));
+        let network = world.observe();
+        assert_eq!(network.interface(&end("0/up0")).unwrap().kind, Kind::Veth { peer: end("1/down0") });
+        world.take(delete_domain(1, "blue"));
+        assert_eq!(world.observe().interface(&end("0/up0")), None, "at once, not some time later");
+
+        world.take(create_domain(1, "blue"));
+        world.take(create(end("0/up0"), Kind::Veth { peer: end("1/down0") }));
+        world.take(Step::DeleteInterface { at: end("1/down0") });
+        assert_eq!(world.observe().interface(&end("0/up0")), None);
+        // Two ends in one domain, and names swapped between links.
+        world.take(create(end("1/a"), Kind::Veth { peer: end("1/b") }));
+        assert_eq!(world.observe().interface(&end("1/b")).unwrap().kind, Kind::Veth { peer: end("1/a") });
+        world.take(delete_domain(1, "blue"));
+    });
+}
+
+#[test]
+fn lo_has_what_the_file_says() {
+    in_private_copies("lo_has_what_the_file_says", || {
+        let mut world = World::new();
+        world.take(create_domain(1, "rdom1"));
+        let lo = end("1/lo");
+        let observed = |world: &mut World| world.observe().interface(&lo).cloned().unwrap();
+        let born = observed(&mut world);
+        assert!(!born.up && born.addresses.is_empty() && born.kind == Kind::Loopback, "{born:?}");
+
+        // What the kernel adds when it goes up is wanted, so adding it changes nothing.
+        world.take(Step::SetUp { at: lo.clone(), up: true });
+        for address in ["127.0.0.1/8", "::1/128"] {
+            world.take(add_address("1/lo", address));
+        }
+        assert_eq!(observed(&mut world).addresses, addresses(&["127.0.0.1/8", "::1/128"]));
+
+        // Up and bare, as a routing domain of OpenBSD's has it.
+        for address in ["127.0.0.1/8", "::1/128"] {
+            world.take(remove_address("1/lo", address));
+        }
+        let bare = observed(&mut world);
+        assert!(bare.up && bare.addresses.is_empty(), "{bare:?}");
+        let held = ip("rdom1", &["address", "show", "lo"]);
+        assert_eq!(held[0]["addr_info"].as_array().unwrap().len(), 0, "{held}");
+
+        // Addresses that are there before it goes up.
+        world.take(Step::SetUp { at: lo.clone(), up: false });
+        world.take(add_address("1/lo", "127.0.0.1/8"));
+        world.take(add_address("1/lo", "192.0.2.1/32"));
+        world.take(Step::SetUp { at: lo.clone(), up: true });
+        let more = observed(&mut world).addresses;
+        assert_eq!(more, addresses(&["127.0.0.1/8", "192.0.2.1/32", "::1/128"]));
+    });
+}
+
+#[test]
+fn addresses_of_one_network_outlive_each_other() {
+    in_private_copies("addresses_of_one_network_outlive_each_other", || {
+        let mut world = World::new();
+        two_domains(&mut world);
+        world.take(add_address("1/veth0", "10.9.0.1/24"));
+        world.take(add_address("1/veth0", "10.9.0.2/24"));
+        world.take(add_address("1/veth0", "10.9.0.3/24"));
+        world.take(remove_address("1/veth0", "10.9.0.1/24"));
+        let expected = addresses(&["10.0.0.1/30", "10.9.0.2/24", "10.9.0.3/24", "fd00::1/64"]);
+        assert_eq!(world.observe().interface(&end("1/veth0")).unwrap().addresses, expected);
+
+        // Duplicate detection is told apart, and an address that somebody else added is not ours.
+        let mut detected = address("fd00::9/64");
+        detected.duplicate_detection = true;
+        world.take(Step::AddAddress { at: end("1/veth0"), address: detected });
+        run(&["ip", "-n", "rdom1", "address", "add", "10.77.0.1/24", "dev", "veth0"]);
+        let mut expected = expected;
+        expected.insert(detected);
+        assert_eq!(world.observe().interface(&end("1/veth0")).unwrap().addresses, expected);
+        let error = world.refused(add_address("1/veth0", "10.77.0.1/24"));
+        assert!(error.contains("not added by rdom"), "{error}");
+        world.take(Step::RemoveAddress { at: end("1/veth0"), address: detected });
+    });
+}
+
+#[test]
+fn routes_of_each_kind_are_read_back_and_removed() {
+    in_private_copies("routes_of_each_kind_are_read_back_and_removed", || {
+        let mut world = World::new();
+        two_domains(&mut world);
+        run(&["ip", "-n", "rdom1", "route", "add", "10.99.0.0/16", "via", "10.0.0.2"]);
+        let routes = BTreeSet::from([
+            route("0.0.0.0/0", 0, via("10.0.0.2", "veth0")),
+            route("10.1.0.0/16", 50, via("10.0.0.2", "veth0")),
+            route("10.1.0.0/16", 60, device("veth0", Some("10.0.0.1"))),
+            route("10.2.0.0/16", 0, onlink("172.16.0.1", "veth0")),
+            route("10.3.0.0/16", 0, Target::Blackhole),
+            route("10.4.0.0/16", 0, Target::Unreachable),
+            route("10.5.0.0/16", 7, Target::Prohibit),
+            route("10.6.0.0/16", 0, via("fd00::2", "veth0")),
+            route("::/0", 1024, via("fd00::2", "veth0")),
+            route("fd01::/48", 5, device("veth0", Some("fd00::1"))),
+            route("fd02::/48", 1024, Target::Blackhole),
+            route("fd03::/48", 1024, Target::Unreachable),
+            route("fd04::/48", 9, Target::Prohibit),
+        ]);
+        for route in &routes {
+            world.take(Step::AddRoute { domain: id(1), route: route.clone() });
+        }
+        assert_eq!(world.observe().domains[&id(1)].routes, routes);
+        let listed = ip("rdom1", &["route", "show", "proto", "114"]);
+        assert_eq!(listed.as_array().unwrap().len(), 8, "{listed}");
+
+        let error = world
+            .refused(Step::AddRoute { domain: id(1), route: route("10.99.0.0/16", 0, Target::Blackhole) });
+        assert!(error.contains("add route blackhole 10.99.0.0/16 to domain 1"), "{error}");
+        assert!(error.contains("not added by rdom"), "{error}");
+        let error = world.refused(Step::AddRoute {
+            domain: id(1),
+            route: route("10.98.0.0/16", 0, via("203.0.113.1", "veth0")),
+        });
+        assert!(error.contains("Nexthop has invalid gateway"), "the kernel's own words: {error}");
+
+        for route in &routes {
+            world.take(Step::RemoveRoute { domain: id(1), route: route.clone() });
+        }
+        assert!(world.observe().domains[&id(1)].routes.is_empty());
+        assert_eq!(ip("rdom1", &["route", "show", "10.99.0.0/16"]).as_array().unwrap().len(), 1, "kept");
+    });
+}
+
+#[test]
+fn bridges_take_ports_and_mtus() {
+    in_private_copies("bridges_take_ports_and_mtus", || {
+        let mut world = World::new();
+        two_domains(&mut world);
+        world.take(create(end("2/br0"), Kind::Bridge));
+        world.take(Step::SetBridge { at: end("2/veth0"), bridge: Some(name("br0")) });
+        world.take(Step::SetMtu { at: end("2/veth0"), mtu: 1400 });
+        world.take(Step::SetUp { at: end("2/br0"), up: true });
+        let network = world.observe();
+        let port = network.interface(&end("2/veth0")).unwrap();
+        assert_eq!((port.bridge.clone(), port.mtu), (Some(name("br0")), Some(1400)));
+        assert_eq!(network.interface(&end("2/br0")).unwrap().kind, Kind::Bridge);
+        assert_eq!(ip("rdom2", &["link", "show", "veth0"])[0]["master"], "br0");
+
+        world.take(Step::SetBridge { at: end("2/veth0"), bridge: None });
+        assert_eq!(world.observe().interface(&end("2/veth0")).unwrap().bridge, None);
+        run(&["ip", "-n", "rdom2", "link", "add", "strange", "type", "bridge"]);
+        run(&["ip", "-n", "rdom2", "link", "set", "veth0", "master", "strange"]);
+        let error = world.refused(Step::SetBridge { at: end("2/veth0"), bridge: Some(name("br0")) });
+        assert!(error.contains("it is a port of strange"), "{error}");
+        world.take(Step::DeleteInterface { at: end("2/br0") });
+        assert_eq!(world.observe().interface(&end("2/br0")), None);
+        assert_eq!(world.observe().interface(&end("2/strange")), None, "not ours");
+    });
+}
+
+#[test]
+fn foreign_objects_are_named_and_kept() {
+    in_private_copies("foreign_objects_are_named_and_kept", || {
+        let mut world = World::new();
+        run(&["ip", "netns", "add", "theirs"]);
+        run(&["ip", "link", "add", "br9", "type", "bridge"]);
+        let error = world.refused(create_domain(1, "theirs"));
+        assert!(error.contains("a namespace called `theirs` exists already"), "{error}");
+        assert!(error.contains("ip netns del theirs"), "{error}");
+        let error = world.refused(create(end("0/br9"), Kind::Bridge));
+        assert!(error.contains("cannot create 0/br9: an interface of this name exists already"), "{error}");
+        let error = world.refused(Step::DeleteInterface { at: end("0/br9") });
+        assert!(error.contains("it was not made by this network"), "{error}");
+        let error = world.refused(Step::RequireInterface { at: end("0/eth9") });
+        assert!(error.contains("interface 0/eth9 does not exist"), "{error}");
+        world.take(Step::RequireInterface { at: end("0/br9") });
+
+        // What exists in the default domain is known, with our addresses alone.
+        run(&["ip", "address", "add", "198.51.100.9/24", "dev", "br9"]);
+        world.take(add_address("0/br9", "198.51.100.1/24"));
+        let network = world.observe();
+        let br9 = network.interface(&end("0/br9")).unwrap();
+        assert_eq!((&br9.kind, &br9.addresses), (&Kind::Existing, &addresses(&["198.51.100.1/24"])));
+        assert_eq!(network.interface(&end("0/lo")).unwrap().kind, Kind::Existing);
+        world.take(remove_address("0/br9", "198.51.100.1/24"));
+        run(&["ip", "link", "show", "br9"]);
+        run(&["ip", "netns", "exec", "theirs", "true"]);
+
+        // Another network's marks are as foreign as no marks.
+        let mut other = World::called("other");
+        other.take(create_domain(7, "seven"));
+        other.take(create(end("7/br0"), Kind::Bridge));
+        assert_eq!(world.observe().domains.len(), 1);
+        assert_eq!(other.observe().domains.len(), 2);
+    });
+}
+
+#[test]
+fn sysctls_are_set_and_given_back() {
+    in_private_copies("sysctls_are_set_and_given_back", || {
+        let mut world = World::new();
+        world.take(create_domain(1, "rdom1"));
+        let forward = sysctl_name("net.ipv4.ip_forward");
+        let ports = sysctl_name("net.ipv4.ip_local_port_range");
+        let set = |name: &_, value: &str| Step::SetSysctl {
+            domain: id(1),
+            name: Clone::clone(name),
+            value: value.to_owned(),
+        };
+        let before = fs::read_to_string("/proc/sys/net/ipv4/ip_forward").unwrap();
+        world.take(set(&forward, "1"));
+        world.take(set(&forward, "0"));
+        world.take(set(&forward, "1"));
+        world.take(set(&ports, "20000 30000"));
+        let sysctls = world.observe().domains[&id(1)].sysctls.clone();
+        assert_eq!(sysctls.get(&forward).map(String::as_str), Some("1"));
+        assert_eq!(sysctls.get(&ports).map(String::as_str), Some("20000 30000"));
+        let read = ["ip", "netns", "exec", "rdom1", "cat", "/proc/sys/net/ipv4/ip_forward"];
+        assert_eq!(run(&read).trim(), "1");
+        assert_eq!(fs::read_to_string("/proc/sys/net/ipv4/ip_forward").unwrap(), before, "ours is untouched");
+
+        world.take(Step::ResetSysctl { domain: id(1), name: forward });
+        world.take(Step::ResetSysctl { domain: id(1), name: ports });
+        assert!(world.observe().domains[&id(1)].sysctls.is_empty());
+        assert_eq!(run(&read).trim(), "0");
+        let error = world.refused(set(&sysctl_name("net.ipv4.no_such_thing"), "1"));
+        assert!(error.contains("no such sysctl"), "{error}");
+        run(&["mount", "--bind", "/proc/sys", "/proc/sys"]);
+        run(&["mount", "-o", "remount,bind,ro", "/proc/sys"]);
+        let error = world.refused(set(&sysctl_name("net.ipv4.ip_forward"), "1"));
+        assert!(error.contains("/proc/sys is mounted read-only"), "{error}");
+    });
+}
+
+#[test]
+fn what_a_crash_leaves_is_known() {
+    in_private_copies("what_a_crash_leaves_is_known", || {
+        let mut world = World::new();
+        world.take(create_domain(1, "rdom1"));
+        let ledger = Ledger::of(&world.directories);
+
+        // Cut short between the namespace and its identity.
+        let pending = DomainRecord { namespace: "rdom2".into(), ..Default::default() };
+        ledger.record(id(2), &pending).unwrap();
+        run(&["ip", "netns", "add", "rdom2"]);
+        let mut again = World::new();
+        assert_eq!(again.observe().domains.len(), 3, "taken for ours, for nobody has used it");
+        again.take(create(end("2/br0"), Kind::Bridge));
+        assert!(ledger.domain(id(2)).unwrap().unwrap().identity.is_some());
+        again.take(delete_domain(2, "rdom2"));
+
+        // A name that is another namespace's by now.
+        run(&["ip", "netns", "del", "rdom1"]);
+        assert_eq!(again.observe().domains.len(), 1, "gone");
+        run(&["ip", "netns", "add", "rdom1"]);
+        assert_eq!(again.observe().domains.len(), 1, "not ours");
+        assert!(again.refused(create_domain(1, "rdom1")).contains("exists already"));
+        run(&["ip", "netns", "del", "rdom1"]);
+        again.take(create_domain(1, "rdom1"));
+
+        // A file without a namespace on it, as after a reboot where /run is on disk.
+        run(&["umount", "-l", "/run/netns/rdom1"]);
+        assert_eq!(again.observe().domains.len(), 1);
+        again.take(create_domain(1, "rdom1"));
+
+        // A link without its alias.
+        let group = format!("{}", half_made_group());
+        run(&["ip", "-n", "rdom1", "link", "add", "br0", "group", &group, "type", "bridge"]);
+        assert_eq!(again.observe().interface(&end("1/br0")).unwrap().kind, Kind::Bridge);
+        again.take(Step::SetUp { at: end("1/br0"), up: true });
+        let link = ip("rdom1", &["link", "show", "br0"]);
+        assert_eq!((&link[0]["ifalias"], &link[0]["group"]), (&"rdom:test".into(), &"default".into()));
+        again.take(delete_domain(1, "rdom1"));
+    });
+}
+
+#[test]
+fn nothing_that_speaks_of_what_is_gone_is_left() {
+    in_private_copies("nothing_that_speaks_of_what_is_gone_is_left", || {
+        if !engine::available() {
+            return copy::skip("wireguard-go, wg or an open /dev/net/tun");
+        }
+        let mut world = World::new();
+        world.take(create_domain(1, "rdom1"));
+        world.take(create(end("1/wg0"), Kind::WireGuard(tunnel(1, 1, 7001))));
+        world.take(create(end("0/wg1"), Kind::WireGuard(tunnel(2, 0, 7002))));
+        world.tidy();
+        assert!(world.observe().interface(&end("0/wg1")).is_some(), "what is there is kept");
+        assert_eq!(run(&["wg", "show", "wg0", "listen-port"]).trim(), "7001");
+        // As if the process that held the engines had been killed, and the machine's namespaces cleaned by hand.
+        let directories = world.directories.clone();
+        drop(world);
+        run(&["ip", "netns", "del", "rdom1"]);
+        let mut again = World::new();
+        assert_eq!(again.observe().domains.len(), 1);
+        again.tidy();
+        assert!(Ledger::of(&directories).domains().unwrap().is_empty());
+        assert_eq!(fs::read_dir("/run/wireguard").unwrap().count(), 0);
+    });
+}
+
+#[test]
+fn a_missing_tun_node_is_named_with_its_remedy() {
+    in_private_copies("a_missing_tun_node_is_named_with_its_remedy", || {
+        run(&["mount", "-t", "tmpfs", "tmpfs", "/dev/net"]);
+        let mut world = World::new();
+        world.take(create_domain(1, "rdom1"));
+        let error = world.refused(create(end("1/wg0"), Kind::WireGuard(tunnel(1, 1, 7001))));
+        assert!(error.contains("cannot create wireguard 1/wg0, userspace engine: no TUN device"), "{error}");
+        assert!(error.contains("mknod -m 0666 /dev/net/tun c 10 200"), "{error}");
+    });
+}
+
+#[test]
+fn the_default_domain_is_not_mistaken() {
+    in_private_copies("the_default_domain_is_not_mistaken", || {
+        let mut world = World::new();
+        world.take(create_domain(1, "rdom1"));
+        let namespace = rdomain::backend::linux::namespace::Namespace::open(&domain_name("rdom1")).unwrap();
+        let error = namespace.run(|| World::open("test").err().map(|error| render(&error))).unwrap();
+        assert!(error.unwrap().contains("not the default domain"));
+    });
+}
+
+#[test]
+fn a_userspace_tunnel_is_made_changed_observed_and_removed() {
+    in_private_copies("a_userspace_tunnel_is_made_changed_observed_and_removed", || {
+        if !engine::available() {
+            return copy::skip("wireguard-go, wg or an open /dev/net/tun");
+        }
+        let mut world = World::new();
+        two_domains(&mut world);
+        for (at, other) in [("1/wg1", 2), ("2/wg2", 1)] {
+            let n = end(at).domain.number();
+            world.take(create(end(at), Kind::WireGuard(tunnel(n, n, 7000 + n as u16))));
+            let peer = peer(&format!("10.0.0.{other}:{}", 7000 + other), &[&format!("192.168.5.{other}/32")]);
+            world.take(Step::SetPeer { at: end(at), key: key(other), peer, new_session: false });
+            world.take(Step::SetUp { at: end(at), up: true });
+            world.take(add_address(at, &format!("192.168.5.{n}/24")));
+        }
+
+        let network = world.observe();
+        let wg1 = network.interface(&end("1/wg1")).unwrap();
+        let mut expected = tunnel(1, 1, 7001);
+        expected.peers.insert(key(2), peer("10.0.0.2:7002", &["192.168.5.2/32"]));
+        assert_eq!(wg1.kind, Kind::WireGuard(expected));
+        assert_eq!((wg1.mtu, wg1.up), (Some(1420), true));
+        let held = ip("rdom1", &["address", "show", "wg1"]);
+        let held = held[0]["addr_info"].as_array().unwrap();
+        assert_eq!(held.len(), 1, "no link-local address: {held:?}");
+        let shown = run(&["wg", "show", "wg1", "listen-port"]);
+        assert_eq!(shown.trim(), "7001");
+
+        // Another port, a preshared key and other allowed IPs, live.
+        world.take(Step::SetTunnel { at: end("1/wg1"), tunnel: tunnel(1, 1, 7011) });
+        let mut changed = peer("10.0.0.2:7002", &["192.168.5.2/32", "fd00:5::2/128"]);
+        changed.preshared_key = Some(preshared());
+        changed.persistent_keepalive_secs = 25;
+        let set = Step::SetPeer { at: end("1/wg1"), key: key(2), peer: changed.clone(), new_session: true };
+        world.take(set);
+        let network = world.observe();
+        let now = network.interface(&end("1/wg1")).unwrap().wireguard().unwrap();
+        assert_eq!((now.listen_port, &now.peers[&key(2)]), (Some(7011), &changed));
+        let shown = run(&["wg", "show", "wg1", "allowed-ips"]);
+        assert!(shown.contains("192.168.5.2/32 fd00:5::2/128"), "{shown}");
+
+        // A port that somebody has is told with who has it.
+        let inside = rdomain::backend::linux::namespace::Namespace::open(&domain_name("rdom1")).unwrap();
+        let holder = inside.run(|| UdpSocket::bind("0.0.0.0:7099").unwrap()).unwrap();
+        let error = world.refused(Step::SetTunnel { at: end("1/wg1"), tunnel: tunnel(1, 1, 7099) });
+        assert!(error.contains("set port 7099 and key of tunnel 1/wg1"), "{error}");
+        assert!(error.contains(&format!("process {} (", std::process::id())), "{error}");
+        drop(holder);
+
+        world.take(Step::RemovePeer { at: end("1/wg1"), key: key(2) });
+        let network = world.observe();
+        assert!(network.interface(&end("1/wg1")).unwrap().wireguard().unwrap().peers.is_empty());
+        world.take(Step::DeleteInterface { at: end("1/wg1") });
+        assert_eq!(world.observe().interface(&end("1/wg1")), None);
+        assert!(!Path::new("/run/wireguard/wg1.sock").exists());
+        world.take(delete_domain(2, "rdom2"));
+        assert_eq!(fs::read_dir("/run/wireguard").unwrap().count(), 0);
+        world.take(delete_domain(1, "rdom1"));
+    });
+}
+
+#[test]
+fn a_dead_engine_makes_room_for_a_new_one() {
+    in_private_copies("a_dead_engine_makes_room_for_a_new_one", || {
+        if !engine::available() {
+            return copy::skip("wireguard-go, wg or an open /dev/net/tun");
+        }
+        let mut world = World::new();
+        world.take(create_domain(1, "rdom1"));
+        world.take(create(end("1/wg0"), Kind::WireGuard(tunnel(1, 1, 7001))));
+        assert!(world.observe().interface(&end("1/wg0")).is_some());
+        // Somebody keeps the device though nobody answers for it.
+        world.engines.stop_answering(&end("1/wg0"));
+        assert_eq!(world.observe().interface(&end("1/wg0")), None);
+        assert_eq!(ip("rdom1", &["link", "show", "wg0"]).as_array().unwrap().len(), 1);
+        world.take(create(end("1/wg0"), Kind::WireGuard(tunnel(1, 1, 7002))));
+        let network = world.observe();
+        assert_eq!(network.interface(&end("1/wg0")).unwrap().wireguard().unwrap().listen_port, Some(7002));
+
+        // The same name in another domain is shown to wg(8) by a longer one.
+        world.take(create_domain(2, "red"));
+        world.take(create(end("2/wg0"), Kind::WireGuard(tunnel(2, 2, 7003))));
+        assert!(UnixStream::connect("/run/wireguard/wg0.sock").is_ok());
+        assert_eq!(run(&["wg", "show", "red.wg0", "listen-port"]).trim(), "7003");
+        world.take(delete_domain(2, "red"));
+        world.take(delete_domain(1, "rdom1"));
+        assert_eq!(fs::read_dir("/run/wireguard").unwrap().count(), 0);
+    });
+}
+
+#[test]
+fn a_kernel_tunnel_keeps_its_sockets_in_its_underlay() {
+    in_private_copies("a_kernel_tunnel_keeps_its_sockets_in_its_underlay", || {
+        let mut world = World::new();
+        world.take(create_domain(1, "rdom1"));
+        let mut wanted = tunnel(1, 0, 7001);
+        wanted.engine = rdomain::model::Engine::Kernel;
+        let step = create(end("1/wg0"), Kind::WireGuard(wanted.clone()));
+        if !kernel_has_wireguard() {
+            let error = world.refused(step);
+            assert!(error.contains("create wireguard 1/wg0, sockets in domain 0"), "{error}");
+            assert!(error.contains("CONFIG_WIREGUARD"), "{error}");
+            assert!(Ledger::of(&world.directories).domain(id(1)).unwrap().unwrap().tunnels.is_empty());
+            return copy::skip("kernel WireGuard");
+        }
+        world.take(step);
+        world.take(Step::SetUp { at: end("1/wg0"), up: true });
+        let set = peer("127.0.0.1:7002", &["192.168.5.2/32", "fd00:5::/64"]);
+        world.take(Step::SetPeer { at: end("1/wg0"), key: key(2), peer: set.clone(), new_session: false });
+        wanted.peers.insert(key(2), set);
+        assert_eq!(world.observe().interface(&end("1/wg0")).unwrap().kind, Kind::WireGuard(wanted.clone()));
+        assert!(run(&["ss", "-lnu"]).contains(":7001"));
+        assert!(!run(&["ip", "netns", "exec", "rdom1", "ss", "-lnu"]).contains(":7001"));
+        let mut changed = wanted.peers[&key(2)].clone();
+        changed.preshared_key = Some(preshared());
+        let step = Step::SetPeer { at: end("1/wg0"), key: key(2), peer: changed.clone(), new_session: true };
+        world.take(step);
+        let network = world.observe();
+        assert_eq!(network.interface(&end("1/wg0")).unwrap().wireguard().unwrap().peers[&key(2)], changed);
+        world.take(Step::RemovePeer { at: end("1/wg0"), key: key(2) });
+        world.take(delete_domain(1, "rdom1"));
+        assert!(!run(&["ss", "-lnu"]).contains(":7001"), "closed at once");
+    });
+}
+
+#[test]
+fn the_manual_pages_example_runs_on_the_kernels_engine() {
+    in_private_copies("the_manual_pages_example_runs_on_the_kernels_engine", || {
+        if !kernel_has_wireguard() {
+            return copy::skip("kernel WireGuard");
+        }
+        run(&["ip", "link", "set", "lo", "up"]);
+        let mut world = World::new();
+        for (n, other) in [(1, 2), (2, 1)] {
+            let at = format!("{n}/wg{n}");
+            let mut wanted = tunnel(n, 0, 7000 + n as u16);
+            wanted.engine = rdomain::model::Engine::Kernel;
+            world.take(create_domain(n, &format!("rdom{n}")));
+            world.take(create(end(&at), Kind::WireGuard(wanted)));
+            let peer = peer(&format!("127.0.0.1:{}", 7000 + other), &[&format!("192.168.5.{other}/32")]);
+            world.take(Step::SetPeer { at: end(&at), key: key(other), peer, new_session: false });
+            world.take(Step::SetUp { at: end(&at), up: true });
+            world.take(add_address(&at, &format!("192.168.5.{n}/24")));
+        }
+        for (from, to) in [("rdom1", "192.168.5.2"), ("rdom2", "192.168.5.1")] {
+            run(&["ip", "netns", "exec", from, "ping", "-c1", "-w10", to]);
+        }
+        let sockets = run(&["ss", "-lnu"]);
+        assert!(sockets.contains(":7001") && sockets.contains(":7002"), "{sockets}");
+    });
+}
