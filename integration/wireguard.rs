@@ -8,10 +8,15 @@
 //! Each test runs itself again in namespaces of its own (user, network, mount, PID), so that nothing of it is seen
 //! outside and nothing is left behind.
 
-use std::fs;
+use std::fs::{self, File};
+use std::net::UdpSocket;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
+
+use nix::sched::{CloneFlags, setns};
+use rdomain::wireguard::{Device, LinkEvents, Parts, UnderlaySockets, open_tun};
 
 const INSIDE: &str = "RDOM_TEST_INSIDE";
 const ENGINE: &str = env!("CARGO_BIN_EXE_rdom");
@@ -99,8 +104,7 @@ fn the_outside_may_be_ipv6() {
 fn a_port_that_is_taken_is_refused_and_the_old_one_stays() {
     in_private_copy("a_port_that_is_taken_is_refused_and_the_old_one_stays", || {
         let _topology = Topology::new();
-        let _squatter = Background::start("nsenter --net=/run/netns/a nc -u -l -p 1999");
-        wait_for("the squatter", || udp_ports("a").contains(&1999));
+        let _squatter = squat("a", 1999);
         let output = output("wg set wga listen-port 1999");
         assert!(!output.status.success());
         assert!(String::from_utf8_lossy(&output.stderr).contains("Address already in use"), "{output:?}");
@@ -122,6 +126,20 @@ fn an_interface_that_is_down_has_no_sockets_and_comes_back() {
         wait_for("closed sockets", || udp_ports("a").is_empty());
         run("ip -n a link set wga up");
         wait_for("open sockets", || udp_ports("a") == [1111, 1111]);
+        assert!(ping("a", "10.9.0.2"));
+    });
+}
+
+#[test]
+fn a_port_that_was_taken_meanwhile_can_be_changed() {
+    in_private_copy("a_port_that_was_taken_meanwhile_can_be_changed", || {
+        let _topology = Topology::new();
+        run("ip -n a link set wga down");
+        wait_for("closed sockets", || udp_ports("a").is_empty());
+        let _squatter = squat("a", 1111);
+        run("ip -n a link set wga up");
+        assert!(!ping("a", "10.9.0.2"));
+        run("wg set wga listen-port 1333");
         assert!(ping("a", "10.9.0.2"));
     });
 }
@@ -166,6 +184,37 @@ fn sigterm_ends_it_and_the_interface() {
         assert!(topology.engine.0.wait().unwrap().success());
         assert!(!output("ip -n a link show wga").status.success());
         assert!(!Path::new("/var/run/wireguard/wga.sock").exists());
+    });
+}
+
+/// wg(4)'s example: the same subnet twice, both sockets in the default domain and nowhere else.
+#[test]
+fn the_sockets_are_in_the_underlay_and_nowhere_else() {
+    in_private_copy("the_sockets_are_in_the_underlay_and_nowhere_else", || {
+        run("ip link set lo up");
+        let keys = [key_pair("1"), key_pair("2")];
+        let devices: Vec<_> = (1..=2).map(|domain| device_in_domain(domain, "/proc/self/ns/net")).collect();
+        for (domain, other) in [(1, 2), (2, 1)] {
+            run(&format!(
+                "wg set wg{domain} private-key /run/{domain}.key listen-port 7{domain}{domain}{domain} \
+                 peer {} endpoint 127.0.0.1:7{other}{other}{other} allowed-ips 192.168.5.{other}/32",
+                keys[other - 1]
+            ));
+            run(&format!("ip -n rdom{domain} address add 192.168.5.{domain}/24 dev wg{domain}"));
+            run(&format!("ip -n rdom{domain} link set wg{domain} up"));
+        }
+        assert!(ping("rdom1", "192.168.5.2") && ping("rdom2", "192.168.5.1"));
+        assert_eq!(listening("cat"), [7111, 7222, 7111, 7222]);
+        assert!(udp_ports("rdom1").is_empty() && udp_ports("rdom2").is_empty());
+        assert!(devices.iter().all(Device::is_running));
+
+        let mut devices = devices.into_iter();
+        devices.next().unwrap().stop();
+        assert!(!output("ip -n rdom1 link show wg1").status.success());
+        run("ip -n rdom2 link delete wg2");
+        let second = devices.next().unwrap();
+        wait_for("the second device", || !second.is_running());
+        wait_for("closed sockets", || listening("cat").is_empty());
     });
 }
 
@@ -237,10 +286,7 @@ impl Topology {
         run("ip -n a link add v0 type veth peer name v0 netns b");
         let engine = Background::start(&format!("nsenter --net=/run/netns/a {ENGINE} wireguard -f wga"));
         let other = Background::start("nsenter --net=/run/netns/b wireguard-go -f wgb >/dev/null 2>&1");
-        let public_keys = ["a", "b"].map(|site| {
-            run(&format!("wg genkey > /run/{site}.key"));
-            run(&format!("wg pubkey < /run/{site}.key")).trim().to_owned()
-        });
+        let public_keys = ["a", "b"].map(key_pair);
         run("wg genpsk > /run/psk");
         let preshared_key = fs::read_to_string("/run/psk").unwrap().trim().to_owned();
         for interface in ["wga", "wgb"] {
@@ -265,6 +311,33 @@ impl Topology {
         }
         Self { engine, _other: other, preshared_key, public_keys }
     }
+}
+
+/// A new namespace rdomN with wgN in it, whose sockets will be in the underlay.
+fn device_in_domain(domain: usize, underlay: &str) -> Device {
+    run(&format!("ip netns add rdom{domain} && ip -n rdom{domain} link set lo up"));
+    let name = format!("wg{domain}");
+    let underlay = File::open(underlay).unwrap().into();
+    let namespace = File::open(format!("/run/netns/rdom{domain}")).unwrap();
+    // All of the device lives in the domain; only its sockets are elsewhere.
+    let spawn = move || {
+        setns(namespace, CloneFlags::CLONE_NEWNET).unwrap();
+        let parts = Parts {
+            tun: open_tun(&name).unwrap(),
+            link: LinkEvents::open(&name).unwrap(),
+            uapi: UnixListener::bind(format!("/var/run/wireguard/{name}.sock")).unwrap(),
+            sockets: Box::new(UnderlaySockets::new(Some(underlay))),
+            name,
+        };
+        Device::spawn(parts).unwrap()
+    };
+    std::thread::spawn(spawn).join().unwrap()
+}
+
+/// Makes /run/NAME.key and tells its public half.
+fn key_pair(name: &str) -> String {
+    run(&format!("wg genkey > /run/{name}.key"));
+    run(&format!("wg pubkey < /run/{name}.key")).trim().to_owned()
 }
 
 /// The first peer's line of `wg show IF dump`.
@@ -301,6 +374,16 @@ fn public_key_of(number: u32) -> String {
     base64::engine::general_purpose::STANDARD.encode(bytes)
 }
 
+/// Takes a UDP port of a namespace.
+fn squat(namespace: &str, port: u16) -> UdpSocket {
+    let namespace = File::open(format!("/run/netns/{namespace}")).unwrap();
+    let bind = move || {
+        setns(namespace, CloneFlags::CLONE_NEWNET).unwrap();
+        UdpSocket::bind(("0.0.0.0", port)).unwrap()
+    };
+    std::thread::spawn(bind).join().unwrap()
+}
+
 /// Whether three packets in a row come back, within a few seconds.
 fn ping(namespace: &str, address: &str) -> bool {
     let command = format!("nsenter --net=/run/netns/{namespace} ping -c 3 -i 0.05 -w 3 {address}");
@@ -309,9 +392,21 @@ fn ping(namespace: &str, address: &str) -> bool {
 
 /// The ports of all UDP sockets of a namespace, both families.
 fn udp_ports(namespace: &str) -> Vec<u16> {
-    let text = run(&format!(
-        "nsenter --net=/run/netns/{namespace} cat /proc/thread-self/net/udp /proc/thread-self/net/udp6"
-    ));
+    listening(&format!("nsenter --net=/run/netns/{namespace} cat"))
+}
+
+/// The same, read with another `cat`.
+fn listening(cat: &str) -> Vec<u16> {
+    let text = run(&format!("{cat} /proc/thread-self/net/udp /proc/thread-self/net/udp6"));
+    let mut ports = local_ports(&text);
+    let families = ports.len() / 2;
+    // The kernel's order is that of its hash table.
+    ports[..families].sort_unstable();
+    ports[families..].sort_unstable();
+    ports
+}
+
+fn local_ports(text: &str) -> Vec<u16> {
     let local = text.lines().filter_map(|line| line.split_whitespace().nth(1)?.rsplit_once(':'));
     local.filter_map(|(_, port)| u16::from_str_radix(port, 16).ok()).collect()
 }
@@ -376,6 +471,6 @@ fn in_private_copy(test: &str, task: impl FnOnce()) {
 }
 
 fn missing_tool() -> Option<&'static str> {
-    let tools = ["unshare", "nsenter", "ip", "ping", "nc", "wg", "wireguard-go"];
+    let tools = ["unshare", "nsenter", "ip", "ping", "wg", "wireguard-go"];
     tools.into_iter().find(|tool| !output(&format!("command -v {tool}")).status.success())
 }

@@ -14,8 +14,10 @@
 mod allowed_ips;
 mod batch;
 mod core;
+#[cfg(target_os = "linux")]
 mod io;
 mod message;
+mod noise;
 mod peer;
 mod secret;
 mod settings;
@@ -26,6 +28,7 @@ mod uapi;
 
 pub use self::batch::Batch;
 pub use self::core::{Core, PADDING, ROOM_FOR_ANY};
+#[cfg(target_os = "linux")]
 pub use self::io::{
     Device, LinkEvents, OpenSockets, Parts, UdpPair, UnderlaySockets, open_tun, run_standalone,
 };

@@ -112,12 +112,14 @@ impl Drop for Device {
     }
 }
 
-/// Ends the other thread when this one ends, however it ends.
+/// Ends the other thread when this one ends, however it ends, and closes the sockets: the owner of a device that
+/// ended by itself may keep it for long.
 struct Ending(Arc<Shared>);
 
 impl Drop for Ending {
     fn drop(&mut self) {
         self.0.stop();
+        self.0.set_sockets(None);
     }
 }
 

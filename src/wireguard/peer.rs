@@ -11,14 +11,14 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
 
-use boringtun::noise::errors::WireGuardError;
-use boringtun::noise::{Tunn, TunnResult};
+use boringtun::noise::Tunn;
 use rand_core::{OsRng, RngCore};
 
 use super::batch::Batch;
 use super::message::{self, Kind};
+use super::noise::{Noise, Outcome};
 use super::secret::Secret;
-use super::timers::{REJECT_AFTER_TIME, Role, Timers};
+use super::timers::{Role, Timers};
 use crate::model::{Prefix, PublicKey};
 
 /// What the longest handshake message needs; `Tunn` may want to write one at any call.
@@ -72,16 +72,6 @@ pub(super) enum Received {
     Packet(usize, IpAddr),
 }
 
-struct Noise {
-    tunn: Box<Tunn>,
-    /// The upper 24 bits of the receiver indices that the peer will send.
-    index: u32,
-    /// The receiver index of a session that the peer began and has not used yet.
-    unconfirmed: Option<u32>,
-    /// Receiver indices and ages of the sessions that `Tunn` may still have, in its order: by the index modulo 8.
-    sessions: [Option<(u32, Instant)>; 8],
-}
-
 impl Peer {
     pub(super) fn new(public_key: PublicKey) -> Self {
         Self {
@@ -105,7 +95,7 @@ impl Peer {
 
     /// Gives it what handshakes need; it must have this before it seals, opens or ticks.
     pub(super) fn arm(&mut self, tunn: Tunn, index: u32) {
-        self.noise = Some(Noise { tunn: Box::new(tunn), index, unconfirmed: None, sessions: [None; 8] });
+        self.noise = Some(Noise::new(tunn, index));
     }
 
     /// Forgets sessions and handshakes; returns the index that is free now.
@@ -146,7 +136,7 @@ impl Peer {
         if batch.free() < packet.len() + message::DATA_OVERHEAD + SPARE_ROOM {
             return;
         }
-        let outcome = Outcome::of(noise.tunn.encapsulate(packet, batch.room()));
+        let outcome = noise.seal(packet, batch.room());
         self.send(outcome, now, batch);
         if self.timers.rekey_on_send(now) {
             self.initiate(now, batch);
@@ -171,11 +161,11 @@ impl Peer {
         {
             return Received::Nothing;
         }
-        let outcome = Outcome::of(noise.tunn.decapsulate(Some(from.ip()), datagram, batch.room()));
+        let outcome = noise.open(datagram, batch.room());
         match (kind, outcome) {
-            (None, _) | (_, Outcome::Failed) => Received::Nothing,
+            (None, _) | (_, Outcome::Failed | Outcome::GaveUp) => Received::Nothing,
             (Some(Kind::Cookie), _) => Received::Control,
-            (Some(Kind::Initiation), _) => self.answer(outcome, datagram.len(), from, now, batch),
+            (Some(Kind::Initiation), _) => self.answer(outcome, datagram, from, now, batch),
             (Some(Kind::Response), _) => self.complete(outcome, datagram, from, now, batch),
             (Some(Kind::Data), _) => self.take_data(outcome, datagram, from, now),
         }
@@ -206,7 +196,7 @@ impl Peer {
     }
 
     fn has_session(&self) -> bool {
-        self.noise.as_ref().is_some_and(|noise| noise.tunn.time_since_last_handshake().is_some())
+        self.noise.as_ref().is_some_and(Noise::has_session)
     }
 
     /// Brings `Tunn`'s idea of the time up to date.
@@ -221,13 +211,10 @@ impl Peer {
         if batch.free() < SPARE_ROOM {
             return;
         }
-        let outcome = match noise.tunn.update_timers(batch.room()) {
-            TunnResult::Err(WireGuardError::ConnectionExpired) => {
-                self.timers.gave_up();
-                Outcome::Done
-            }
-            result => Outcome::of(result),
-        };
+        let outcome = noise.tick(batch.room());
+        if let Outcome::GaveUp = outcome {
+            self.timers.gave_up();
+        }
         self.timers.ticked(now);
         self.send(outcome, now, batch);
     }
@@ -236,18 +223,17 @@ impl Peer {
     fn answer(
         &mut self,
         outcome: Outcome,
-        length: usize,
+        datagram: &[u8],
         from: SocketAddr,
         now: Instant,
         batch: &mut Batch,
     ) -> Received {
         let Outcome::Datagram(_) = outcome else { return Received::Nothing };
-        self.authentic(length, from);
+        self.authentic(datagram.len(), from);
         self.timers.received(now);
-        self.timers.established(Role::Responder, now);
+        self.timers.derived(now);
         if let Some(noise) = &mut self.noise {
-            noise.unconfirmed = message::sender_index(batch.room());
-            noise.remember(noise.unconfirmed, now);
+            noise.remember(message::sender_index(batch.room()), Role::Responder, now);
         }
         self.send(outcome, now, batch);
         Received::Control
@@ -265,9 +251,10 @@ impl Peer {
         let Outcome::Datagram(_) = outcome else { return Received::Nothing };
         self.authentic(datagram.len(), from);
         self.timers.received(now);
+        self.timers.derived(now);
         self.timers.established(Role::Initiator, now);
         if let Some(noise) = &mut self.noise {
-            noise.remember(message::response_receiver_index(datagram), now);
+            noise.remember(message::response_receiver_index(datagram), Role::Initiator, now);
         }
         self.counters.last_handshake = Some(SystemTime::now());
         self.send(outcome, now, batch);
@@ -277,13 +264,13 @@ impl Peer {
 
     fn take_data(&mut self, outcome: Outcome, datagram: &[u8], from: SocketAddr, now: Instant) -> Received {
         self.authentic(datagram.len(), from);
-        self.confirm(message::receiver_index(datagram));
+        self.confirm(datagram);
         let received = match outcome {
             Outcome::Packet(length, source) => {
                 self.timers.received_data(now);
                 Received::Packet(length, source)
             }
-            Outcome::Done | Outcome::Datagram(_) | Outcome::Failed => {
+            Outcome::Done | Outcome::Datagram(_) | Outcome::Failed | Outcome::GaveUp => {
                 self.timers.received(now);
                 Received::Control
             }
@@ -301,10 +288,10 @@ impl Peer {
     }
 
     /// The first packet on a session that the peer began completes its handshake.
-    fn confirm(&mut self, receiver_index: Option<u32>) {
+    fn confirm(&mut self, datagram: &[u8]) {
         let Some(noise) = &mut self.noise else { return };
-        if noise.unconfirmed.is_some() && noise.unconfirmed == receiver_index {
-            noise.unconfirmed = None;
+        if let Some(derived) = noise.confirm(datagram) {
+            self.timers.established(Role::Responder, derived);
             self.wanted.flush = true;
             self.counters.last_handshake = Some(SystemTime::now());
         }
@@ -322,7 +309,7 @@ impl Peer {
                 return self.timers.ask(now);
             }
             let Some(noise) = &mut self.noise else { return };
-            let outcome = Outcome::of(noise.tunn.decapsulate(None, &[], batch.room()));
+            let outcome = noise.next_queued(batch.room());
             let Outcome::Datagram(_) = outcome else { return };
             self.send(outcome, now, batch);
         }
@@ -335,7 +322,7 @@ impl Peer {
             return self.initiate(now, batch);
         }
         let Some(noise) = &mut self.noise else { return };
-        let outcome = Outcome::of(noise.tunn.encapsulate(&[], batch.room()));
+        let outcome = noise.seal(&[], batch.room());
         self.send(outcome, now, batch);
         if self.timers.rekey_on_send(now) {
             self.initiate(now, batch);
@@ -346,7 +333,7 @@ impl Peer {
     fn initiate(&mut self, now: Instant, batch: &mut Batch) {
         self.refresh(now, batch);
         let Some(noise) = &mut self.noise else { return };
-        let outcome = Outcome::of(noise.tunn.format_handshake_initiation(batch.room(), false));
+        let outcome = noise.initiate(batch.room());
         self.send(outcome, now, batch);
     }
 
@@ -361,45 +348,6 @@ impl Peer {
         let Some(endpoint) = self.endpoint else { return };
         self.counters.tx_bytes += length as u64;
         batch.push_datagram(endpoint, length);
-    }
-}
-
-impl Noise {
-    /// Whether a data message is for a session that is young enough; `Tunn` looks at ages only when it is ticked.
-    fn knows(&self, datagram: &[u8], now: Instant) -> bool {
-        let Some(index) = message::receiver_index(datagram) else { return false };
-        self.sessions[index as usize % 8]
-            .is_some_and(|(known, since)| known == index && now < since + REJECT_AFTER_TIME)
-    }
-
-    fn remember(&mut self, receiver_index: Option<u32>, now: Instant) {
-        if let Some(index) = receiver_index {
-            self.sessions[index as usize % 8] = Some((index, now));
-        }
-    }
-}
-
-/// A `TunnResult` without the buffer: what it made always starts where the buffer does.
-#[derive(Clone, Copy)]
-enum Outcome {
-    Done,
-    Failed,
-    Datagram(usize),
-    Packet(usize, IpAddr),
-}
-
-impl Outcome {
-    fn of(result: TunnResult<'_>) -> Self {
-        match result {
-            TunnResult::Done => Self::Done,
-            TunnResult::Err(error) => {
-                tracing::trace!(?error, "nothing came of a packet");
-                Self::Failed
-            }
-            TunnResult::WriteToNetwork(datagram) => Self::Datagram(datagram.len()),
-            TunnResult::WriteToTunnelV4(packet, source) => Self::Packet(packet.len(), source.into()),
-            TunnResult::WriteToTunnelV6(packet, source) => Self::Packet(packet.len(), source.into()),
-        }
     }
 }
 

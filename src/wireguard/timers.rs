@@ -32,7 +32,10 @@ pub(super) struct Timers {
     ticked: Option<Instant>,
     /// When the initiation that is not answered yet is to be sent again.
     retry: Option<Instant>,
+    /// Since when there is the session that is used for sending, and who began it.
     session: Option<(Instant, Role)>,
+    /// When keys were last derived, for a session that the peer may never use as well.
+    keys: Option<Instant>,
     /// The first data sent since anything authentic was received.
     unanswered: Option<Instant>,
     /// The first data received since anything was sent.
@@ -97,9 +100,8 @@ impl Timers {
     /// `Tunn` was ticked.
     pub(super) fn ticked(&mut self, now: Instant) {
         self.ticked = Some(now);
-        if self.session.is_some_and(|(at, _)| at + REJECT_AFTER_TIME < now) {
-            self.session = None;
-        }
+        self.session.take_if(|(at, _)| *at + REJECT_AFTER_TIME < now);
+        self.keys.take_if(|at| *at + REJECT_AFTER_TIME < now);
     }
 
     /// A handshake initiation was sent; `jitter` keeps two peers from initiating in step for ever.
@@ -109,12 +111,17 @@ impl Timers {
         self.sent(now);
     }
 
-    /// There is a session.
-    pub(super) fn established(&mut self, role: Role, now: Instant) {
-        self.session = Some((now, role));
+    /// Keys were derived, and with them any handshake of ours that was under way has ended.
+    pub(super) fn derived(&mut self, now: Instant) {
+        self.keys = Some(now);
         self.retry = None;
-        self.unanswered = None;
-        self.traversed = Some(now);
+    }
+
+    /// There is a session to send with, whose keys were derived then.
+    pub(super) fn established(&mut self, role: Role, derived: Instant) {
+        if self.session.is_none_or(|(at, _)| at <= derived) {
+            self.session = Some((derived, role));
+        }
     }
 
     /// Something that the peer can authenticate was sent.
@@ -150,14 +157,15 @@ impl Timers {
     pub(super) fn gave_up(&mut self) {
         self.retry = None;
         self.session = None;
+        self.keys = None;
         self.unanswered = None;
         self.unacknowledged = None;
     }
 
     /// When `Tunn` must be ticked: not again at once if it did nothing, for its clock is a little behind.
     fn tunn_at(&self) -> Option<Instant> {
-        let expiry = self.session.map(|(at, _)| at + REJECT_AFTER_TIME);
-        let at = [self.retry, expiry].into_iter().flatten().min()?;
+        let derived = [self.session.map(|(at, _)| at), self.keys].into_iter().flatten();
+        let at = derived.map(|at| at + REJECT_AFTER_TIME).chain(self.retry).min()?;
         Some(self.ticked.map_or(at, |ticked| at.max(ticked + STALE_AFTER)))
     }
 

@@ -28,6 +28,8 @@ const REQUEST_MAX_BYTES: usize = 64 << 20;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Between requests.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// After a failure to accept.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The settings thread's own.
 pub(super) struct Control {
@@ -111,10 +113,16 @@ impl Control {
     }
 
     fn accept(&mut self) {
-        // A client that is gone already, or no descriptor left: the listener stays.
-        let Ok((stream, _)) = self.listener.accept() else { return };
-        if stream.set_nonblocking(true).is_ok() {
-            self.clients.push(Client::new(stream));
+        match self.listener.accept() {
+            Ok((stream, _)) if stream.set_nonblocking(true).is_ok() => self.clients.push(Client::new(stream)),
+            Ok(_) => {}
+            // The client is gone already.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            // No descriptor or memory left: the listener stays readable, so the next try must not come at once.
+            Err(error) => {
+                tracing::warn!(interface = self.shared.name, %error, "cannot accept a client");
+                std::thread::sleep(ACCEPT_PAUSE);
+            }
         }
     }
 

@@ -73,14 +73,13 @@ impl Gate {
         }
     }
 
+    /// Where the port is taken meanwhile there are no sockets until another port is set, but all else goes on.
     fn come_up(&mut self) -> io::Result<()> {
         self.up = true;
-        if self.shared.sockets().is_none() {
-            self.open(self.port)?;
-        }
+        let opened = if self.shared.sockets().is_some() { Ok(()) } else { self.open(self.port) };
         self.shared.core().resume(Instant::now());
         self.shared.nudge();
-        Ok(())
+        opened
     }
 
     fn open(&mut self, port: u16) -> io::Result<()> {

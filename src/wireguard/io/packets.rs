@@ -74,7 +74,7 @@ impl Packets {
                 self.sockets = self.shared.sockets();
             }
             self.tick();
-            self.receive(ready)?;
+            self.receive(ready);
             if ready.tun && !self.transmit()? {
                 tracing::info!(interface = self.shared.name, "interface was deleted");
                 return Ok(());
@@ -106,19 +106,18 @@ impl Packets {
     }
 
     /// From the sockets to the interface.
-    fn receive(&mut self, ready: Ready) -> io::Result<()> {
-        let Some(sockets) = self.sockets.clone() else { return Ok(()) };
+    fn receive(&mut self, ready: Ready) {
+        let Some(sockets) = self.sockets.clone() else { return };
         let now = Instant::now();
         let v6 = sockets.v6.as_ref().filter(|_| ready.v6);
         for socket in [Some(&sockets.v4).filter(|_| ready.v4), v6].into_iter().flatten() {
             for _ in 0..BUDGET {
                 self.make_room();
-                let Some((length, from)) = receive_one(socket, &mut self.buffer)? else { break };
+                let Some((length, from)) = receive_one(socket, &mut self.buffer) else { break };
                 self.shared.core().inbound(&self.buffer[..length], from, now, &mut self.batch);
             }
             self.flush();
         }
-        Ok(())
     }
 
     /// From the interface to the sockets; `false` when the interface is gone.
@@ -178,11 +177,15 @@ fn timeout(deadline: Option<Instant>) -> PollTimeout {
     PollTimeout::try_from(rounded).unwrap_or(PollTimeout::MAX)
 }
 
-fn receive_one(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<Option<(usize, SocketAddr)>> {
+/// Errors of a UDP socket are news of earlier datagrams, or of memory: none of them ends it.
+fn receive_one(socket: &UdpSocket, buffer: &mut [u8]) -> Option<(usize, SocketAddr)> {
     match socket.recv_from(buffer) {
-        Ok(received) => Ok(Some(received)),
-        Err(error) if is_momentary(&error) => Ok(None),
-        Err(error) => Err(error),
+        Ok(received) => Some(received),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+        Err(error) => {
+            tracing::debug!(%error, "a socket gave an error");
+            None
+        }
     }
 }
 
@@ -199,18 +202,8 @@ fn send_one(socket: &UdpSocket, datagram: &[u8], to: SocketAddr) {
     }
 }
 
-/// Nothing there, or nothing that a later try would not get over. A TUN device that is down gives EIO.
+/// Nothing there, or nothing yet. A TUN device that is down gives EIO.
 fn is_momentary(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
-        || matches!(
-            error.raw_os_error(),
-            Some(
-                libc::EIO
-                    | libc::ECONNREFUSED
-                    | libc::EHOSTUNREACH
-                    | libc::ENETUNREACH
-                    | libc::ENOBUFS
-                    | libc::ENOMEM
-            )
-        )
+        || error.raw_os_error() == Some(libc::EIO)
 }

@@ -61,7 +61,7 @@ fn a_session_ends_after_three_minutes_and_the_next_packet_makes_another() {
 }
 
 #[test]
-fn a_thousand_idle_peers_ask_for_nothing() {
+fn idle_peers_ask_for_nothing() {
     let mut world = World::of(30);
     for number in 1..30 {
         world.send(0, &packet(0, number, 1));
@@ -126,6 +126,40 @@ fn an_initiation_is_repeated_until_it_gets_through() {
     world.loss_percent = 0;
     world.run_for(secs(6));
     assert_eq!(world.site(1).received, [packet(0, 1, 1)]);
+}
+
+#[test]
+fn a_session_that_a_later_initiation_overtook_is_good() {
+    let mut world = World::of(2);
+    world.delay = secs(4);
+    world.send(0, &packet(0, 1, 1));
+    // The answer is on its way when the initiation is repeated: the first session is used, the second never is.
+    world.run_for(secs(13));
+    assert_eq!(world.sent_of(1, RESPONSE), 2);
+    assert_eq!(world.site(1).received, [packet(0, 1, 1)]);
+    assert!(world.site(1).core.peers().all(|peer| peer.counters.last_handshake.is_some()));
+    world.send(1, &packet(1, 0, 2));
+    world.settle();
+    assert_eq!(world.site(0).received, [packet(1, 0, 2)]);
+}
+
+#[test]
+fn an_initiation_that_its_sender_forgot_does_not_prolong_the_session() {
+    let mut world = World::of(2);
+    talk(&mut world, 1);
+    world.run_for(secs(100));
+    let mut forgetful = Tunn::new(StaticSecret::from([2; 32]), public(&world, 0), None, None, 7, None);
+    let mut initiation = [0; 148];
+    forgetful.format_handshake_initiation(&mut initiation, false);
+    let from = world.site(1).address;
+    world.deliver(0, from, &initiation);
+    assert_eq!(world.sent_of(0, RESPONSE), 1);
+    world.run_for(secs(21));
+    talk(&mut world, 2);
+    assert_eq!(world.sent_of(0, INITIATION), 2, "it is still ours to renew at two minutes");
+    assert_eq!(world.site(1).received.len(), 2);
+    world.run_for(secs(400));
+    assert_eq!(world.site(0).core.deadline(), None);
 }
 
 #[test]
@@ -249,9 +283,13 @@ fn under_load_a_peer_must_prove_its_address_and_can() {
     assert_eq!(world.site(1).received, [packet(0, 1, 1)]);
 }
 
+fn public(world: &World, site: usize) -> DalekKey {
+    DalekKey::from(world.sites[site].key.0)
+}
+
 /// More initiations in one second than are answered without proof, from someone who knows the public key.
 fn flood(world: &mut World) {
-    let public = DalekKey::from(world.site(1).key.0);
+    let public = public(world, 1);
     for number in 0..150u8 {
         let mut stranger = Tunn::new(StaticSecret::from([100 + number; 32]), public, None, None, 1, None);
         let mut buffer = [0; 148];
