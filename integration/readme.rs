@@ -40,7 +40,8 @@ fn its_files_have_no_faults() {
 fn the_places_it_names_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let words = README.split(|next: char| next.is_whitespace() || "`(),:".contains(next));
-    let places = words.filter(|word| word.starts_with("scripts/") || word.ends_with(".md") || *word == "examples/");
+    let places =
+        words.filter(|word| word.starts_with("scripts/") || word.ends_with(".md") || *word == "examples/");
     let missing: Vec<_> = places.filter(|place| !root.join(place).exists()).collect();
     assert!(missing.is_empty(), "{missing:?}");
 }
