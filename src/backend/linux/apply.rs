@@ -40,7 +40,8 @@ pub(super) fn step(
         Step::SetMtu { at, mtu } => set_mtu(domains, at, *mtu),
         Step::SetBridge { at, bridge } => set_bridge(domains, mark, at, bridge.as_ref()),
         Step::SetUp { at, up } => {
-            set_up(domains, mark, at, if *up { Change::Up(true) } else { Change::Up(false) })
+            let change = if *up { Change::Up(true) } else { Change::Up(false) };
+            set_up(domains, mark, at, change).map_err(|error| tunnels.name_port_holder(error, domains, at))
         }
         Step::AddAddress { at, address } => addresses::add(domains, at, *address),
         Step::RemoveAddress { at, address } => addresses::remove(domains, at, *address),
