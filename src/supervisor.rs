@@ -199,8 +199,7 @@ fn bring_up(
     directories: &Directories,
     signals: &Signals,
 ) -> Result<(Server, mpsc::Receiver<Event>), UpError> {
-    let outcome =
-        converge(backend, desired, &|| signals.pending()).map_err(Box::new).map_err(UpError::Failed)?;
+    let outcome = converge(backend, desired, &|| signals.pending()).map_err(UpError::Failed)?;
     let checked = Survey::of(directories).map_err(UpError::from).and_then(|survey| {
         place::check(&survey, desired)?;
         listen(directories, signals)
@@ -231,7 +230,7 @@ fn take_lock(network: &NetworkName, directories: &Directories) -> Result<Lock, U
 }
 
 fn take_down(backend: &mut Linux, network: &NetworkName) -> Result<usize, Box<Failure>> {
-    let outcome = converge(backend, &Network::empty(network.clone()), &|| false).map_err(Box::new)?;
+    let outcome = converge(backend, &Network::empty(network.clone()), &|| false)?;
     Ok(outcome.taken.len())
 }
 
