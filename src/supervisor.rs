@@ -125,6 +125,7 @@ impl Supervisor {
         }
         let engines = Box::new(Hosted::default());
         let mut backend = Linux::open(network.name.clone(), directories, stored.keys, engines)?;
+        backend.tidy()?;
         match bring_up(&mut backend, &desired, directories, signals) {
             Ok((server, queue)) => {
                 Ok(Self { desired, directories: directories.clone(), backend, queue, server, _lock: lock })
@@ -231,6 +232,9 @@ fn take_lock(network: &NetworkName, directories: &Directories) -> Result<Lock, U
 
 fn take_down(backend: &mut Linux, network: &NetworkName) -> Result<usize, Box<Failure>> {
     let outcome = converge(backend, &Network::empty(network.clone()), &|| false)?;
+    if let Err(error) = backend.tidy() {
+        warn!(%error, "left behind");
+    }
     Ok(outcome.taken.len())
 }
 
