@@ -25,7 +25,7 @@ fn check_says_everything_that_is_wrong_and_where() {
         write("bad.yaml", &EXAMPLE.replace("7111", "71111").replace("allowed_ips", "alowed_ips"));
         let checked = sh("rdom check bad.yaml").ends_with(2);
         let checked = checked.says("bad.yaml:8:24").says("71111").says("alowed_ips").says("help: ");
-        checked.says("bad.yaml: 3 errors").says("^");
+        checked.says("bad.yaml: 5 errors").says("^");
         let seen = sh("rdom check --json bad.yaml").ends_with(2).json();
         assert_eq!(seen.to_string().matches("alowed_ips").count(), 2, "{seen:#}");
         sh("rdom up -d bad.yaml").ends_with(2).says("bad.yaml:8:24");

@@ -32,7 +32,7 @@ fn up_is_up_and_down_is_down() {
         assert_eq!(addresses("rdom1", "wg1"), ["192.168.5.1/24"]);
         assert_eq!(addresses("rdom2", "wg2"), ["192.168.5.2/24"]);
         assert_eq!(addresses("rdom1", "lo"), ["127.0.0.1/8", "::1/128"]);
-        let dump = ok("wg show all dump");
+        let dump = ok("wg show all dump | sort -s -k 1,1");
         let fields: Vec<Vec<_>> = dump.lines().map(|line| line.split('\t').collect()).collect();
         let [one, its_peer, two, _] = &fields[..] else { panic!("{dump}") };
         assert_eq!((one[0], one[3], two[0], two[3]), ("wg1", "7111", "wg2", "7222"));
@@ -118,7 +118,7 @@ fn nobody_needs_to_listen_to_it() {
         // The reader leaves after the first line of the log; all else is still to be said.
         let up = Background::start(
             "up",
-            "sh -c '{ rdom up 2>&1; echo ended with $? >&3; } 3>&1 | head -n 1 >/dev/null'",
+            "sh -c 'exec 3>&1; { rdom up 2>&1; echo ended with $? >&3; } | head -n 1 >/dev/null'",
         );
         wait_for("a control socket", || is_file("/run/rdom/domains/control.sock"));
         let pid = supervisor();
