@@ -96,6 +96,26 @@ fn a_link_reaches_into_the_default_domain_and_goes_with_its_other_end() {
 }
 
 #[test]
+fn a_link_whose_other_domain_goes_is_gone_when_next_looked_at() {
+    in_private_copies("a_link_whose_other_domain_goes_is_gone_when_next_looked_at", || {
+        let mut world = World::new();
+        two_domains(&mut world);
+        world.take(delete_domain(2, "rdom2"));
+        assert_eq!(world.observe().interface(&end("1/veth0")), None);
+        // And it is not in the way of one that is made at once.
+        world.take(create_domain(2, "rdom2"));
+        world.take(create(end("2/veth0"), Kind::Veth { peer: end("1/veth0") }));
+        world.take(delete_domain(2, "rdom2"));
+        world.take(create_domain(2, "rdom2"));
+        world.take(create(end("2/veth0"), Kind::Veth { peer: end("1/veth0") }));
+        assert_eq!(
+            world.observe().interface(&end("1/veth0")).unwrap().kind,
+            Kind::Veth { peer: end("2/veth0") }
+        );
+    });
+}
+
+#[test]
 fn lo_has_what_the_file_says() {
     in_private_copies("lo_has_what_the_file_says", || {
         let mut world = World::new();

@@ -13,7 +13,7 @@ use super::mark::Mark;
 use super::netlink::NetlinkError;
 use super::tunnel::Session;
 use super::tunnels::Tunnels;
-use super::{observe, route, sysctl};
+use super::{namespace_id, observe, route, sysctl};
 use crate::backend::BackendError;
 use crate::model::{
     Address, DomainId, DomainName, End, InterfaceName, Kind, Object, Route, SysctlName, Target,
@@ -67,8 +67,8 @@ fn domain_of(object: Object) -> DomainId {
     }
 }
 
-/// Links whose other end or whose sockets are elsewhere are removed first: with the namespace they would go some
-/// time later, and be in the way of the next network until then.
+/// Links that reach into the default domain are removed first: with the namespace they would go some time later, and
+/// be in the way of the next network until then.
 fn delete_domain(
     domains: &mut Domains,
     tunnels: &mut Tunnels,
@@ -81,8 +81,10 @@ fn delete_domain(
         let Ok(interface) = InterfaceName::new(tunnel) else { continue };
         tunnels.stop(domains, &End { domain, interface })?;
     }
+    let default = domains.namespace(DomainId::DEFAULT)?.fd().try_clone().doing(what)?;
     let socket = &mut domains.enter(domain)?.route;
-    for link in observe::outliving(socket, mark).doing(what)? {
+    let default = namespace_id::of(socket, &default).doing(what)?;
+    for link in observe::outliving(socket, mark, default).doing(what)? {
         link::delete(socket, link.index).doing(what)?;
     }
     domains.delete(domain, name)
@@ -125,10 +127,12 @@ fn make_room(
     mark: &Mark,
     at: &End,
 ) -> Result<(), BackendError> {
+    while domains.is_something_leaving() && domains.enter(at.domain)?.find(&at.interface)?.is_some() {
+        thread::sleep(ASK_EVERY);
+    }
     let inside = domains.enter(at.domain)?;
     let Some(link) = inside.find(&at.interface)? else { return Ok(()) };
-    let ours = link.is_ours(mark);
-    if !ours {
+    if !link.is_ours(mark) {
         let error =
             BackendError::new(format!("cannot create {at}: an interface of this name exists already"));
         return Err(error.help("it was not made by rdom: rename it or remove it, or choose another name"));

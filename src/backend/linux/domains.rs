@@ -1,6 +1,7 @@
 //! Makes, removes and enters domains: a namespace each, with a netlink socket that is kept open.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use super::explain::Doing;
 use super::namespace::{self, Namespace, NamespaceError};
@@ -11,6 +12,9 @@ use crate::model::{DomainId, DomainName, End, InterfaceName};
 use crate::state::{DomainRecord, Ledger, TunnelRecord};
 
 use super::link::{self, Link};
+
+/// How long the kernel may take to remove what is in a namespace (`cleanup_net`, net/core/net_namespace.c).
+const GONE_WITHIN: Duration = Duration::from_secs(2);
 
 /// An entered domain.
 #[derive(Debug)]
@@ -44,11 +48,12 @@ impl Inside {
 pub(super) struct Domains {
     ledger: Ledger,
     inside: BTreeMap<DomainId, Inside>,
+    last_deletion: Option<Instant>,
 }
 
 impl Domains {
     pub(super) fn open(ledger: Ledger) -> Result<Self, BackendError> {
-        let mut domains = Self { ledger, inside: BTreeMap::new() };
+        let mut domains = Self { ledger, inside: BTreeMap::new(), last_deletion: None };
         domains.refresh()?;
         Ok(domains)
     }
@@ -139,7 +144,13 @@ impl Domains {
         self.enter(id)?;
         self.inside.remove(&id);
         Namespace::remove(name).doing(what)?;
+        self.last_deletion = Some(Instant::now());
         self.ledger.forget(id).doing(what)
+    }
+
+    /// Whether the kernel may still be at removing what was in a deleted domain.
+    pub(super) fn is_something_leaving(&self) -> bool {
+        self.last_deletion.is_some_and(|at| at.elapsed() < GONE_WITHIN)
     }
 
     pub(super) fn record(&self, id: DomainId) -> Result<DomainRecord, BackendError> {

@@ -7,6 +7,8 @@
 //! interface of its name removes it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::thread;
+use std::time::Duration;
 
 use super::address::{self, Held};
 use super::domains::{Domains, Inside};
@@ -22,6 +24,9 @@ use crate::model::{
     SysctlName,
 };
 use crate::state::DomainRecord;
+
+/// How often a namespace that is going is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// What one namespace holds, as the kernel lists it.
 struct Look {
@@ -39,13 +44,14 @@ pub(super) fn network(
     tunnels: &Tunnels,
     mark: &Mark,
 ) -> Result<Network, BackendError> {
-    let mut records = domains.refresh()?;
-    let mut looks = BTreeMap::new();
-    for (id, inside) in domains.each() {
-        let record = records.remove(&id).unwrap_or_default();
-        looks.insert(id, look(inside, record).doing(|| format!("read domain {id}"))?);
-    }
-    let cables = cables(domains, &looks)?;
+    let (looks, cables) = loop {
+        let looks = looks(domains)?;
+        let cables = cables(domains, &looks)?;
+        if !domains.is_something_leaving() || !has_loose_end(&looks, &cables, mark) {
+            break (looks, cables);
+        }
+        thread::sleep(LOOK_EVERY);
+    };
     let mut network = Network::empty(name.clone());
     for (&id, look) in &looks {
         let mut domain = Domain { name: look.name.clone(), ..Domain::bare(id) };
@@ -59,6 +65,26 @@ pub(super) fn network(
         network.domains.insert(id, domain);
     }
     Ok(network)
+}
+
+fn looks(domains: &mut Domains) -> Result<BTreeMap<DomainId, Look>, BackendError> {
+    let mut records = domains.refresh()?;
+    let mut looks = BTreeMap::new();
+    for (id, inside) in domains.each() {
+        let record = records.remove(&id).unwrap_or_default();
+        looks.insert(id, look(inside, record).doing(|| format!("read domain {id}"))?);
+    }
+    Ok(looks)
+}
+
+/// Whether the other end of any link of ours is out of sight: in a namespace that is going, and soon gone with it.
+fn has_loose_end(looks: &BTreeMap<DomainId, Look>, cables: &Cables, mark: &Mark) -> bool {
+    looks.iter().any(|(&id, look)| {
+        look.links.iter().any(|(name, link)| {
+            let at = End { domain: id, interface: name.clone() };
+            link.driver == Driver::Veth && link.is_ours(mark) && !cables.contains_key(&at)
+        })
+    })
 }
 
 fn look(inside: &mut Inside, record: DomainRecord) -> Result<Look, NetlinkError> {
@@ -197,12 +223,19 @@ fn sysctls(
     Ok(values)
 }
 
-/// Whether any link of ours in this domain would outlive the domain's namespace for a while: one whose other end,
-/// or whose sockets, are elsewhere.
-pub(super) fn outliving(socket: &mut Netlink, mark: &Mark) -> Result<Vec<Link>, NetlinkError> {
+/// The links of ours in a domain that must not just go with its namespace, which takes the kernel some time: those
+/// with their sockets, or the other end, where another network may soon want the same port or name.
+/// `default` is the default domain's number there.
+pub(super) fn outliving(
+    socket: &mut Netlink,
+    mark: &Mark,
+    default: Option<i32>,
+) -> Result<Vec<Link>, NetlinkError> {
     let reaches_out = |link: &Link| match link.driver {
-        Driver::Veth | Driver::WireGuard => link.is_ours(mark),
+        Driver::WireGuard => true,
+        Driver::Veth => default.is_some() && link.far_end.is_some_and(|far| far.namespace_id == default),
         Driver::Loopback | Driver::Bridge | Driver::Tun | Driver::Other => false,
     };
-    Ok(link::dump(socket)?.into_iter().filter(reaches_out).collect())
+    let links = link::dump(socket)?;
+    Ok(links.into_iter().filter(|link| link.is_ours(mark) && reaches_out(link)).collect())
 }
