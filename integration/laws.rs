@@ -33,6 +33,7 @@ enum Fact {
     Mtu { of: usize, mtu: u32 },
     Blackhole { domain: u32, subnet: u8, metric: u32 },
     Via { of: usize, subnet: u8, metric: u32, from: bool },
+    Behind { of: usize, metric: u32 },
     Sysctl { domain: u32, which: u8, value: u8 },
     InterfaceSysctl { of: usize },
 }
@@ -66,6 +67,7 @@ fn fact() -> impl Strategy<Value = Fact> {
         1 => (domain(), 0..3u8, 0..2u32).prop_map(|(domain, subnet, metric)| Fact::Blackhole { domain, subnet, metric }),
         3 => (any::<usize>(), 0..3u8, 0..2u32, any::<bool>())
             .prop_map(|(of, subnet, metric, from)| Fact::Via { of, subnet, metric, from }),
+        2 => (any::<usize>(), 0..2u32).prop_map(|(of, metric)| Fact::Behind { of, metric }),
         1 => (domain(), 0..2u8, 0..2u8).prop_map(|(domain, which, value)| Fact::Sysctl { domain, which, value }),
         1 => any::<usize>().prop_map(|of| Fact::InterfaceSysctl { of }),
     ]
@@ -270,6 +272,15 @@ fn try_grow(network: &mut Network, fact: Fact) -> Option<()> {
                 at.domain,
                 Route { to: Prefix::containing(subnet(20 + number, 0, 24)), metric, target },
             )?;
+        }
+        Fact::Behind { of, metric } => {
+            let (at, _) = nth(network, of)?;
+            let gateway = subnet(41, 1, 32);
+            let target = |via| Target::Unicast { via, dev: at.interface.clone(), src: None, onlink: false };
+            let straight = Route { to: Prefix::containing(gateway), metric, target: target(None) };
+            let behind = Prefix::containing(subnet(40, 0, 24));
+            add_route(network, at.domain, straight)?;
+            add_route(network, at.domain, Route { to: behind, metric, target: target(Some(gateway.ip())) })?;
         }
         Fact::Sysctl { domain, which, value } => {
             let name = ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"][usize::from(which)];

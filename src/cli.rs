@@ -163,6 +163,8 @@ fn start_log(common: &Common, verb: &Verb) {
         (2, _) => "debug",
         (_, _) => "trace",
     };
+    // boringtun calls every handshake that it gives up an error; peers that are away are none.
+    let usual = format!("{usual},boringtun=off");
     let filter = EnvFilter::try_from_env("RDOM_LOG").unwrap_or_else(|_| EnvFilter::new(usual));
     let detached = matches!(verb, Verb::Up(words) if words.detach);
     let colour = !detached && matches!(trouble::paint(), Paint::Coloured);

@@ -43,8 +43,9 @@ fn removals(compared: &Comparison) -> Vec<Step> {
 
 fn removed_routes(compared: &Comparison, domain: DomainId, wanted: &Domain, seen: &Domain) -> Vec<Step> {
     let stale = seen.routes.iter().filter(|route| !wanted.routes.contains(route));
-    let alive = stale.filter(|route| compared.route_survives(domain, route));
-    alive.map(|route| Step::RemoveRoute { domain, route: route.clone() }).collect()
+    let mut alive: Vec<_> = stale.filter(|route| compared.route_survives(domain, route)).collect();
+    alive.sort_by_key(|route| !route.has_gateway());
+    alive.into_iter().map(|route| Step::RemoveRoute { domain, route: route.clone() }).collect()
 }
 
 fn removed_sysctls(domain: DomainId, wanted: &Domain, seen: &Domain) -> Vec<Step> {
@@ -182,6 +183,8 @@ fn added_routes(compared: &Comparison, domain: DomainId, wanted: &Domain) -> Vec
         compared.routes_before(domain).contains(*route) && compared.route_survives(domain, route)
     };
     let possible = wanted.routes.iter().filter(|route| compared.route_is_possible(domain, route));
-    let missing = possible.filter(|route| !standing(route));
-    missing.map(|route| Step::AddRoute { domain, route: route.clone() }).collect()
+    let mut missing: Vec<_> = possible.filter(|route| !standing(route)).collect();
+    // A gateway may be reached by a route of the file, so those that need none come first.
+    missing.sort_by_key(|route| route.has_gateway());
+    missing.into_iter().map(|route| Step::AddRoute { domain, route: route.clone() }).collect()
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::error::Error;
-use std::path::Path;
 use std::process::Command;
 
 use rdomain::backend::linux::mark::Mark;
@@ -10,7 +9,7 @@ use rdomain::backend::linux::{Linux, TunnelSockets};
 use rdomain::backend::{Backend, BackendError};
 use rdomain::model::*;
 use rdomain::plan::Step;
-use rdomain::state::{Directories, KeyRing, Secret};
+use rdomain::state::{Directories, KeyRing, Roots, Secret};
 use serde_json::Value;
 
 use crate::engine::WireguardGo;
@@ -34,7 +33,7 @@ impl World {
 
     pub(crate) fn open(network: &str) -> Result<Self, BackendError> {
         let network = NetworkName::new(network).unwrap();
-        let directories = Directories::below(Path::new("/run/state"), Path::new("/run/rdom"), &network);
+        let directories = Roots { state: "/run/state".into(), runtime: "/run/rdom".into() }.of(&network);
         let engines = WireguardGo::new(TunnelSockets::of(&directories));
         let backend = Linux::open(network, &directories, keys(), Box::new(engines.clone()))?;
         Ok(Self { backend, engines, directories })
@@ -93,6 +92,13 @@ pub(crate) fn kernel_has_wireguard() -> bool {
         run(&["ip", "link", "del", "probe"]);
     }
     made.status.success()
+}
+
+/// Whether addresses have a protocol number here: since Linux 5.18.
+pub(crate) fn kernel_marks_addresses() -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = release.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    (numbers.next(), numbers.next()) >= (Some(5), Some(18))
 }
 
 /// The group of links that the network `test` is making.

@@ -214,8 +214,10 @@ fn add_route(network: &mut Network, id: DomainId, route: &Route) -> Result<(), R
         if !by.up {
             return Err("network is down");
         }
-        let on_link =
+        let by_route = |to: IpAddr| inside.routes.iter().any(|other| other.leads_straight_to(to, dev));
+        let by_address =
             |to: IpAddr| by.addresses.iter().any(|own| Prefix::containing(own.network).contains(to));
+        let on_link = |to: IpAddr| by_address(to) || by_route(to);
         let foreign = by.kind == Kind::Existing;
         if via.is_some_and(|via| !foreign && !onlink && !on_link(via)) {
             return Err("nexthop has invalid gateway");

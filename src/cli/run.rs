@@ -14,6 +14,8 @@ use super::say::complain;
 use super::trouble::Trouble;
 use super::up::bring_up;
 use crate::exec::status_of;
+use crate::model::{Bindings, Engine, Network};
+use crate::plan::bind;
 use crate::probe;
 use crate::sandbox::{self, SandboxError};
 use crate::state::Roots;
@@ -47,7 +49,7 @@ pub(super) fn private_copy(
     failed: impl FnOnce(Trouble) -> u8,
     inside: impl FnOnce() -> u8,
 ) -> Result<u8, Trouble> {
-    if document.lowered.network.tunnels().next().is_some() {
+    if needs_tun(&document.lowered.network) {
         probe::tun_device()?;
     }
     let run = || match up_inside(document) {
@@ -58,6 +60,12 @@ pub(super) fn private_copy(
         SandboxError::Unsupported(unsupported) => unsupported.into(),
         error @ SandboxError::Call { .. } => Trouble::failed(error),
     })
+}
+
+/// Whether a tunnel will have the userspace engine.
+fn needs_tun(network: &Network) -> bool {
+    let bound = bind(network, &Bindings::default(), &probe::capabilities());
+    bound.tunnels().any(|(_, tunnel)| tunnel.engine == Engine::Userspace)
 }
 
 /// Brings the network up; its supervisor answers on a thread of its own until the copy goes.

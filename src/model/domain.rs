@@ -58,7 +58,8 @@ pub struct Domain {
     pub interfaces: BTreeMap<InterfaceName, Interface>,
     /// The routes of its own rtable that somebody asked this program for.
     pub routes: BTreeSet<Route>,
-    /// The sysctls that somebody asked this program for, with their values as /proc/sys shows them.
+    /// The sysctls that somebody asked this program for, with their values; one space stands where
+    /// /proc/sys shows a tab between numbers.
     pub sysctls: BTreeMap<SysctlName, String>,
 }
 

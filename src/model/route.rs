@@ -44,6 +44,17 @@ impl Route {
     pub fn default_metric(to: Prefix) -> u32 {
         if to.is_ipv6() { 1024 } else { 0 }
     }
+
+    /// Whether it says that an address is on the link of this interface.
+    pub fn leads_straight_to(&self, address: IpAddr, by: &InterfaceName) -> bool {
+        let straight = matches!(&self.target, Target::Unicast { via: None, dev, .. } if dev == by);
+        straight && self.to.contains(address)
+    }
+
+    /// Whether packets go to a gateway first.
+    pub fn has_gateway(&self) -> bool {
+        matches!(self.target, Target::Unicast { via: Some(_), .. })
+    }
 }
 
 impl fmt::Display for Route {

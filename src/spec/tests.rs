@@ -244,7 +244,7 @@ fn routes_find_their_interface_and_their_metric() {
     );
     let sysctls: Vec<&str> =
         lowered.network.domains[&domain(1)].sysctls.values().map(String::as_str).collect();
-    assert_eq!(sysctls, ["0", "1024\t65000"]);
+    assert_eq!(sysctls, ["0", "1024 65000"]);
 }
 
 #[test]

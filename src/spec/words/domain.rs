@@ -166,7 +166,7 @@ fn sysctls(node: &Node, report: &mut Report) -> Vec<(Placed<SysctlName>, String)
     entries.iter().filter_map(|entry| read(entry, report)).collect()
 }
 
-/// The value as /proc/sys shows it: several numbers stand with tabs between them (proc_dointvec).
+/// The value with one space between its parts: /proc/sys has tabs between some (proc_dointvec), a backend has none.
 fn sysctl_value(text: &str) -> Result<String, Trouble> {
     if let Some(number) =
         [("true", 1), ("false", 0)].iter().find_map(|&(word, n)| (word == text).then_some(n))
@@ -175,7 +175,5 @@ fn sysctl_value(text: &str) -> Result<String, Trouble> {
             Trouble::new(format!("`{text}` is not a value of a sysctl")).help(format!("write `{number}`"))
         );
     }
-    let parts: Vec<&str> = text.split_whitespace().collect();
-    let numbers = parts.iter().all(|part| part.parse::<i64>().is_ok());
-    Ok(parts.join(if numbers { "\t" } else { " " }))
+    Ok(text.split_whitespace().collect::<Vec<_>>().join(" "))
 }

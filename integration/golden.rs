@@ -1,0 +1,61 @@
+//! The plan of `domains.yaml` and of every example from an empty host, step by step, as `rdom plan` prints it.
+//!
+//! What is expected lies in `integration/golden/NAME.plan`; `UPDATE_GOLDEN=1 cargo test --test golden` writes it anew.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rdomain::model::{Bindings, Capabilities, End, Fingerprint, Network, PublicKey};
+use rdomain::plan::{bind, plan};
+use rdomain::spec::{self, Lowered, Source};
+
+#[test]
+fn plans_are_as_expected() {
+    let files = files();
+    assert!(files.len() > 5, "{files:?}");
+    let wrong: Vec<String> = files.iter().filter_map(|file| difference(file)).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn files() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let examples = fs::read_dir(root.join("examples")).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> =
+        examples.filter(|path| path.extension().is_some_and(|end| end == "yaml")).collect();
+    files.push(root.join("domains.yaml"));
+    files.sort();
+    files
+}
+
+fn difference(file: &Path) -> Option<String> {
+    let name = file.file_stem().unwrap().to_string_lossy();
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("integration/golden/{name}.plan"));
+    let seen = planned(file);
+    if env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(&golden, &seen).unwrap();
+    }
+    let expected = fs::read_to_string(&golden).unwrap_or_default();
+    (seen != expected).then(|| format!("{}:\n{seen}", golden.display()))
+}
+
+fn planned(file: &Path) -> String {
+    let text = fs::read_to_string(file).unwrap();
+    let lowered = spec::read(&Source::new(file, text)).unwrap_or_else(|errors| panic!("{errors}"));
+    let desired = bind(&lowered.network, &bindings(&lowered), &Capabilities { kernel_wireguard: false });
+    let steps = plan(&desired, &Network::empty(desired.name.clone()));
+    steps.iter().map(|step| format!("{step}\n")).collect()
+}
+
+/// Keys and ports that are the same in every run: the third of three tunnels has key 3 and port 50003.
+fn bindings(lowered: &Lowered) -> Bindings {
+    let ends: Vec<End> = lowered.network.tunnels().map(|(at, _)| at).collect();
+    let numbered = || ends.iter().cloned().zip(1..);
+    let names = lowered.secrets.keys().cloned();
+    Bindings {
+        public_keys: numbered().map(|(at, number)| (at, PublicKey([number; 32]))).collect(),
+        ports: numbered().map(|(at, number)| (at, 50000 + u16::from(number))).collect::<BTreeMap<_, _>>(),
+        fingerprints: names.zip(1..).map(|(name, number)| (name, Fingerprint([number; 8]))).collect(),
+    }
+}
