@@ -1,7 +1,7 @@
 //! `rdom demo`: proven, and gone.
 
 use crate::copy::in_private_copies;
-use crate::world::{Traces, sh};
+use crate::world::{EXAMPLE, Traces, kernel_has_wireguard, sh, write};
 
 #[test]
 fn it_is_proven_and_leaves_nothing() {
@@ -50,13 +50,17 @@ fn nobody_needs_to_read_it_to_its_end() {
 #[test]
 fn without_a_tun_device_it_says_so() {
     in_private_copies("demo::without_a_tun_device_it_says_so", || {
+        write("domains.yaml", EXAMPLE);
         let before = Traces::now();
-        let hidden = "mkdir /run/empty; mount --bind /run/empty /dev/net; rdom demo; status=$?; umount /dev/net; \
-                      rmdir /run/empty; exit $status";
-        sh(hidden).ends_with(4).says("/dev/net/tun does not exist").says("help: ").says("modprobe tun");
-        let file = "touch /run/file; mount --bind /run/file /dev/net/tun; rdom demo; status=$?; \
-                    umount /dev/net/tun; rm /run/file; exit $status";
-        sh(file).ends_with(4).says("/dev/net/tun is not a device").says("mknod /dev/net/tun c 10 200");
+        let verb = if kernel_has_wireguard() { "test domains.yaml" } else { "demo" };
+        let over = |hide: &str, what: &str, place: &str| {
+            let uncover = format!("status=$?; umount {place}; {what}; exit $status");
+            sh(&format!("{hide} && mount --bind /run/hidden {place} && rdom {verb}; {uncover}")).ends_with(4)
+        };
+        let gone = over("mkdir /run/hidden", "rmdir /run/hidden", "/dev/net");
+        gone.says("/dev/net/tun does not exist").says("help: ").says("modprobe tun");
+        let file = over("touch /run/hidden", "rm /run/hidden", "/dev/net/tun");
+        file.says("/dev/net/tun is not a device").says("mknod /dev/net/tun c 10 200");
         assert_eq!(Traces::now(), before);
     });
 }

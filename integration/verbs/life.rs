@@ -17,7 +17,9 @@ fn large() -> String {
             "  {number}: {{interfaces: {{wg0: {{addresses: [10.0.{number}.1/24], wireguard: {{peers: {{{peer}/wg0: {{}}}}}}}}}}}}\n"
         )
     };
-    (1..=60).map(domain).fold("domains:\n".to_owned(), |text, domain| text + &domain)
+    (1..=60)
+        .map(domain)
+        .fold("defaults: {engine: userspace}\ndomains:\n".to_owned(), |text, domain| text + &domain)
 }
 
 #[test]

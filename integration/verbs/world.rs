@@ -10,8 +10,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-/// The manual page's example.
-pub(crate) const EXAMPLE: &str = include_str!("../../domains.yaml");
+/// The manual page's example, with the engine that every kernel can have.
+pub(crate) const EXAMPLE: &str =
+    concat!(include_str!("../../domains.yaml"), "\ndefaults: {engine: userspace}\n");
 
 /// How a command ended, and what it said.
 #[derive(Debug)]
@@ -63,6 +64,11 @@ pub(crate) fn ok(script: &str) -> String {
 #[track_caller]
 pub(crate) fn json(script: &str) -> Value {
     sh(script).ends_with(0).json()
+}
+
+/// Whether `rdom demo`, whose file leaves the engine open, gets the kernel's.
+pub(crate) fn kernel_has_wireguard() -> bool {
+    sh("ip link add probe type wireguard && ip link delete probe").status == 0
 }
 
 pub(crate) fn write(path: &str, text: &str) {

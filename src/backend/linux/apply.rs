@@ -255,24 +255,9 @@ fn set_up(domains: &mut Domains, mark: &Mark, at: &End, up: Change<'_>) -> Resul
     let link = inside.link(&at.interface)?;
     let half_made = link.alias.is_none() && link.is_ours(mark);
     let changes = if half_made { vec![Change::Finished(mark), up] } else { vec![up] };
-    let held = match up {
-        Change::Up(true) if is_own_loopback(at, &link) => Some(on_link(inside, &link).doing(what)?),
-        _ => None,
-    };
-    link::change(&mut inside.route, link.index, &changes).doing(what)?;
-    if let Some(held) = held {
-        keep_only(inside, &link, &held).doing(what)?;
-    }
+    let change = |inside: &mut Inside| link::change(&mut inside.route, link.index, &changes);
+    addresses::keep_to_ours(inside, at, &link, change).doing(what)?;
     settle(inside, &at.interface).doing(what)
-}
-
-/// The kernel gives a `lo` that goes up 127.0.0.1/8 and ::1/128, whatever it has; a domain's has what was asked for.
-fn keep_only(inside: &mut Inside, lo: &Link, held: &[Held]) -> Result<(), NetlinkError> {
-    let now = on_link(inside, lo)?;
-    let added = now.iter().filter(|now| held.iter().all(|held| held.address.network != now.address.network));
-    added
-        .map(|added| added.address)
-        .try_for_each(|address| address::remove(&mut inside.route, lo.index, address))
 }
 
 /// Waits until both ends of a link show their carrier. Before, the first packet is lost: its ARP request leaves by
