@@ -38,6 +38,7 @@ pub use engines::NoEngines;
 /// A network that is up, held by this process.
 pub struct Supervisor {
     desired: Network,
+    warnings: Vec<String>,
     directories: Directories,
     backend: Linux,
     queue: mpsc::Receiver<Event>,
@@ -116,9 +117,6 @@ impl Supervisor {
         probe::administration()?;
         let lock = take_lock(&network.name, directories)?;
         let stored = Store::of(directories).bindings(network, files, Missing::Generate)?;
-        for warning in &stored.warnings {
-            warn!("{warning}");
-        }
         let desired = bind(network, &stored.bindings, &probe::capabilities());
         if desired.tunnels().any(|(_, tunnel)| tunnel.engine == Engine::Userspace) {
             probe::tun_device()?;
@@ -128,7 +126,8 @@ impl Supervisor {
         backend.tidy()?;
         match bring_up(&mut backend, &desired, directories, signals) {
             Ok((server, queue)) => {
-                Ok(Self { desired, directories: directories.clone(), backend, queue, server, _lock: lock })
+                let (directories, warnings) = (directories.clone(), stored.warnings);
+                Ok(Self { desired, warnings, directories, backend, queue, server, _lock: lock })
             }
             Err(error) => {
                 forget_if_nothing_is_left(&mut backend, directories);
@@ -140,6 +139,11 @@ impl Supervisor {
     /// The network as it was asked for, with its keys and ports.
     pub fn desired(&self) -> &Network {
         &self.desired
+    }
+
+    /// What its operator should know of the files that it was made of, one sentence each.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// What there is, as its status document.
