@@ -39,7 +39,8 @@ pub enum Misplaced {
     Backend(#[from] BackendError),
 }
 
-/// Checks every tunnel that is up, for others have no sockets: a wildcard UDP socket of its port is in its underlay, and none is in its own domain.
+/// Checks every tunnel that is up, for others have no sockets: a wildcard UDP socket of its port is in its underlay,
+/// and none is in its own domain.
 pub(super) fn check(survey: &Survey, desired: &Network) -> Result<(), Misplaced> {
     for (at, tunnel) in desired.tunnels() {
         let Some(port) = tunnel.listen_port else { continue };
