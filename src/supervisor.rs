@@ -191,8 +191,8 @@ pub fn status(
 ) -> Result<StatusView, BackendError> {
     let observed = backend.observe()?;
     let reason = match probe::kernel_wireguard() {
-        true => "the kernel has WireGuard",
-        false => "the kernel has no WireGuard",
+        true => "the kernel has WireGuard; userspace where the file asks for it",
+        false => "the kernel has no WireGuard, so userspace",
     };
     Survey::of(directories)?.status(&observed, desired, reason.to_owned())
 }
