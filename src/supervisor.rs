@@ -38,6 +38,7 @@ pub use engines::NoEngines;
 /// A network that is up, held by this process.
 pub struct Supervisor {
     desired: Network,
+    warnings: Vec<String>,
     directories: Directories,
     backend: Linux,
     queue: mpsc::Receiver<Event>,
@@ -85,7 +86,7 @@ pub enum UpError {
     #[error(transparent)]
     State(#[from] StateError),
     /// The kernel could not be opened.
-    #[error(transparent)]
+    #[error("{0}")]
     Backend(#[from] BackendError),
     /// A step failed; what was there before has been restored.
     #[error(transparent)]
@@ -116,18 +117,17 @@ impl Supervisor {
         probe::administration()?;
         let lock = take_lock(&network.name, directories)?;
         let stored = Store::of(directories).bindings(network, files, Missing::Generate)?;
-        for warning in &stored.warnings {
-            warn!("{warning}");
-        }
         let desired = bind(network, &stored.bindings, &probe::capabilities());
         if desired.tunnels().any(|(_, tunnel)| tunnel.engine == Engine::Userspace) {
             probe::tun_device()?;
         }
         let engines = Box::new(Hosted::default());
         let mut backend = Linux::open(network.name.clone(), directories, stored.keys, engines)?;
+        backend.tidy()?;
         match bring_up(&mut backend, &desired, directories, signals) {
             Ok((server, queue)) => {
-                Ok(Self { desired, directories: directories.clone(), backend, queue, server, _lock: lock })
+                let (directories, warnings) = (directories.clone(), stored.warnings);
+                Ok(Self { desired, warnings, directories, backend, queue, server, _lock: lock })
             }
             Err(error) => {
                 forget_if_nothing_is_left(&mut backend, directories);
@@ -139,6 +139,11 @@ impl Supervisor {
     /// The network as it was asked for, with its keys and ports.
     pub fn desired(&self) -> &Network {
         &self.desired
+    }
+
+    /// What its operator should know of the files that it was made of, one sentence each.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// What there is, as its status document.
@@ -186,8 +191,8 @@ pub fn status(
 ) -> Result<StatusView, BackendError> {
     let observed = backend.observe()?;
     let reason = match probe::kernel_wireguard() {
-        true => "the kernel has WireGuard",
-        false => "the kernel has no WireGuard",
+        true => "the kernel has WireGuard; userspace where the file asks for it",
+        false => "the kernel has no WireGuard, so userspace",
     };
     Survey::of(directories)?.status(&observed, desired, reason.to_owned())
 }
@@ -199,8 +204,7 @@ fn bring_up(
     directories: &Directories,
     signals: &Signals,
 ) -> Result<(Server, mpsc::Receiver<Event>), UpError> {
-    let outcome =
-        converge(backend, desired, &|| signals.pending()).map_err(Box::new).map_err(UpError::Failed)?;
+    let outcome = converge(backend, desired, &|| signals.pending()).map_err(UpError::Failed)?;
     let checked = Survey::of(directories).map_err(UpError::from).and_then(|survey| {
         place::check(&survey, desired)?;
         listen(directories, signals)
@@ -231,7 +235,10 @@ fn take_lock(network: &NetworkName, directories: &Directories) -> Result<Lock, U
 }
 
 fn take_down(backend: &mut Linux, network: &NetworkName) -> Result<usize, Box<Failure>> {
-    let outcome = converge(backend, &Network::empty(network.clone()), &|| false).map_err(Box::new)?;
+    let outcome = converge(backend, &Network::empty(network.clone()), &|| false)?;
+    if let Err(error) = backend.tidy() {
+        warn!(%error, "left behind");
+    }
     Ok(outcome.taken.len())
 }
 

@@ -13,9 +13,11 @@ use nix::libc;
 use nix::unistd::{ForkResult, dup2_stderr, dup2_stdin, dup2_stdout, fork, pipe2, setsid};
 
 use super::file::{self, Document};
+use super::say::{complain, say};
 use super::trouble::{Trouble, chain, help_of};
 use super::{Common, Ended, Which};
 use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::probe;
 use crate::state::{Directories, Roots};
 use crate::supervisor::{Cause, Failure, Signals, Supervisor, UpError};
 
@@ -23,7 +25,7 @@ use crate::supervisor::{Cause, Failure, Signals, Supervisor, UpError};
 pub(super) struct Words {
     #[command(flatten)]
     pub(super) which: Which,
-    /// The file
+    /// The file; without it ./domains.yaml or /etc/rdom/domains.yaml
     file: Option<PathBuf>,
     /// Return once everything is up and verified; `rdom down` ends it
     #[arg(short, long)]
@@ -35,6 +37,7 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
     if let Some(name) = &common.network {
         document.lowered.network.name = name.clone();
     }
+    probe::administration()?;
     let directories = Roots::of_environment().of(&document.lowered.network.name);
     if words.detach { detached(&document, &directories) } else { foreground(&document, &directories) }
 }
@@ -42,7 +45,7 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
 fn foreground(document: &Document, directories: &Directories) -> Ended {
     let signals = Signals::hold().map_err(Trouble::failed)?;
     let supervisor = bring_up(document, directories, &signals)?;
-    println!("network {} is up: Ctrl-C takes it down", supervisor.desired().name);
+    say(format_args!("network {} is up: Ctrl-C takes it down", supervisor.desired().name));
     supervisor.serve().map_err(|failure| explain(&failure, document))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -55,11 +58,13 @@ pub(super) fn bring_up(
 ) -> Result<Supervisor, Trouble> {
     let lowered = &document.lowered;
     let up = Supervisor::up(&lowered.network, &lowered.secrets, directories, signals);
-    up.map_err(|error| match error {
+    let up = up.map_err(|error| match error {
         UpError::Failed(failure) => explain(&failure, document),
         UpError::Unsupported(unsupported) => unsupported.into(),
         other => Trouble::failed(other),
-    })
+    })?;
+    up.warnings().iter().for_each(|warning| complain(format_args!("warning: {warning}")));
+    Ok(up)
 }
 
 /// A failed step as a diagnostic at the place of its object in the file, with what became of the others.
@@ -92,17 +97,13 @@ fn detached(document: &Document, directories: &Directories) -> Ended {
             let status = hear(told);
             if status == 0 {
                 let name = &document.lowered.network.name;
-                println!("network {name} is up: rdom down -n {name} takes it down");
+                say(format_args!("network {name} is up: rdom down -n {name} takes it down"));
             }
             Ok(ExitCode::from(status))
         }
         ForkResult::Child => {
             drop(told);
-            let status = supervise(document, directories, File::from(tell)).unwrap_or_else(|trouble| {
-                let status = trouble.status();
-                trouble.tell();
-                status
-            });
+            let status = supervise(document, directories, File::from(tell)).unwrap_or_else(Trouble::tell);
             unsafe { libc::_exit(i32::from(status)) }
         }
     }
@@ -119,18 +120,22 @@ fn hear(told: OwnedFd) -> u8 {
 
 fn supervise(document: &Document, directories: &Directories, mut tell: File) -> Result<u8, Trouble> {
     let _ = setsid();
-    let terminal = io::stderr().as_fd().try_clone_to_owned().map_err(Trouble::failed)?;
-    leave_terminal(directories).map_err(Trouble::failed)?;
+    let mut terminal = File::from(io::stderr().as_fd().try_clone_to_owned().map_err(Trouble::failed)?);
+    leave_terminal(directories).map_err(|error| {
+        Trouble::failed(format!("cannot write a log in {}: {error}", directories.runtime.display()))
+    })?;
     let signals = Signals::hold().map_err(Trouble::failed)?;
     match bring_up(document, directories, &signals) {
         Err(trouble) => {
             let _ = dup2_stderr(&terminal);
-            let status = trouble.status();
-            trouble.tell();
+            let status = trouble.tell();
             let _ = tell.write_all(&[status]);
             Ok(status)
         }
         Ok(supervisor) => {
+            for warning in supervisor.warnings() {
+                let _ = writeln!(terminal, "warning: {warning}");
+            }
             let _ = tell.write_all(&[0]);
             drop((tell, terminal));
             supervisor.serve().map_err(|failure| explain(&failure, document))?;
