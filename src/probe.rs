@@ -3,6 +3,7 @@
 //! Each answer is had by trying or by reading what the kernel says, never by its version. What is missing is named,
 //! together with what would provide it.
 
+mod control_groups;
 mod wireguard;
 
 use std::fs::{self, File, OpenOptions};
@@ -15,6 +16,7 @@ use nix::errno::Errno;
 use thiserror::Error;
 
 use crate::model::Capabilities;
+pub use control_groups::control_groups;
 pub use wireguard::kernel_wireguard;
 
 /// Something that is not permitted or not supported here.

@@ -80,7 +80,7 @@ pub(super) fn place_in(survey: Survey, domain: DomainId) -> Result<Place, Troubl
     let (_, place) =
         places.find(|(id, _)| *id == domain).ok_or_else(|| Trouble::failed("the domain has gone"))?;
     let namespace = (!domain.is_default()).then(|| place.namespace.into());
-    Ok(Place { name: place.name.to_string(), namespace, wireguard })
+    Ok(Place { name: place.name.to_string(), namespace, wireguard, membership: None })
 }
 
 fn label(id: DomainId, name: &DomainName) -> String {
