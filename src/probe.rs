@@ -4,6 +4,13 @@
 //! together with what would provide it.
 
 mod control_groups;
+mod finding;
+mod firewall;
+mod hazard;
+mod host;
+mod need;
+mod netlink;
+mod trial;
 mod wireguard;
 
 use std::fs::{self, File, OpenOptions};
@@ -17,6 +24,12 @@ use thiserror::Error;
 
 use crate::model::Capabilities;
 pub use control_groups::control_groups;
+pub use finding::{Finding, State};
+pub use firewall::{ClosedChain, closed_chains};
+pub use hazard::{Hazard, Surroundings, hazards};
+pub use host::{look_at_host, sysctl};
+pub use need::{Need, needs, unmet};
+pub use trial::{in_new_namespace, kind_of_link, try_namespace, writable_sysctls};
 pub use wireguard::kernel_wireguard;
 
 /// Something that is not permitted or not supported here.

@@ -6,10 +6,12 @@
 mod engines;
 mod place;
 mod signals;
+mod surroundings;
 mod transaction;
 
-pub use place::Misplaced;
+pub use place::{Misplaced, misplaced};
 pub use signals::Signals;
+pub use surroundings::{Ahead, Within};
 pub use transaction::{Cause, Failure, Outcome, Restored, converge};
 
 use std::collections::BTreeMap;
@@ -27,7 +29,7 @@ use tracing::{info, warn};
 use crate::backend::linux::{Linux, Survey};
 use crate::backend::{Backend, BackendError};
 use crate::control::{self, Answer, Request, Server};
-use crate::model::{Engine, Network, NetworkName, SecretName};
+use crate::model::{Network, NetworkName, SecretName};
 use crate::plan::{bind, plan};
 use crate::probe::{self, Unsupported};
 use crate::state::{Directories, KeyRing, Lock, LockError, Missing, StateError, Store};
@@ -81,6 +83,14 @@ pub enum UpError {
     /// Not permitted or not supported here.
     #[error(transparent)]
     Unsupported(#[from] Unsupported),
+    /// Something that the network needs is missing here.
+    #[error("{who}: {lack}")]
+    Lacking {
+        /// Who needs it.
+        who: String,
+        /// What is missing.
+        lack: Unsupported,
+    },
     /// Keys, ports or the lock could not be read or kept.
     #[error(transparent)]
     State(#[from] StateError),
@@ -120,8 +130,8 @@ impl Supervisor {
             warn!("{warning}");
         }
         let desired = bind(network, &stored.bindings, &probe::capabilities());
-        if desired.tunnels().any(|(_, tunnel)| tunnel.engine == Engine::Userspace) {
-            probe::tun_device()?;
+        if let Some((need, lack)) = probe::unmet(&desired).into_iter().next() {
+            return Err(UpError::Lacking { who: need.who, lack });
         }
         let engines = Box::new(Hosted::default());
         let mut backend = Linux::open(network.name.clone(), directories, stored.keys, engines)?;
@@ -203,6 +213,9 @@ fn bring_up(
     let outcome = converge(backend, desired, &|| signals.pending()).map_err(UpError::Failed)?;
     let checked = Survey::of(directories).map_err(UpError::from).and_then(|survey| {
         place::check(&survey, desired)?;
+        for hazard in probe::hazards(desired, &Within(&survey)) {
+            warn!("{hazard}");
+        }
         listen(directories, signals)
     });
     match checked {

@@ -17,6 +17,7 @@ use super::say::say;
 use super::trouble::{Trouble, chain, help_of};
 use super::{Common, Ended, Which};
 use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::probe::Unsupported;
 use crate::state::{Directories, Roots};
 use crate::supervisor::{Cause, Failure, Signals, Supervisor, UpError};
 
@@ -59,6 +60,9 @@ pub(super) fn bring_up(
     up.map_err(|error| match error {
         UpError::Failed(failure) => explain(&failure, document),
         UpError::Unsupported(unsupported) => unsupported.into(),
+        UpError::Lacking { who, lack } => {
+            Trouble::Unsupported(Unsupported { missing: format!("{who}: {}", lack.missing), ..lack })
+        }
         other => Trouble::failed(other),
     })
 }
