@@ -11,6 +11,7 @@ mod host;
 mod need;
 mod netlink;
 mod trial;
+mod vrf;
 mod wireguard;
 
 use std::fs::{self, File, OpenOptions};
@@ -30,6 +31,7 @@ pub use hazard::{Hazard, Surroundings, hazards};
 pub use host::{look_at_host, sysctl};
 pub use need::{Need, needs, unmet};
 pub use trial::{in_new_namespace, kind_of_link, try_namespace, writable_sysctls};
+pub use vrf::vrf;
 pub use wireguard::kernel_wireguard;
 
 /// Something that is not permitted or not supported here.
@@ -44,7 +46,7 @@ pub struct Unsupported {
 
 /// What a plan depends on.
 pub fn capabilities() -> Capabilities {
-    Capabilities { kernel_wireguard: kernel_wireguard(), vrf: false }
+    Capabilities { kernel_wireguard: kernel_wireguard(), vrf: vrf() }
 }
 
 /// Whether this process may configure networks and make namespaces.
