@@ -29,9 +29,10 @@ use tracing::{info, warn};
 use crate::backend::linux::{Linux, Survey};
 use crate::backend::{Backend, BackendError};
 use crate::control::{self, Answer, Request, Server};
+use crate::exec::group;
 use crate::model::{Network, NetworkName, SecretName};
 use crate::plan::{bind, plan};
-use crate::probe::{self, Unsupported};
+use crate::probe::{self, Hazard, Unsupported};
 use crate::state::{Directories, KeyRing, Lock, LockError, Missing, StateError, Store};
 use crate::status::StatusView;
 use engines::Hosted;
@@ -40,6 +41,7 @@ pub use engines::NoEngines;
 /// A network that is up, held by this process.
 pub struct Supervisor {
     desired: Network,
+    hazards: Vec<Hazard>,
     directories: Directories,
     backend: Linux,
     queue: mpsc::Receiver<Event>,
@@ -137,8 +139,9 @@ impl Supervisor {
         let mut backend = Linux::open(network.name.clone(), directories, stored.keys, engines)?;
         backend.tidy()?;
         match bring_up(&mut backend, &desired, directories, signals) {
-            Ok((server, queue)) => {
-                Ok(Self { desired, directories: directories.clone(), backend, queue, server, _lock: lock })
+            Ok(Up { hazards, server, queue }) => {
+                let directories = directories.clone();
+                Ok(Self { desired, hazards, directories, backend, queue, server, _lock: lock })
             }
             Err(error) => {
                 forget_if_nothing_is_left(&mut backend, directories);
@@ -150,6 +153,11 @@ impl Supervisor {
     /// The network as it was asked for, with its keys and ports.
     pub fn desired(&self) -> &Network {
         &self.desired
+    }
+
+    /// What was in its way without an error when it came up.
+    pub fn hazards(&self) -> &[Hazard] {
+        &self.hazards
     }
 
     /// What there is, as its status document.
@@ -184,6 +192,9 @@ impl Supervisor {
     pub fn down(&mut self) -> Result<(), Box<Failure>> {
         let steps = take_down(&mut self.backend, &self.desired.name)?;
         forget(&self.directories);
+        for residents in group::remove_all(&self.desired.name) {
+            warn!("{residents}");
+        }
         info!(network = %self.desired.name, steps, "down");
         Ok(())
     }
@@ -203,20 +214,26 @@ pub fn status(
     Survey::of(directories)?.status(&observed, desired, reason.to_owned())
 }
 
+/// What there is besides the kernel's part once everything is up.
+struct Up {
+    hazards: Vec<Hazard>,
+    server: Server,
+    queue: mpsc::Receiver<Event>,
+}
+
 /// Takes the steps, checks where sockets are, and opens the control socket; what fails after the steps undoes them.
 fn bring_up(
     backend: &mut Linux,
     desired: &Network,
     directories: &Directories,
     signals: &Signals,
-) -> Result<(Server, mpsc::Receiver<Event>), UpError> {
+) -> Result<Up, UpError> {
     let outcome = converge(backend, desired, &|| signals.pending()).map_err(UpError::Failed)?;
     let checked = Survey::of(directories).map_err(UpError::from).and_then(|survey| {
         place::check(&survey, desired)?;
-        for hazard in probe::hazards(desired, &Within(&survey)) {
-            warn!("{hazard}");
-        }
-        listen(directories, signals)
+        let hazards = probe::hazards(desired, &Within(&survey));
+        let (server, queue) = listen(directories, signals)?;
+        Ok(Up { hazards, server, queue })
     });
     match checked {
         Ok(_) => info!(network = %desired.name, steps = outcome.taken.len(), "up"),

@@ -11,13 +11,14 @@ use clap::Args;
 use nix::fcntl::OFlag;
 use nix::libc;
 use nix::unistd::{ForkResult, dup2_stderr, dup2_stdin, dup2_stdout, fork, pipe2, setsid};
+use tracing::warn;
 
 use super::file::{self, Document};
-use super::say::say;
+use super::say::{complain, say};
 use super::trouble::{Trouble, chain, help_of};
 use super::{Common, Ended, Which};
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::probe::Unsupported;
+use crate::probe::{Hazard, Unsupported};
 use crate::state::{Directories, Roots};
 use crate::supervisor::{Cause, Failure, Signals, Supervisor, UpError};
 
@@ -44,6 +45,7 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
 fn foreground(document: &Document, directories: &Directories) -> Ended {
     let signals = Signals::hold().map_err(Trouble::failed)?;
     let supervisor = bring_up(document, directories, &signals)?;
+    supervisor.hazards().iter().for_each(|hazard| complain(warning(hazard)));
     say(format_args!("network {} is up: Ctrl-C takes it down", supervisor.desired().name));
     supervisor.serve().map_err(|failure| explain(&failure, document))?;
     Ok(ExitCode::SUCCESS)
@@ -85,6 +87,10 @@ fn explain(failure: &Failure, document: &Document) -> Trouble {
     };
     let source = &document.source;
     Trouble::Diagnostics(Box::new(Diagnostics::new(&source.file, &source.text, vec![diagnostic])), 1)
+}
+
+fn warning(hazard: &Hazard) -> String {
+    format!("rdom: warning: {} [{}]\nhelp: {}", hazard.message, hazard.name, hazard.remedy)
 }
 
 /// The parent waits until the child, in a session of its own, says that all is up or what went wrong.
@@ -131,6 +137,11 @@ fn supervise(document: &Document, directories: &Directories, mut tell: File) -> 
             Ok(status)
         }
         Ok(supervisor) => {
+            let mut terminal = File::from(terminal);
+            for hazard in supervisor.hazards() {
+                warn!("{hazard}");
+                let _ = writeln!(terminal, "{}", warning(hazard));
+            }
             let _ = tell.write_all(&[0]);
             drop((tell, terminal));
             supervisor.serve().map_err(|failure| explain(&failure, document))?;

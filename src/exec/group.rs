@@ -5,7 +5,11 @@
 //! `cgroup.procs` of a common ancestor, which is root's. Groups are `rdom/NETWORK.HOME/RTABLE` below the mount of
 //! cgroup2, HOME being the inode of the default domain's namespace: private copies may have a network of the same
 //! name. They are made when first needed.
+//!
+//! What the kernel leaves open: an IPv4 datagram may name the interface that it leaves by (ip(7), `IP_PKTINFO`),
+//! whoever sends it and whatever its socket is bound to. Who must not do that needs a namespace.
 
+use std::fmt;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -41,6 +45,13 @@ pub struct Residents {
     pub rtable: String,
     /// Their ids.
     pub pids: Vec<i32>,
+}
+
+impl fmt::Display for Residents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pids: Vec<_> = self.pids.iter().map(ToString::to_string).collect();
+        write!(f, "rtable {} still has residents: process {}", self.rtable, pids.join(", "))
+    }
 }
 
 /// Moves the calling process into its group, which is made if need be. Must be called in the default domain.

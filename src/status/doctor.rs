@@ -180,6 +180,17 @@ mod tests {
         let findings =
             vec![finding("veth", "available", ""), finding("user namespaces", "missing", "do this")];
         let view = DoctorView { findings, file: Some(file), live: None };
-        insta::assert_snapshot!(view, @"");
+        insta::assert_snapshot!(view, @r"
+        veth             available  one was made
+                                    -> this
+        user namespaces  missing    one was made
+                                    -> this
+                                    help: do this
+
+        network n would get
+          domain 1  isolation vrf
+        missing for domain 1: this kernel has no links of kind vrf
+          help: as root: modprobe vrf
+        ");
     }
 }
