@@ -178,6 +178,33 @@ fn addresses_of_one_network_outlive_each_other() {
 }
 
 #[test]
+fn an_address_that_the_kernel_cannot_mark_is_known_by_the_ledger() {
+    in_private_copies("an_address_that_the_kernel_cannot_mark_is_known_by_the_ledger", || {
+        let mut world = World::new();
+        two_domains(&mut world);
+        let ledger = Ledger::of(&world.directories);
+        let noted = || ledger.domain(id(1)).unwrap().unwrap().addresses;
+        assert_eq!(noted().is_empty(), kernel_marks_addresses(), "{:?}", noted());
+
+        // What a kernel before 5.18 leaves of an address of ours.
+        run(&["ip", "-n", "rdom1", "address", "add", "10.88.0.1/24", "dev", "veth0"]);
+        let ours = |world: &mut World| {
+            world.observe().interface(&end("1/veth0")).unwrap().addresses.contains(&address("10.88.0.1/24"))
+        };
+        assert!(!ours(&mut world));
+        let index = ip("rdom1", &["link", "show", "veth0"])[0]["ifindex"].as_u64().unwrap() as u32;
+        let note = |record: &mut DomainRecord| {
+            record.addresses.entry(index).or_default().insert("10.88.0.1/24".to_owned());
+        };
+        ledger.change(id(1), note).unwrap();
+        assert!(ours(&mut world));
+        world.take(remove_address("1/veth0", "10.88.0.1/24"));
+        assert!(!noted().values().any(|held| held.contains("10.88.0.1/24")), "{:?}", noted());
+        assert!(!run(&["ip", "-n", "rdom1", "address"]).contains("10.88.0.1"));
+    });
+}
+
+#[test]
 fn routes_of_each_kind_are_read_back_and_removed() {
     in_private_copies("routes_of_each_kind_are_read_back_and_removed", || {
         let mut world = World::new();

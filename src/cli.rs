@@ -16,6 +16,7 @@ mod ping;
 mod plan;
 mod route;
 mod run;
+mod say;
 mod status;
 mod test;
 mod trouble;
@@ -27,6 +28,7 @@ use std::io;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use nix::sys::signal::{SigHandler, Signal, signal};
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
@@ -37,13 +39,22 @@ use trouble::Trouble;
 /// What a verb ends with: an exit status, or what to tell the user first.
 type Ended = Result<ExitCode, Trouble>;
 
+/// What the list of verbs does not say.
+const AFTER_HELP: &str = "\
+Without FILE, ./domains.yaml and then /etc/rdom/domains.yaml is read. RDOM_NETWORK is as good as --network,
+RDOM_LOG sets levels of the log by module.
+
+Exit status: 0 done; 1 failed; 2 bad usage or file; 3 `plan` found a difference; 4 not permitted or not supported
+here. `exec` has that of the command, 127 or 126 if it was not found or cannot be run, 1 for all else; `run` has
+that of the command, and 125 for all else.";
+
 #[derive(Debug, Parser)]
 #[command(
     name = "rdom",
     version,
     about = "Routing domains: isolated L3 worlds with their own WireGuard, links, addresses and routes"
 )]
-#[command(after_help = "Without FILE, ./domains.yaml and then /etc/rdom/domains.yaml is read.")]
+#[command(after_help = AFTER_HELP)]
 struct Rdom {
     #[command(flatten)]
     common: Common,
@@ -55,9 +66,9 @@ struct Rdom {
 #[derive(Debug, clap::Args)]
 struct Common {
     /// The network to speak of; without it the only one there is
-    #[arg(long, global = true, value_name = "NETWORK", env = "RDOM_NETWORK")]
+    #[arg(long, global = true, value_name = "NETWORK", env = "RDOM_NETWORK", hide_env = true)]
     network: Option<NetworkName>,
-    /// Print JSON
+    /// Print JSON, where something is shown
     #[arg(long, global = true)]
     json: bool,
     /// Log more: each step; twice: what is asked of the kernel
@@ -124,6 +135,7 @@ pub fn main() -> ExitCode {
     let Rdom { mut common, verb } = Rdom::parse();
     common.network = verb.network().cloned().or(common.network);
     start_log(&common, &verb);
+    heed_broken_pipes(&verb);
     let ended = match verb {
         Verb::Demo(words) => demo::run(&words),
         Verb::Check(words) => check::run(&words, &common),
@@ -139,7 +151,7 @@ pub fn main() -> ExitCode {
         Verb::Netstat(words) => netstat::run(&words, &common),
         Verb::Wireguard(words) => wireguard::run(&words),
     };
-    ended.unwrap_or_else(|trouble| trouble.tell())
+    ended.unwrap_or_else(|trouble| ExitCode::from(trouble.tell()))
 }
 
 /// To standard error; `RDOM_LOG` sets levels by module, as `RUST_LOG` does elsewhere.
@@ -157,7 +169,21 @@ fn start_log(common: &Common, verb: &Verb) {
     let detached = matches!(verb, Verb::Up(words) if words.detach);
     let colour = !detached && matches!(trouble::paint(), Paint::Coloured);
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colour);
-    log.with_target(false).init();
+    log.with_target(false).log_internal_errors(false).init();
+}
+
+/// Verbs that only show something end when nobody reads on, as everything else in a pipe does, and a command that
+/// this process becomes starts with signals as usual; Rust begins with SIGPIPE ignored (signal(7)).
+fn heed_broken_pipes(verb: &Verb) {
+    match verb {
+        Verb::Check(_) | Verb::Plan(_) | Verb::Status(_) | Verb::Exec(_) => {}
+        Verb::Route(_) | Verb::Ifconfig(_) | Verb::Netstat(_) => {}
+        Verb::Demo(_) | Verb::Up(_) | Verb::Down(_) | Verb::Run(_) | Verb::Test(_) | Verb::Wireguard(_) => {
+            return;
+        }
+    }
+    // The default action runs no code of ours.
+    let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
 }
 
 /// Prints a view: as text, or as JSON if that was asked for.

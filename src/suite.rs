@@ -34,6 +34,8 @@ pub struct Verdict {
     pub domain: u32,
     /// Its name.
     pub name: String,
+    /// What it asserts.
+    pub asserted: String,
     /// How long it took.
     pub duration_secs: f64,
     /// What was seen instead of what was asserted; none if the assertion held.
@@ -59,6 +61,7 @@ pub fn run(test: &Test, ground: &dyn Ground) -> Verdict {
     Verdict {
         domain: test.inside.number(),
         name: test.name.clone(),
+        asserted: test.assertion.to_string(),
         duration_secs: started.elapsed().as_secs_f64(),
         failure,
         line: test.place.line,

@@ -85,7 +85,7 @@ pub enum UpError {
     #[error(transparent)]
     State(#[from] StateError),
     /// The kernel could not be opened.
-    #[error(transparent)]
+    #[error("{0}")]
     Backend(#[from] BackendError),
     /// A step failed; what was there before has been restored.
     #[error(transparent)]

@@ -94,6 +94,13 @@ pub(crate) fn kernel_has_wireguard() -> bool {
     made.status.success()
 }
 
+/// Whether addresses have a protocol number here: since Linux 5.18.
+pub(crate) fn kernel_marks_addresses() -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = release.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    (numbers.next(), numbers.next()) >= (Some(5), Some(18))
+}
+
 /// The group of links that the network `test` is making.
 pub(crate) fn half_made_group() -> u32 {
     Mark::of(&NetworkName::new("test").unwrap()).group()

@@ -5,6 +5,7 @@
 //! caller's affair); others may `observe`.
 
 mod address;
+mod addresses;
 mod apply;
 mod domains;
 mod explain;

@@ -5,13 +5,14 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::say::{complain, count};
 use super::trouble::{Trouble, paint};
 use super::{Common, Ended, file};
 use crate::spec;
 
 #[derive(Debug, Args)]
 pub(super) struct Words {
-    /// The file
+    /// The file; without it ./domains.yaml or /etc/rdom/domains.yaml
     file: Option<PathBuf>,
 }
 
@@ -20,16 +21,14 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
     let (diagnostics, summary) = match spec::read(&source) {
         Ok(lowered) => {
             let network = &lowered.network;
-            let (domains, tunnels) = (network.domains.len(), network.tunnels().count());
-            let summary = format!(
-                "{}: {domains} domains, {tunnels} tunnels, {} tests",
-                source.file,
-                lowered.tests.len()
-            );
-            (lowered.warnings, summary)
+            let domains = network.domains.keys().filter(|id| !id.is_default()).count();
+            let seen =
+                [(domains, "domain"), (network.tunnels().count(), "tunnel"), (lowered.tests.len(), "test")];
+            let seen = seen.map(|(number, of_what)| count(number, of_what)).join(", ");
+            (lowered.warnings, format!("{}: {seen}", source.file))
         }
         Err(diagnostics) => {
-            let summary = format!("{}: {} errors", source.file, diagnostics.errors());
+            let summary = format!("{}: {}", source.file, count(diagnostics.errors(), "error"));
             (diagnostics, summary)
         }
     };
@@ -37,7 +36,7 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
         println!("{}", serde_json::to_string_pretty(&diagnostics).map_err(Trouble::failed)?);
     } else {
         if !diagnostics.is_empty() {
-            eprintln!("{}", diagnostics.render(paint()));
+            complain(diagnostics.render(paint()));
         }
         println!("{summary}");
     }

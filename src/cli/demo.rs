@@ -12,6 +12,7 @@ use clap::Args;
 use super::Ended;
 use super::file::{self, Document};
 use super::run::private_copy;
+use super::say::say;
 use super::trouble::Trouble;
 use crate::spec;
 
@@ -24,13 +25,8 @@ pub(super) struct Words {}
 pub(super) fn run(_: &Words) -> Ended {
     let started = Instant::now();
     let document = example()?;
-    let status = private_copy(&document, || match show_and_judge(started) {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("rdom: {error}");
-            1
-        }
-    })?;
+    let show_and_judge = || show_and_judge(started).unwrap_or_else(|error| Trouble::failed(error).tell());
+    let status = private_copy(&document, Trouble::tell, show_and_judge)?;
     Ok(ExitCode::from(status))
 }
 
@@ -81,7 +77,7 @@ fn show_and_judge(started: Instant) -> std::io::Result<u8> {
         let through = after.says("tx: ") && !after.says("tx: 0,") && !after.says("rx: 0\n");
         claims.add(format!("the pings went through {interface}"), through);
     }
-    println!("{claims} ({:.2} s)", started.elapsed().as_secs_f64());
+    say(format_args!("{claims} ({:.2} s)", started.elapsed().as_secs_f64()));
     Ok(u8::from(!claims.all_held()))
 }
 
@@ -94,10 +90,9 @@ struct Shown {
 impl Shown {
     /// Runs it as `rdom WORDS` and prints what it prints under a heading.
     fn of(words: &str) -> std::io::Result<Self> {
-        println!("$ rdom {words}");
+        say(format_args!("$ rdom {words}"));
         let shown = Self::quietly(words)?;
-        println!("{}", shown.text.trim_end_matches('\n'));
-        println!();
+        say(format_args!("{}\n", shown.text.trim_end_matches('\n')));
         Ok(shown)
     }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use super::live::Live;
+use super::say::{count, say};
 use super::trouble::Trouble;
 use super::{Common, Ended, Which};
 use crate::control::Client;
@@ -25,7 +26,10 @@ pub(super) struct Words {
 
 pub(super) fn run(_: &Words, common: &Common) -> Ended {
     let Some(live) = Live::find_any(common)? else {
-        println!("nothing is up");
+        match &common.network {
+            Some(name) => say(format_args!("network {name} is not up")),
+            None => say("nothing is up"),
+        }
         return Ok(ExitCode::SUCCESS);
     };
     if Lock::holder(&live.directories).is_some() {
@@ -34,7 +38,7 @@ pub(super) fn run(_: &Words, common: &Common) -> Ended {
     }
     probe::administration()?;
     let taken = supervisor::clean_up(&live.name, &live.directories).map_err(Trouble::failed)?;
-    println!("network {} is down ({taken} steps, no supervisor was alive)", live.name);
+    say(format_args!("network {} is down ({}, no supervisor was alive)", live.name, count(taken, "step")));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -49,6 +53,6 @@ fn wait_for_end(live: &Live) -> Ended {
         }
         thread::sleep(Duration::from_millis(5));
     }
-    println!("network {} is down", live.name);
+    say(format_args!("network {} is down", live.name));
     Ok(ExitCode::SUCCESS)
 }

@@ -10,19 +10,15 @@ use super::{Common, Ended, Which, ping};
 use crate::exec::{self, ExecError};
 
 #[derive(Debug, Args)]
+#[command(override_usage = "rdom exec [OPTIONS] [-T] DOMAIN [--] COMMAND...")]
 pub(super) struct Words {
     #[command(flatten)]
     pub(super) which: Which,
     /// The domain, by number or name
     #[arg(short = 'T', value_name = "DOMAIN")]
     rtable: Option<String>,
-    /// The domain, unless given by -T, and the command
-    #[arg(
-        trailing_var_arg = true,
-        allow_hyphen_values = true,
-        required = true,
-        value_name = "DOMAIN [--] COMMAND"
-    )]
+    /// The command and its arguments; before it the domain, unless given by -T
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true, value_name = "COMMAND")]
     words: Vec<OsString>,
 }
 
@@ -40,7 +36,18 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
 }
 
 /// Turns this process into the command in that domain. The domain is looked at first: without it no command is.
+/// What fails before there is a command ends with 1, as with route(8).
 pub(super) fn become_citizen(domain: &str, command: &[OsString], common: &Common) -> Ended {
+    replaced(domain, command, common).map_err(|trouble| match trouble {
+        Trouble::Exec(_) | Trouble::Said(_) => trouble,
+        own => {
+            own.tell();
+            Trouble::Said(1)
+        }
+    })
+}
+
+fn replaced(domain: &str, command: &[OsString], common: &Common) -> Ended {
     let live = Live::find(common)?;
     let survey = live.survey()?;
     let id = live.domain(&survey, domain)?;

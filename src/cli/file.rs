@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use super::say::complain;
 use super::trouble::{Trouble, paint};
 use crate::model::NetworkName;
 use crate::spec::{self, Lowered, Source};
@@ -23,7 +24,7 @@ pub(super) fn read(named: Option<&Path>) -> Result<Document, Trouble> {
     let source = open(named)?;
     let lowered = spec::read(&source).map_err(|errors| Trouble::Diagnostics(Box::new(errors), 2))?;
     if !lowered.warnings.is_empty() {
-        eprintln!("{}", lowered.warnings.render(paint()));
+        complain(lowered.warnings.render(paint()));
     }
     Ok(Document { source, lowered })
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::live::Live;
+use super::say::complain;
 use super::trouble::Trouble;
 use super::{Common, Ended, print_json};
 use crate::status::{Detail, render_interfaces, select};
@@ -25,7 +26,7 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
             views = match select(views, word) {
                 Ok(views) => views,
                 Err(missing) => {
-                    eprintln!("{missing}");
+                    complain(missing);
                     return Err(Trouble::Said(1));
                 }
             };

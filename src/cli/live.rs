@@ -1,5 +1,9 @@
 //! Which network is meant, and where its domains are.
 
+use std::path::Path;
+
+use nix::unistd::geteuid;
+
 use super::Common;
 use super::trouble::Trouble;
 use crate::backend::linux::Survey;
@@ -22,7 +26,11 @@ impl Live {
                 Some(name) => format!("network {name} is not up"),
                 None => "no network is up".to_owned(),
             },
-            help: Some("rdom up FILE, or in a private copy: rdom run FILE -- COMMAND".into()),
+            help: Some(match roots_networks_are_hidden() {
+                true => "what root brought up only root can see; in a private copy: rdom run FILE -- COMMAND"
+                    .into(),
+                false => "rdom up FILE, or in a private copy: rdom run FILE -- COMMAND".into(),
+            }),
         })
     }
 
@@ -77,6 +85,11 @@ pub(super) fn place_in(survey: Survey, domain: DomainId) -> Result<Place, Troubl
 
 fn label(id: DomainId, name: &DomainName) -> String {
     if *name == DomainName::of_number(id) { id.to_string() } else { name.to_string() }
+}
+
+/// Whether there may be networks that this user does not get to see.
+fn roots_networks_are_hidden() -> bool {
+    !geteuid().is_root() && Path::new("/run/rdom").exists()
 }
 
 fn is_there(directories: &Directories) -> bool {

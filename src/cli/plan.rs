@@ -19,7 +19,7 @@ use crate::supervisor::NoEngines;
 pub(super) struct Words {
     #[command(flatten)]
     pub(super) which: Which,
-    /// The file
+    /// The file; without it ./domains.yaml or /etc/rdom/domains.yaml
     file: Option<PathBuf>,
 }
 
@@ -28,6 +28,7 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
     if let Some(name) = &common.network {
         lowered.network.name = name.clone();
     }
+    probe::administration()?;
     let directories = Roots::of_environment().of(&lowered.network.name);
     let stored = Store::of(&directories).bindings(&lowered.network, &lowered.secrets, Missing::LeaveOpen);
     let stored = stored.map_err(Trouble::failed)?;

@@ -10,9 +10,12 @@ use nix::libc;
 
 use super::Ended;
 use super::file::{self, Document};
+use super::say::complain;
 use super::trouble::Trouble;
 use super::up::bring_up;
 use crate::exec::status_of;
+use crate::model::{Bindings, Engine, Network};
+use crate::plan::bind;
 use crate::probe;
 use crate::sandbox::{self, SandboxError};
 use crate::state::Roots;
@@ -31,29 +34,38 @@ pub(super) struct Words {
 }
 
 pub(super) fn run(words: &Words) -> Ended {
-    let document = file::read(Some(&words.file))?;
-    let status = private_copy(&document, || run_command(&words.command))?;
-    Ok(ExitCode::from(status))
+    let own_failure = |trouble: Trouble| {
+        trouble.tell();
+        OWN_FAILURE
+    };
+    let copy = |document: Document| private_copy(&document, own_failure, || run_command(&words.command));
+    Ok(ExitCode::from(file::read(Some(&words.file)).and_then(copy).unwrap_or_else(own_failure)))
 }
 
 /// Brings the document's network up in a private copy, runs `inside` there in domain 0 with the environment that
-/// this program's other verbs need, and lets everything go.
-pub(super) fn private_copy(document: &Document, inside: impl FnOnce() -> u8) -> Result<u8, Trouble> {
-    if document.lowered.network.tunnels().next().is_some() {
+/// this program's other verbs need, and lets everything go. Trouble in there is answered with `failed`'s status.
+pub(super) fn private_copy(
+    document: &Document,
+    failed: impl FnOnce(Trouble) -> u8,
+    inside: impl FnOnce() -> u8,
+) -> Result<u8, Trouble> {
+    if needs_tun(&document.lowered.network) {
         probe::tun_device()?;
     }
     let run = || match up_inside(document) {
         Ok(()) => inside(),
-        Err(trouble) => {
-            let status = trouble.status();
-            trouble.tell();
-            if status == 1 { OWN_FAILURE } else { status }
-        }
+        Err(trouble) => failed(trouble),
     };
     sandbox::run(run).map_err(|error| match error {
         SandboxError::Unsupported(unsupported) => unsupported.into(),
         error @ SandboxError::Call { .. } => Trouble::failed(error),
     })
+}
+
+/// Whether a tunnel will have the userspace engine.
+fn needs_tun(network: &Network) -> bool {
+    let bound = bind(network, &Bindings::default(), &probe::capabilities());
+    bound.tunnels().any(|(_, tunnel)| tunnel.engine == Engine::Userspace)
 }
 
 /// Brings the network up; its supervisor answers on a thread of its own until the copy goes.
@@ -79,7 +91,7 @@ fn run_command(command: &[OsString]) -> u8 {
     match child.and_then(|mut child| child.wait()) {
         Ok(ended) => status_of(ended),
         Err(error) => {
-            eprintln!("rdom: {}: {error}", program.display());
+            complain(format_args!("rdom: {}: {error}", program.display()));
             if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 }
         }
     }

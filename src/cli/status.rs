@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::live::Live;
+use super::say::complain;
 use super::trouble::Trouble;
 use super::{Common, Ended, Which, print};
 use crate::backend::linux::Linux;
@@ -24,7 +25,14 @@ pub(super) fn run(_: &Words, common: &Common) -> Ended {
             let json = Client::of(&live.directories).status().map_err(Trouble::failed)?;
             serde_json::from_str(&json).map_err(Trouble::failed)?
         }
-        None => from_kernel(&live)?,
+        None => {
+            complain(format_args!(
+                "warning: network {name} has no supervisor any more, so userspace tunnels are gone\n\
+                 help: `rdom up` makes it whole again, `rdom down -n {name}` removes what is left",
+                name = live.name
+            ));
+            from_kernel(&live)?
+        }
     };
     print(&view, common)
 }

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::live::Live;
 use super::run::private_copy;
+use super::say::{count, say};
 use super::trouble::Trouble;
 use super::{Common, Ended, file};
 use crate::backend::BackendError;
@@ -45,14 +46,8 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
 fn one_file(path: &Path, common: &Common) -> Ended {
     let document = file::read(Some(path))?;
     let tests = document.lowered.tests.clone();
-    let status = private_copy(&document, || match verdicts(&tests, common) {
-        Ok(()) => 0,
-        Err(trouble) => {
-            let status = trouble.status();
-            trouble.tell();
-            status
-        }
-    })?;
+    let judge = || verdicts(&tests, common).map_or_else(Trouble::tell, |()| 0);
+    let status = private_copy(&document, Trouble::tell, judge)?;
     Ok(ExitCode::from(status))
 }
 
@@ -60,7 +55,7 @@ fn verdicts(tests: &[Test], common: &Common) -> Result<(), Trouble> {
     let ground = LiveGround::of(Live::find(common)?)?;
     for test in tests {
         let verdict = suite::run(test, &ground);
-        println!("{}", serde_json::to_string(&verdict).map_err(Trouble::failed)?);
+        say(serde_json::to_string(&verdict).map_err(Trouble::failed)?);
     }
     Ok(())
 }
@@ -126,7 +121,7 @@ fn all_files(files: &[PathBuf], jobs: Option<usize>, common: &Common) -> Ended {
     done.sort_by_key(|(number, _)| *number);
     let done: Vec<_> = done.into_iter().map(|(_, verdict)| verdict).collect();
     if common.json {
-        println!("{}", serde_json::to_string_pretty(&done).map_err(Trouble::failed)?);
+        say(serde_json::to_string_pretty(&done).map_err(Trouble::failed)?);
     } else {
         summarise(&done, started);
     }
@@ -162,7 +157,7 @@ fn heard(mut child: Child, file: &str, common: &Common) -> std::io::Result<FileV
     for line in child.stdout.take().map(BufReader::new).into_iter().flat_map(BufRead::lines) {
         let verdict: Verdict = serde_json::from_str(&line?)?;
         if !common.json {
-            println!("{}", line_of(file, &verdict));
+            say(line_of(file, &verdict));
         }
         verdicts.push(verdict);
     }
@@ -173,25 +168,38 @@ fn heard(mut child: Child, file: &str, common: &Common) -> std::io::Result<FileV
 
 fn line_of(file: &str, verdict: &Verdict) -> String {
     let word = if verdict.passed() { "PASS" } else { "FAIL" };
-    let Verdict { domain, name, duration_secs, .. } = verdict;
-    format!("{word:>12} [{duration_secs:>8.3}s] {file} domain {domain}: {name}")
+    let Verdict { name, duration_secs, .. } = verdict;
+    format!("{word:>12} [{duration_secs:>8.3}s] {file}  {name}")
 }
 
 fn summarise(done: &[FileVerdict], started: Instant) {
     let failed = done.iter().flat_map(|file| file.verdicts.iter().map(move |verdict| (file, verdict)));
     let failed: Vec<_> = failed.filter(|(_, verdict)| !verdict.passed()).collect();
-    println!("------------");
+    say("------------");
     for (file, verdict) in &failed {
-        println!("{}", line_of(&file.file, verdict));
-        println!("  {}:{}: {}", file.file, verdict.line, verdict.failure.as_deref().unwrap_or_default());
+        let Verdict { domain, asserted, line, failure, .. } = verdict;
+        say(line_of(&file.file, verdict));
+        say(format_args!("  {}:{line}: in domain {domain}", file.file));
+        say(format_args!("  expected: {asserted}"));
+        say(format_args!(
+            "  seen:     {}",
+            failure.as_deref().unwrap_or_default().replace('\n', "\n            ")
+        ));
     }
     for file in done.iter().filter(|file| file.status != 0) {
-        println!("{:>12} {}: could not be run\n{}", "ERROR", file.file, file.trouble.trim_end());
+        say(format_args!("{:>12} {}: could not be run\n{}", "ERROR", file.file, file.trouble.trim_end()));
     }
     let run: usize = done.iter().map(|file| file.verdicts.len()).sum();
     let (seconds, broken) = (started.elapsed().as_secs_f64(), failed.len());
-    println!("{:>12} [{seconds:>8.3}s] {} files", "Summary", done.len());
-    println!("{} passed, {broken} failed", run - broken);
+    let what = format!("{} in {}", count(run, "test"), count(done.len(), "file"));
+    let unrun = done.iter().filter(|file| file.status != 0).count();
+    let errors =
+        if unrun == 0 { String::new() } else { format!(", {} could not be run", count(unrun, "file")) };
+    say(format_args!(
+        "{:>12} [{seconds:>8.3}s] {what}: {} passed, {broken} failed{errors}",
+        "Summary",
+        run - broken
+    ));
 }
 
 /// 1 if a test failed, else the status of a file that could not be run, else 0.

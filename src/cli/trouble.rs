@@ -3,8 +3,8 @@
 use std::error::Error;
 use std::fmt::Display;
 use std::io::IsTerminal;
-use std::process::ExitCode;
 
+use super::say::complain;
 use crate::backend::BackendError;
 use crate::diagnostic::{Diagnostics, Paint};
 use crate::exec::ExecError;
@@ -37,7 +37,7 @@ impl Trouble {
     }
 
     /// The exit status that goes with it.
-    pub(super) fn status(&self) -> u8 {
+    fn status(&self) -> u8 {
         match self {
             Trouble::Diagnostics(_, status) | Trouble::Said(status) => *status,
             Trouble::Usage { .. } => 2,
@@ -47,17 +47,17 @@ impl Trouble {
         }
     }
 
-    /// Prints it to standard error.
-    pub(super) fn tell(self) -> ExitCode {
+    /// Prints it to standard error; returns its exit status.
+    pub(super) fn tell(self) -> u8 {
         match &self {
-            Trouble::Diagnostics(diagnostics, _) => eprintln!("{}", diagnostics.render(paint())),
+            Trouble::Diagnostics(diagnostics, _) => complain(diagnostics.render(paint())),
             Trouble::Usage { message, help } => say(message, help.as_deref()),
             Trouble::Unsupported(unsupported) => say(unsupported, Some(&unsupported.remedy)),
             Trouble::Failed(error) => say(&chain(error.as_ref()), help_of(error.as_ref())),
             Trouble::Exec(error) => say(error, None),
             Trouble::Said(_) => {}
         }
-        ExitCode::from(self.status())
+        self.status()
     }
 }
 
@@ -101,8 +101,8 @@ pub(super) fn paint() -> Paint {
 }
 
 fn say(what: &dyn Display, help: Option<&str>) {
-    eprintln!("rdom: {what}");
+    complain(format_args!("rdom: {what}"));
     if let Some(help) = help {
-        eprintln!("help: {help}");
+        complain(format_args!("help: {help}"));
     }
 }

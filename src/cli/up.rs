@@ -13,6 +13,7 @@ use nix::libc;
 use nix::unistd::{ForkResult, dup2_stderr, dup2_stdin, dup2_stdout, fork, pipe2, setsid};
 
 use super::file::{self, Document};
+use super::say::say;
 use super::trouble::{Trouble, chain, help_of};
 use super::{Common, Ended, Which};
 use crate::diagnostic::{Diagnostic, Diagnostics};
@@ -23,7 +24,7 @@ use crate::supervisor::{Cause, Failure, Signals, Supervisor, UpError};
 pub(super) struct Words {
     #[command(flatten)]
     pub(super) which: Which,
-    /// The file
+    /// The file; without it ./domains.yaml or /etc/rdom/domains.yaml
     file: Option<PathBuf>,
     /// Return once everything is up and verified; `rdom down` ends it
     #[arg(short, long)]
@@ -42,7 +43,7 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
 fn foreground(document: &Document, directories: &Directories) -> Ended {
     let signals = Signals::hold().map_err(Trouble::failed)?;
     let supervisor = bring_up(document, directories, &signals)?;
-    println!("network {} is up: Ctrl-C takes it down", supervisor.desired().name);
+    say(format_args!("network {} is up: Ctrl-C takes it down", supervisor.desired().name));
     supervisor.serve().map_err(|failure| explain(&failure, document))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -92,17 +93,13 @@ fn detached(document: &Document, directories: &Directories) -> Ended {
             let status = hear(told);
             if status == 0 {
                 let name = &document.lowered.network.name;
-                println!("network {name} is up: rdom down -n {name} takes it down");
+                say(format_args!("network {name} is up: rdom down -n {name} takes it down"));
             }
             Ok(ExitCode::from(status))
         }
         ForkResult::Child => {
             drop(told);
-            let status = supervise(document, directories, File::from(tell)).unwrap_or_else(|trouble| {
-                let status = trouble.status();
-                trouble.tell();
-                status
-            });
+            let status = supervise(document, directories, File::from(tell)).unwrap_or_else(Trouble::tell);
             unsafe { libc::_exit(i32::from(status)) }
         }
     }
@@ -125,8 +122,7 @@ fn supervise(document: &Document, directories: &Directories, mut tell: File) -> 
     match bring_up(document, directories, &signals) {
         Err(trouble) => {
             let _ = dup2_stderr(&terminal);
-            let status = trouble.status();
-            trouble.tell();
+            let status = trouble.tell();
             let _ = tell.write_all(&[status]);
             Ok(status)
         }

@@ -1,11 +1,12 @@
 //! What was made, and what was there before: one small file a domain, beside the namespaces.
 //!
 //! It marks namespaces as ours, and remembers what a kernel cannot tell: the underlay of a tunnel, the endpoint
-//! that the file gave (a kernel knows where a peer roamed to), and the values that sysctls had before.
+//! that the file gave (a kernel knows where a peer roamed to), the values that sysctls had before, and on kernels
+//! without marks on addresses which of them are ours.
 //! Each file is replaced whole by rename(2), so a process that dies in between leaves the old one. Nothing is
 //! synced to disk: what it speaks of ends with the boot, and records of an earlier boot do not count.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -25,6 +26,9 @@ pub struct DomainRecord {
     pub identity: Option<(u64, u64)>,
     /// The value of each sysctl before the first change.
     pub sysctls: BTreeMap<String, String>,
+    /// The addresses of ours that the kernel cannot mark as such, by the index of their link.
+    #[serde(default)]
+    pub addresses: BTreeMap<u32, BTreeSet<String>>,
     /// Its tunnels, by interface name.
     pub tunnels: BTreeMap<String, TunnelRecord>,
 }

@@ -35,7 +35,7 @@ pub enum Misplaced {
         domain: DomainId,
     },
     /// The kernel could not be asked.
-    #[error(transparent)]
+    #[error("{0}")]
     Backend(#[from] BackendError),
 }
 

@@ -45,7 +45,7 @@ impl Failure {
 #[derive(Debug, Error)]
 pub enum Cause {
     /// The kernel refused a step, or to be looked at.
-    #[error(transparent)]
+    #[error("{0}")]
     Backend(#[from] BackendError),
     /// Somebody asked to stop.
     #[error("interrupted")]

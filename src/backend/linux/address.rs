@@ -1,6 +1,6 @@
 //! Addresses: rtnetlink(7) `RTM_*ADDR` messages, and what is read from them.
 //!
-//! Ours carry `IFA_PROTO`. IPv6 addresses are usable at once (`IFA_F_NODAD`) unless duplicate detection was asked for.
+//! Ours carry `IFA_PROTO`, or are in the ledger where the kernel drops that. IPv6 addresses are usable at once (`IFA_F_NODAD`) unless duplicate detection was asked for.
 
 use std::net::IpAddr;
 
@@ -14,6 +14,7 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage as Message};
 use super::mark;
 use super::netlink::{Netlink, NetlinkError};
 use crate::model::Address;
+use crate::state::DomainRecord;
 
 /// An address as the kernel holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +25,13 @@ pub(super) struct Held {
 }
 
 impl Held {
+    /// The same, with what the ledger knows of whose it is.
+    pub(super) fn as_recorded(self, record: &DomainRecord) -> Self {
+        let text = self.address.network.to_string();
+        let recorded = record.addresses.get(&self.index).is_some_and(|held| held.contains(&text));
+        Self { ours: self.ours || recorded, ..self }
+    }
+
     /// Whether it reaches no farther than the link, as those that the kernel makes of itself do (RFC 4291, 2.5.6).
     pub(super) fn is_link_local(&self) -> bool {
         match self.address.network.ip() {

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use super::address::{self, Held};
 use super::domains::{Domains, Inside};
 use super::explain::{Doing, no_ipv6, unknown_kind};
 use super::link::{self, Change, Driver, Link};
@@ -13,11 +12,9 @@ use super::mark::Mark;
 use super::netlink::NetlinkError;
 use super::tunnel::Session;
 use super::tunnels::Tunnels;
-use super::{namespace_id, observe, route, sysctl};
+use super::{addresses, namespace_id, observe, route, sysctl};
 use crate::backend::BackendError;
-use crate::model::{
-    Address, DomainId, DomainName, End, InterfaceName, Kind, Object, Route, SysctlName, Target,
-};
+use crate::model::{DomainId, DomainName, End, InterfaceName, Kind, Object, Route, SysctlName, Target};
 use crate::plan::Step;
 
 /// How long a link may take to show that it has a carrier.
@@ -45,8 +42,8 @@ pub(super) fn step(
         Step::SetUp { at, up } => {
             set_up(domains, mark, at, if *up { Change::Up(true) } else { Change::Up(false) })
         }
-        Step::AddAddress { at, address } => add_address(domains, at, *address),
-        Step::RemoveAddress { at, address } => remove_address(domains, at, *address),
+        Step::AddAddress { at, address } => addresses::add(domains, at, *address),
+        Step::RemoveAddress { at, address } => addresses::remove(domains, at, *address),
         Step::SetTunnel { at, tunnel } => tunnels.set(domains, at, tunnel),
         Step::SetPeer { at, key, peer, new_session } => {
             let session = if *new_session { Session::Ended } else { Session::Kept };
@@ -281,61 +278,6 @@ fn settle(inside: &mut Inside, interface: &InterfaceName) -> Result<(), NetlinkE
             return Ok(());
         }
         thread::sleep(ASK_EVERY);
-    }
-    Ok(())
-}
-
-fn add_address(domains: &mut Domains, at: &End, address: Address) -> Result<(), BackendError> {
-    let what = || format!("add address {address} to {at}");
-    let inside = domains.enter(at.domain)?;
-    let link = inside.link(&at.interface)?;
-    let added = match address::add(&mut inside.route, link.index, address) {
-        Err(error) if error.errno() == Some(Errno::EEXIST) && is_own_loopback(at, &link) => {
-            has(inside, &link, address).doing(what)?.then_some(()).ok_or(error)
-        }
-        result => result,
-    };
-    added.doing_or(what, |errno| match errno {
-        Errno::EEXIST => Some(format!("the kernel has {} already, and it was not added by rdom", address)),
-        errno if address.network.is_ipv6() => no_ipv6(errno),
-        _ => None,
-    })
-}
-
-/// The kernel itself adds addresses to a domain's `lo` when it goes up.
-fn is_own_loopback(at: &End, link: &Link) -> bool {
-    link.driver == Driver::Loopback && !at.domain.is_default()
-}
-
-fn has(inside: &mut Inside, link: &Link, address: Address) -> Result<bool, NetlinkError> {
-    Ok(on_link(inside, link)?.iter().any(|held| held.address.network == address.network))
-}
-
-fn on_link(inside: &mut Inside, link: &Link) -> Result<Vec<Held>, NetlinkError> {
-    let mut held = address::dump(&mut inside.route)?;
-    held.retain(|held| held.index == link.index);
-    Ok(held)
-}
-
-/// With an IPv4 address the kernel may remove others of the same network, its secondaries (devinet.c,
-/// `promote_secondaries`); ours are added again.
-fn remove_address(domains: &mut Domains, at: &End, address: Address) -> Result<(), BackendError> {
-    let what = || format!("remove address {address} from {at}");
-    let inside = domains.enter(at.domain)?;
-    let link = inside.link(&at.interface)?;
-    let before = on_link(inside, &link).doing(what)?;
-    match address::remove(&mut inside.route, link.index, address) {
-        Err(error) if error.errno() == Some(Errno::EADDRNOTAVAIL) => {}
-        result => result.doing(what)?,
-    }
-    let after = on_link(inside, &link).doing(what)?;
-    let lost = |held: &&Held| {
-        held.ours
-            && held.address.network != address.network
-            && !after.iter().any(|left| left.address == held.address)
-    };
-    for held in before.iter().filter(lost) {
-        address::add(&mut inside.route, link.index, held.address).doing(what)?;
     }
     Ok(())
 }

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use ipnetwork::IpNetwork;
+
 use super::explain::Doing;
+use super::mark::AddressMarks;
 use super::namespace::{self, Namespace, NamespaceError};
 use super::namespaces::{Namespaces, Place};
 use super::netlink::{Netlink, Protocol};
@@ -43,17 +46,33 @@ impl Inside {
     }
 }
 
+/// An address at the link of this index.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Placed {
+    pub(super) index: u32,
+    pub(super) network: IpNetwork,
+}
+
+/// Whether an address is remembered as ours.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Ours {
+    Yes,
+    No,
+}
+
 /// The domains of one network.
 #[derive(Debug)]
 pub(super) struct Domains {
     ledger: Ledger,
     inside: BTreeMap<DomainId, Inside>,
+    pub(super) address_marks: AddressMarks,
     last_deletion: Option<Instant>,
 }
 
 impl Domains {
     pub(super) fn open(ledger: Ledger) -> Result<Self, BackendError> {
-        let mut domains = Self { ledger, inside: BTreeMap::new(), last_deletion: None };
+        let address_marks = AddressMarks::default();
+        let mut domains = Self { ledger, inside: BTreeMap::new(), address_marks, last_deletion: None };
         domains.refresh()?;
         Ok(domains)
     }
@@ -191,6 +210,24 @@ impl Domains {
     ) -> Result<(), BackendError> {
         let name = at.interface.as_str().to_owned();
         self.change(at.domain, |record| change(record.tunnels.entry(name).or_default()))
+    }
+
+    /// Remembers an address as ours, or no more, for a kernel that does not.
+    pub(super) fn change_address(
+        &self,
+        id: DomainId,
+        address: Placed,
+        ours: Ours,
+    ) -> Result<(), BackendError> {
+        self.change(id, |record| {
+            let held = record.addresses.entry(address.index).or_default();
+            let text = address.network.to_string();
+            match ours {
+                Ours::Yes => drop(held.insert(text)),
+                Ours::No => drop(held.remove(&text)),
+            }
+            record.addresses.retain(|_, held| !held.is_empty());
+        })
     }
 
     /// Forgets a tunnel.

@@ -208,6 +208,8 @@ pub(super) enum Change<'a> {
     Up(bool),
     /// The kernel shall give it no link-local address by itself.
     NoLinkLocal,
+    /// Another name, for a link that is down.
+    Name(&'a InterfaceName),
 }
 
 /// Changes the link of this index.
@@ -226,6 +228,9 @@ fn change_message(index: u32, changes: &[Change<'_>]) -> LinkMessage {
             }
             Change::Mtu(mtu) => link.attributes.push(LinkAttribute::Mtu(*mtu)),
             Change::Controller(index) => link.attributes.push(LinkAttribute::Controller(*index)),
+            Change::Name(name) => {
+                link.attributes.push(LinkAttribute::IfName(name.as_str().to_owned()));
+            }
             Change::Up(up) => {
                 link.header.change_mask |= LinkFlags::Up;
                 link.header.flags.set(LinkFlags::Up, *up);

@@ -1,9 +1,9 @@
 //! How an object in the kernel is known to be ours. A name alone never is a mark.
 //!
 //! Links carry an alias (`IFLA_IFALIAS`), routes a protocol number (`rtm_protocol`), addresses one too
-//! (`IFA_PROTO`, linux/if_addr.h, since Linux 5.18), namespaces a record in the ledger. An alias cannot be given in
-//! the message that makes a link, a group can: a link that is being made is in our group until it has its alias, so
-//! that one left half-made by a crash is known too.
+//! (`IFA_PROTO`, linux/if_addr.h), namespaces a record in the ledger. Before Linux 5.18 addresses have none: there
+//! the ledger names those that are ours. An alias cannot be given in the message that makes a link, a group can: a
+//! link that is being made is in our group until it has its alias, so that one left half-made by a crash is known too.
 
 use netlink_packet_route::address::AddressProtocol;
 use netlink_packet_route::route::RouteProtocol;
@@ -47,4 +47,14 @@ pub(super) fn is_our_route(protocol: RouteProtocol) -> bool {
 /// Whether an address is ours.
 pub(super) fn is_our_address(protocol: AddressProtocol) -> bool {
     u8::from(protocol) == PROTOCOL
+}
+
+/// Whether this kernel keeps the protocol number of an address; those before Linux 5.18 drop it without a word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum AddressMarks {
+    /// No address has been added yet by which it would show.
+    #[default]
+    Unknown,
+    Kept,
+    Dropped,
 }

@@ -26,7 +26,9 @@ pub(super) fn network(domains: &mut Domains, tunnels: &Tunnels) -> Result<(), Ba
     }
     let left = domains.records()?;
     let default_is_last = left.keys().all(|id| id.is_default());
-    let default_is_bare = left.values().all(|record| record.sysctls.is_empty() && record.tunnels.is_empty());
+    let default_is_bare = left
+        .values()
+        .all(|record| record.sysctls.is_empty() && record.tunnels.is_empty() && record.addresses.is_empty());
     match default_is_last && default_is_bare {
         true => domains.forget(DomainId::DEFAULT),
         false => Ok(()),

@@ -22,7 +22,8 @@ use super::tunnel::{self, Change, Current, PeerChange, Session};
 use super::{port, tun, uapi, wireguard};
 use crate::backend::BackendError;
 use crate::model::{
-    DomainId, DomainName, End, Endpoint, Engine, Host, Key, Peer, Preshared, PublicKey, WireGuard,
+    DomainId, DomainName, End, Endpoint, Engine, Host, InterfaceName, Key, Peer, Preshared, PublicKey,
+    WireGuard,
 };
 use crate::state::{KeyRing, Secret, TunnelRecord};
 
@@ -88,15 +89,21 @@ impl Tunnels {
         mark: &Mark,
     ) -> Result<(), BackendError> {
         let what = || format!("create wireguard {at}, sockets in domain {}", tunnel.underlay);
-        let inside = clone_fd(domains.namespace(at.domain)?, what)?;
-        let underlay = &mut domains.enter(tunnel.underlay)?.route;
-        let message = link::wireguard(&at.interface, &inside, mark);
-        link::create(underlay, message).doing_or(what, |errno| {
+        let namespace = clone_fd(domains.namespace(at.domain)?, what)?;
+        let underlay = domains.enter(tunnel.underlay)?;
+        let hidden = at.domain != tunnel.underlay && underlay.find(&at.interface)?.is_some();
+        let birth_name = if hidden { birth_name() } else { at.interface.clone() };
+        let message = link::wireguard(&birth_name, &namespace, mark);
+        link::create(&mut underlay.route, message).doing_or(what, |errno| {
             unknown_kind(errno, "wireguard", "CONFIG_WIREGUARD, or choose `engine: userspace`")
         })?;
         let inside = domains.enter(at.domain)?;
-        let index = inside.link(&at.interface)?.index;
-        link::change(&mut inside.route, index, &[link::Change::Finished(mark)]).doing(what)?;
+        let index = inside.link(&birth_name)?.index;
+        let finished = [link::Change::Finished(mark), link::Change::Name(&at.interface)];
+        if let Err(error) = link::change(&mut inside.route, index, &finished).doing(what) {
+            link::delete(&mut inside.route, index).doing(|| format!("delete what was to be {at}"))?;
+            return Err(error);
+        }
         self.set(domains, at, tunnel)
     }
 
@@ -336,6 +343,12 @@ impl Tunnels {
             Driver::Loopback | Driver::Veth | Driver::Bridge | Driver::Other => Ok(None),
         }
     }
+}
+
+/// The name of a tunnel until it has its own: the kernel looks for the name in the namespace of the socket that asks,
+/// though the link will be in another (net/core/rtnetlink.c, `rtnl_newlink`).
+fn birth_name() -> InterfaceName {
+    InterfaceName::new("rdom-new").expect("a plain word")
 }
 
 fn read_kernel(namespace: &Namespace, at: &End) -> Result<Current, NetlinkError> {

@@ -1,5 +1,5 @@
 //! The state of a tunnel from its UAPI socket: the `get` operation of the cross-platform protocol
-//! (https://www.wireguard.com/xplatform/).
+//! (<https://www.wireguard.com/xplatform/>).
 //!
 //! The answer holds the private key. It is read into memory that is wiped, becomes a public key on the spot, and is in
 //! no value and no error; an error names the key of a line, never its value.

@@ -1,0 +1,123 @@
+//! Adds and removes addresses, and keeps in mind which are ours.
+//!
+//! A kernel before Linux 5.18 drops the mark on an address (`IFA_PROTO`, linux/if_addr.h) without a word, so the ledger
+//! names what is about to be added. The first address that is read back with its mark proves that this kernel needs no
+//! such note; until then each is noted before it is added, so that a crash in between cannot make it foreign.
+
+use nix::errno::Errno;
+
+use super::address::{self, Held};
+use super::domains::{Domains, Inside, Ours, Placed};
+use super::explain::{Doing, no_ipv6};
+use super::link::{Driver, Link};
+use super::mark::AddressMarks;
+use super::netlink::NetlinkError;
+use crate::backend::BackendError;
+use crate::model::{Address, End};
+
+/// Adds an address, which is ours from then on.
+pub(super) fn add(domains: &mut Domains, at: &End, address: Address) -> Result<(), BackendError> {
+    let link = domains.enter(at.domain)?.link(&at.interface)?;
+    match domains.address_marks {
+        AddressMarks::Kept => add_marked(domains, at, &link, address).map(|_| ()),
+        AddressMarks::Unknown | AddressMarks::Dropped => add_noted(domains, at, &link, address),
+    }
+}
+
+fn add_noted(domains: &mut Domains, at: &End, link: &Link, address: Address) -> Result<(), BackendError> {
+    let placed = Placed { index: link.index, network: address.network };
+    domains.change_address(at.domain, placed, Ours::Yes)?;
+    let added = add_marked(domains, at, link, address);
+    if let Ok(Added::ByUs) = added {
+        domains.address_marks = marks(domains, at, link, address)?;
+    }
+    match (&added, domains.address_marks) {
+        (Ok(Added::ByUs), AddressMarks::Unknown | AddressMarks::Dropped) => {}
+        (Ok(Added::ByUs), AddressMarks::Kept) | (Ok(Added::ByKernel) | Err(_), _) => {
+            domains.change_address(at.domain, placed, Ours::No)?;
+        }
+    }
+    added.map(|_| ())
+}
+
+/// Whether this kernel keeps marks, from an address that was just added with one.
+fn marks(
+    domains: &mut Domains,
+    at: &End,
+    link: &Link,
+    address: Address,
+) -> Result<AddressMarks, BackendError> {
+    let inside = domains.enter(at.domain)?;
+    let held = on_link(inside, link).doing(|| format!("read the addresses of {at}"))?;
+    let found = held.iter().find(|held| held.address.network == address.network);
+    Ok(match found.map(|held| held.ours) {
+        Some(true) => AddressMarks::Kept,
+        Some(false) => AddressMarks::Dropped,
+        None => AddressMarks::Unknown,
+    })
+}
+
+/// Whose doing it is that an address is there.
+#[derive(Clone, Copy, Debug)]
+enum Added {
+    ByUs,
+    ByKernel,
+}
+
+fn add_marked(domains: &mut Domains, at: &End, link: &Link, address: Address) -> Result<Added, BackendError> {
+    let what = || format!("add address {address} to {at}");
+    let inside = domains.enter(at.domain)?;
+    let added = match address::add(&mut inside.route, link.index, address) {
+        Err(error) if error.errno() == Some(Errno::EEXIST) && is_own_loopback(at, link) => {
+            has(inside, link, address).doing(what)?.then_some(Added::ByKernel).ok_or(error)
+        }
+        result => result.map(|()| Added::ByUs),
+    };
+    added.doing_or(what, |errno| match errno {
+        Errno::EEXIST => Some(format!("the kernel has {address} already, and it was not added by rdom")),
+        errno if address.network.is_ipv6() => no_ipv6(errno),
+        _ => None,
+    })
+}
+
+/// The kernel itself adds addresses to a domain's `lo` when it goes up.
+fn is_own_loopback(at: &End, link: &Link) -> bool {
+    link.driver == Driver::Loopback && !at.domain.is_default()
+}
+
+fn has(inside: &mut Inside, link: &Link, address: Address) -> Result<bool, NetlinkError> {
+    Ok(on_link(inside, link)?.iter().any(|held| held.address.network == address.network))
+}
+
+fn on_link(inside: &mut Inside, link: &Link) -> Result<Vec<Held>, NetlinkError> {
+    let mut held = address::dump(&mut inside.route)?;
+    held.retain(|held| held.index == link.index);
+    Ok(held)
+}
+
+/// Removes an address.
+///
+/// With an IPv4 address the kernel may remove others of the same network, its secondaries (devinet.c,
+/// `promote_secondaries`); ours are added again.
+pub(super) fn remove(domains: &mut Domains, at: &End, address: Address) -> Result<(), BackendError> {
+    let what = || format!("remove address {address} from {at}");
+    let record = domains.record(at.domain)?;
+    let inside = domains.enter(at.domain)?;
+    let link = inside.link(&at.interface)?;
+    let before = on_link(inside, &link).doing(what)?;
+    match address::remove(&mut inside.route, link.index, address) {
+        Err(error) if error.errno() == Some(Errno::EADDRNOTAVAIL) => {}
+        result => result.doing(what)?,
+    }
+    let after = on_link(inside, &link).doing(what)?;
+    let lost = |held: &Held| {
+        held.ours
+            && held.address.network != address.network
+            && !after.iter().any(|left| left.address == held.address)
+    };
+    for held in before.into_iter().map(|held| held.as_recorded(&record)).filter(lost) {
+        address::add(&mut inside.route, link.index, held.address).doing(what)?;
+    }
+    let placed = Placed { index: link.index, network: address.network };
+    domains.change_address(at.domain, placed, Ours::No)
+}
