@@ -71,7 +71,7 @@ fn sockets_are_in_each_tunnels_underlay_and_follow_it() {
         assert!(!run("ss -lnuH").contains(":51820"), "the default domain");
 
         // Another underlay is another tunnel: the kernel cannot move the sockets.
-        up.is_killed();
+        up.killed();
         let moved = transit.replace("underlay: carrier-a", "underlay: carrier-c").replace(
             "carrier-a: {rdomain: 11",
             "carrier-c: {rdomain: 13, interfaces: {t0: {addresses: [192.0.2.1/30]}}}\n  carrier-a: {rdomain: 11",
@@ -101,7 +101,7 @@ fn tunnels_outlive_their_supervisor_and_are_adopted() {
         let up = Up::of("pair", &example);
         ping("rdom1", "192.168.5.2");
         let first = handshake("wg1");
-        up.is_killed();
+        up.killed();
         wait_for("a later second", || now_secs() > first + 1);
         ping("rdom1", "192.168.5.2");
 
@@ -121,7 +121,7 @@ fn of_a_mixed_pair_the_kernels_half_outlives_the_supervisor() {
         let mixed = with_engines(EXAMPLE, ["kernel", "userspace"]);
         let up = Up::of("pair", &mixed);
         ping("rdom1", "192.168.5.2");
-        up.is_killed();
+        up.killed();
         let planned = output(&format!("{RDOM} plan /run/pair.yaml"));
         let planned = String::from_utf8_lossy(&planned.stdout).into_owned();
         assert!(planned.contains("create wireguard 2/wg2, userspace engine"), "{planned}");
@@ -140,7 +140,7 @@ fn settings_change_in_place_and_keep_the_session() {
         ping("rdom1", "192.168.5.2");
         let first = handshake("wg1");
         wait_for("a later second", || now_secs() > first + 1);
-        up.is_killed();
+        up.killed();
 
         let changed = example.replace("listen_port: 7111", "listen_port: 7113").replace(
             "endpoint: 127.0.0.1, allowed_ips: [192.168.5.2/32]",
@@ -163,7 +163,7 @@ fn settings_change_in_place_and_keep_the_session() {
         );
 
         // A preshared key begins a new session, another private key new peers.
-        up.is_killed();
+        up.killed();
         let file = |name: &str, text: &str| fs::write(format!("/run/{name}"), text).unwrap();
         file("psk", &run("wg genpsk"));
         file("key", &run("wg genkey"));
@@ -177,7 +177,7 @@ fn settings_change_in_place_and_keep_the_session() {
         ping("rdom1", "192.168.5.2");
         assert!(!wg("wg1", "preshared-keys").ends_with("(none)"));
         assert!(!up.log().contains("create"), "{}", up.log());
-        up.is_killed();
+        up.killed();
         let before = wg("wg1", "public-key");
         let rekeyed =
             shared.replace("listen_port: 7113", "listen_port: 7113\n          private_key_file: /run/key");
@@ -236,7 +236,7 @@ impl Up {
     }
 
     /// Without a chance to clean up.
-    fn is_killed(mut self) {
+    fn killed(mut self) {
         self.supervisor.kill().unwrap();
         self.supervisor.wait().unwrap();
     }

@@ -125,6 +125,7 @@ impl Supervisor {
         }
         let engines = Box::new(Hosted::default());
         let mut backend = Linux::open(network.name.clone(), directories, stored.keys, engines)?;
+        backend.tidy()?;
         match bring_up(&mut backend, &desired, directories, signals) {
             Ok((server, queue)) => {
                 Ok(Self { desired, directories: directories.clone(), backend, queue, server, _lock: lock })
@@ -199,8 +200,7 @@ fn bring_up(
     directories: &Directories,
     signals: &Signals,
 ) -> Result<(Server, mpsc::Receiver<Event>), UpError> {
-    let outcome =
-        converge(backend, desired, &|| signals.pending()).map_err(Box::new).map_err(UpError::Failed)?;
+    let outcome = converge(backend, desired, &|| signals.pending()).map_err(UpError::Failed)?;
     let checked = Survey::of(directories).map_err(UpError::from).and_then(|survey| {
         place::check(&survey, desired)?;
         listen(directories, signals)
@@ -231,7 +231,10 @@ fn take_lock(network: &NetworkName, directories: &Directories) -> Result<Lock, U
 }
 
 fn take_down(backend: &mut Linux, network: &NetworkName) -> Result<usize, Box<Failure>> {
-    let outcome = converge(backend, &Network::empty(network.clone()), &|| false).map_err(Box::new)?;
+    let outcome = converge(backend, &Network::empty(network.clone()), &|| false)?;
+    if let Err(error) = backend.tidy() {
+        warn!(%error, "left behind");
+    }
     Ok(outcome.taken.len())
 }
 

@@ -40,8 +40,7 @@ pub(super) fn run(words: &Words) -> Ended {
         ForkResult::Parent { child } => wait_until_it_listens(&words.interface, child),
         ForkResult::Child => {
             let _ = setsid();
-            let status = serve(&words.interface)
-                .map_or_else(|trouble| u8::from(trouble.tell() != ExitCode::SUCCESS), |_| 0);
+            let status = serve(&words.interface).map_or_else(Trouble::tell, |_| 0);
             unsafe { libc::_exit(i32::from(status)) }
         }
     }

@@ -91,31 +91,27 @@ pub fn converge(
     backend: &mut dyn Backend,
     desired: &Network,
     interrupted: &dyn Fn() -> bool,
-) -> Result<Outcome, Failure> {
-    let look =
-        |cause: BackendError| Failure { step: None, cause: cause.into(), restored: Restored::Untouched };
-    let before = backend.observe().map_err(look)?;
+) -> Result<Outcome, Box<Failure>> {
+    let before = backend.observe().map_err(|cause| unseen(cause, Restored::Untouched))?;
     let steps = plan(desired, &before);
     for (taken, step) in steps.iter().enumerate() {
         if let Err(cause) = take(backend, step, interrupted) {
             let restored = if taken == 0 { Restored::Untouched } else { restore(backend, &before) };
-            return Err(Failure { step: Some(step.clone()), cause, restored });
+            return Err(Box::new(Failure { step: Some(step.clone()), cause, restored }));
         }
     }
-    let after = backend.observe().map_err(|cause| Failure {
-        step: None,
-        cause: cause.into(),
-        restored: restore(backend, &before),
-    })?;
+    let after = match backend.observe() {
+        Ok(after) => after,
+        Err(cause) => return Err(unseen(cause, restore(backend, &before))),
+    };
     let left = plan(desired, &after);
-    match left.first().cloned() {
-        None => Ok(Outcome { taken: steps }),
-        Some(step) => Err(Failure {
-            step: Some(step),
-            cause: Cause::Unsettled(left),
-            restored: restore(backend, &before),
-        }),
-    }
+    let Some(step) = left.first().cloned() else { return Ok(Outcome { taken: steps }) };
+    let restored = restore(backend, &before);
+    Err(Box::new(Failure { step: Some(step), cause: Cause::Unsettled(left), restored }))
+}
+
+fn unseen(cause: BackendError, restored: Restored) -> Box<Failure> {
+    Box::new(Failure { step: None, cause: cause.into(), restored })
 }
 
 fn take(backend: &mut dyn Backend, step: &Step, interrupted: &dyn Fn() -> bool) -> Result<(), Cause> {

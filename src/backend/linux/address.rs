@@ -26,7 +26,7 @@ pub(super) struct Held {
 
 impl Held {
     /// The same, with what the ledger knows of whose it is.
-    pub(super) fn as_recorded(self, record: &DomainRecord) -> Self {
+    pub(super) fn judged_by(self, record: &DomainRecord) -> Self {
         let text = self.address.network.to_string();
         let recorded = record.addresses.get(&self.index).is_some_and(|held| held.contains(&text));
         Self { ours: self.ours || recorded, ..self }

@@ -115,7 +115,7 @@ pub(super) fn remove(domains: &mut Domains, at: &End, address: Address) -> Resul
             && held.address.network != address.network
             && !after.iter().any(|left| left.address == held.address)
     };
-    for held in before.into_iter().map(|held| held.as_recorded(&record)).filter(lost) {
+    for held in before.into_iter().map(|held| held.judged_by(&record)).filter(lost) {
         address::add(&mut inside.route, link.index, held.address).doing(what)?;
     }
     let placed = Placed { index: link.index, network: address.network };

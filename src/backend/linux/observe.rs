@@ -91,7 +91,7 @@ fn look(inside: &mut Inside, record: DomainRecord) -> Result<Look, NetlinkError>
     let named = |link: Link| Some((InterfaceName::new(link.name.as_str()).ok()?, link));
     let links: Vec<_> = link::dump(&mut inside.route)?.into_iter().filter_map(named).collect();
     let addresses = address::dump(&mut inside.route)?;
-    let addresses = addresses.into_iter().map(|held| held.as_recorded(&record)).collect();
+    let addresses = addresses.into_iter().map(|held| held.judged_by(&record)).collect();
     let names = links.iter().map(|(name, link)| (link.index, name.clone())).collect();
     let routes = route::dump(&mut inside.route, &names)?;
     Ok(Look { name: inside.name.clone(), links, addresses, routes, record })
