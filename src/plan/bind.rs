@@ -86,7 +86,6 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
     use std::net::{IpAddr, Ipv4Addr};
 
-    use super::isolate;
     use super::*;
     use crate::model::{DomainId, Fingerprint, Host, InterfaceName, NetworkName, PublicKey, SecretName};
 
