@@ -16,6 +16,7 @@ use super::file::{self, Document};
 use super::say::say;
 use super::trouble::{Trouble, chain, help_of};
 use super::{Common, Ended, Which};
+use crate::backend::Nature;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::state::{Directories, Roots};
 use crate::supervisor::{Cause, Failure, Signals, Supervisor, UpError};
@@ -80,7 +81,11 @@ fn explain(failure: &Failure, document: &Document) -> Trouble {
         None => diagnostic,
     };
     let source = &document.source;
-    Trouble::Diagnostics(Box::new(Diagnostics::new(&source.file, &source.text, vec![diagnostic])), 1)
+    let status = match &failure.cause {
+        Cause::Backend(error) if error.nature == Nature::Unsupported => 4,
+        Cause::Backend(_) | Cause::Interrupted | Cause::Unsettled(_) => 1,
+    };
+    Trouble::Diagnostics(Box::new(Diagnostics::new(&source.file, &source.text, vec![diagnostic])), status)
 }
 
 /// The parent waits until the child, in a session of its own, says that all is up or what went wrong.
