@@ -132,8 +132,8 @@ fn own_addresses_answer_although_the_loopback_is_bare() {
             "$RDOM" route -T1 exec ping -c 1 -w 1 $address > /dev/null 2>&1 && echo reached || echo not
         done"#;
     let bare = PAIR.replace("1: {interfaces", "1: {lo: {addresses: []}, interfaces");
-    assert_eq!(seen(&bare, &pings), "reached\nnot\n");
-    assert_eq!(seen(PAIR, &pings), "reached\nreached\n");
+    assert_eq!(seen(&bare, pings), "reached\nnot\n");
+    assert_eq!(seen(PAIR, pings), "reached\nreached\n");
 }
 
 /// 28: a tunnel has no link-local address of IPv6, Ethernet has.
