@@ -17,6 +17,7 @@ use super::file::{self, Document};
 use super::say::{complain, say};
 use super::trouble::{Trouble, chain, help_of};
 use super::{Common, Ended, Which};
+use crate::backend::Nature;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::probe::{Hazard, Unsupported};
 use crate::state::{Directories, Roots};
@@ -86,7 +87,11 @@ fn explain(failure: &Failure, document: &Document) -> Trouble {
         None => diagnostic,
     };
     let source = &document.source;
-    Trouble::Diagnostics(Box::new(Diagnostics::new(&source.file, &source.text, vec![diagnostic])), 1)
+    let status = match &failure.cause {
+        Cause::Backend(error) if error.nature == Nature::Unsupported => 4,
+        Cause::Backend(_) | Cause::Interrupted | Cause::Unsettled(_) => 1,
+    };
+    Trouble::Diagnostics(Box::new(Diagnostics::new(&source.file, &source.text, vec![diagnostic])), status)
 }
 
 fn warning(hazard: &Hazard) -> String {

@@ -81,7 +81,7 @@ fn add_marked(domains: &mut Domains, at: &End, link: &Link, address: Address) ->
 }
 
 /// The kernel itself adds addresses to a domain's `lo` when it goes up.
-fn is_own_loopback(at: &End, link: &Link) -> bool {
+pub(super) fn is_own_loopback(at: &End, link: &Link) -> bool {
     link.driver == Driver::Loopback && !at.domain.is_default()
 }
 
@@ -89,10 +89,21 @@ fn has(inside: &mut Inside, link: &Link, address: Address) -> Result<bool, Netli
     Ok(on_link(inside, link)?.iter().any(|held| held.address.network == address.network))
 }
 
-fn on_link(inside: &mut Inside, link: &Link) -> Result<Vec<Held>, NetlinkError> {
+/// What the kernel holds on this link.
+pub(super) fn on_link(inside: &mut Inside, link: &Link) -> Result<Vec<Held>, NetlinkError> {
     let mut held = address::dump(&mut inside.route)?;
     held.retain(|held| held.index == link.index);
     Ok(held)
+}
+
+/// Removes what the kernel itself added to a domain's `lo`: it has what the file says, if anything.
+pub(super) fn remove_all_but(kept: &[Held], inside: &mut Inside, link: &Link) -> Result<(), NetlinkError> {
+    for held in on_link(inside, link)? {
+        if !kept.iter().any(|kept| kept.address.network == held.address.network) {
+            address::remove(&mut inside.route, link.index, held.address)?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes an address.
