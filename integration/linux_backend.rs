@@ -126,8 +126,9 @@ fn lo_has_what_the_file_says() {
         let born = observed(&mut world);
         assert!(!born.up && born.addresses.is_empty() && born.kind == Kind::Loopback, "{born:?}");
 
-        // What the kernel adds when it goes up is wanted, so adding it changes nothing.
+        // What the kernel adds when it goes up is not kept.
         world.take(Step::SetUp { at: lo.clone(), up: true });
+        assert!(observed(&mut world).up && observed(&mut world).addresses.is_empty());
         for address in ["127.0.0.1/8", "::1/128"] {
             world.take(add_address("1/lo", address));
         }

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rdomain::backend::linux::netlink::{Netlink, Protocol};
-use rdomain::backend::linux::view;
+use rdomain::backend::linux::view::{self, Scope, Which};
 use rdomain::exec::ping::{Ping, Summary, ping};
 use rdomain::model::{DomainId, DomainName};
 use rdomain::status::{Detail, InterfaceView, not_in_table, render_interfaces, render_rdomains};
@@ -54,12 +54,15 @@ fn route_socket() -> Netlink {
 }
 
 fn routes(number: u32) -> String {
-    view::route_table(domain(number), &mut route_socket()).expect("routes").to_string()
+    view::route_table(domain(number), &Scope::default(), Which::Own, &mut route_socket())
+        .expect("routes")
+        .to_string()
 }
 
 fn interfaces(number: u32) -> Vec<InterfaceView> {
     let name = DomainName::of_number(domain(number));
-    view::interfaces(domain(number), &name, &mut route_socket(), |_| None).expect("interfaces")
+    view::interfaces(domain(number), &name, &Scope::default(), &mut route_socket(), |_| None)
+        .expect("interfaces")
 }
 
 fn ifconfig(number: u32, name: &str) -> String {
@@ -217,7 +220,8 @@ destination: default
 
 fn lookup(address: &str) -> String {
     let address: IpAddr = address.parse().expect(address);
-    let found = view::route_get(domain(1), &mut route_socket(), address).expect("a lookup");
+    let found = view::route_get(domain(1), &Scope::default(), Which::Own, &mut route_socket(), address)
+        .expect("a lookup");
     found.map_or_else(|| not_in_table(address), |found| found.to_string())
 }
 
@@ -287,7 +291,7 @@ fn a_tunnel_prints_what_its_engine_says() {
         let tunnel =
             view::tunnel_of_uapi(Path::new("/var/run/wireguard/wg1.sock")).expect("the engine's state");
         let name = DomainName::of_number(domain(1));
-        let all = view::interfaces(domain(1), &name, &mut route_socket(), |link| {
+        let all = view::interfaces(domain(1), &name, &Scope::default(), &mut route_socket(), |link| {
             (link.name == "wg1").then(|| tunnel.clone())
         });
         let found = all.expect("interfaces").into_iter().find(|view| view.name == "wg1").expect("wg1");
@@ -365,7 +369,8 @@ fn sockets_print_as_netstat_does() {
         connected.connect("127.0.0.1:7111").expect("connect");
         let _pending = std::net::TcpStream::connect(tcp.local_addr().expect("an address")).expect("connect");
         let mut diag = Netlink::here(Protocol::SockDiag).expect("a netlink socket");
-        let table = view::socket_table(domain(0), &mut diag, &mut route_socket()).expect("sockets");
+        let table = view::socket_table(domain(0), &Scope::default(), &mut diag, &mut route_socket())
+            .expect("sockets");
         assert_eq!(
             table.to_string(),
             "\
@@ -389,7 +394,7 @@ fn rdomains_print_as_netstat_does() {
         run(TOPOLOGY);
         run("ip route add 203.0.113.0/24 via 192.0.2.5 table 77");
         let name = DomainName::of_number(domain(1));
-        let seen = view::rdomain(domain(1), &name, &mut route_socket()).expect("a domain");
+        let seen = view::rdomain(domain(1), &name, &Scope::default(), &mut route_socket()).expect("a domain");
         let expected = "Rdomain 1\n  Interfaces: lo a0 b0\n  Routing tables: 1 77\n\n";
         assert_eq!(render_rdomains(&[seen]), expected);
     });

@@ -27,15 +27,26 @@ pub struct BackendError {
     pub message: String,
     /// What to type or change instead.
     pub help: Option<String>,
+    /// What it is for a user.
+    pub nature: Nature,
     /// The kernel's or the library's own words.
     #[source]
     pub source: Option<Box<dyn Error + Send + Sync>>,
 }
 
+/// What a refusal is for a user: whether another file, or another kernel, is the way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nature {
+    /// It was refused as things are.
+    Refused,
+    /// This kernel does not have it.
+    Unsupported,
+}
+
 impl BackendError {
     /// An error without a cause behind it.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), help: None, source: None }
+        Self { message: message.into(), help: None, nature: Nature::Refused, source: None }
     }
 
     /// The same error, caused by this.

@@ -6,6 +6,7 @@
 
 mod check;
 mod demo;
+mod doctor;
 mod down;
 mod exec;
 mod file;
@@ -96,6 +97,8 @@ enum Verb {
     Up(up::Words),
     /// Take a network down, alive or left behind
     Down(down::Words),
+    /// What this system can do, and what FILE or the network that is up makes of it
+    Doctor(doctor::Words),
     /// Show domains, interfaces, tunnels and peers
     Status(status::Words),
     /// Run a program in a domain: it becomes the program, as `route -T N exec` does
@@ -121,6 +124,7 @@ impl Verb {
             Verb::Plan(words) => &words.which,
             Verb::Up(words) => &words.which,
             Verb::Down(words) => &words.which,
+            Verb::Doctor(words) => &words.which,
             Verb::Status(words) => &words.which,
             Verb::Exec(words) => &words.which,
             Verb::Demo(_) | Verb::Check(_) | Verb::Run(_) | Verb::Test(_) => return None,
@@ -142,6 +146,7 @@ pub fn main() -> ExitCode {
         Verb::Plan(words) => plan::run(&words, &common),
         Verb::Up(words) => up::run(&words, &common),
         Verb::Down(words) => down::run(&words, &common),
+        Verb::Doctor(words) => doctor::run(&words, &common),
         Verb::Status(words) => status::run(&words, &common),
         Verb::Exec(words) => exec::run(&words, &common),
         Verb::Run(words) => run::run(&words),
@@ -176,7 +181,7 @@ fn start_log(common: &Common, verb: &Verb) {
 /// this process becomes starts with signals as usual; Rust begins with SIGPIPE ignored (signal(7)).
 fn heed_broken_pipes(verb: &Verb) {
     match verb {
-        Verb::Check(_) | Verb::Plan(_) | Verb::Status(_) | Verb::Exec(_) => {}
+        Verb::Check(_) | Verb::Plan(_) | Verb::Doctor(_) | Verb::Status(_) | Verb::Exec(_) => {}
         Verb::Route(_) | Verb::Ifconfig(_) | Verb::Netstat(_) => {}
         Verb::Demo(_) | Verb::Up(_) | Verb::Down(_) | Verb::Run(_) | Verb::Test(_) | Verb::Wireguard(_) => {
             return;

@@ -35,6 +35,8 @@ pub enum Severity {
     Error,
     /// It can, but hardly means what it says.
     Warning,
+    /// It can, and means it; what follows from it is not plain to see.
+    Note,
 }
 
 /// One thing that is wrong.
@@ -77,6 +79,11 @@ impl Diagnostic {
     /// A warning at this place.
     pub fn warning(place: Place, message: impl Into<String>) -> Self {
         Self::new(Severity::Warning, Some(place), message.into())
+    }
+
+    /// A note at this place.
+    pub fn note(place: Place, message: impl Into<String>) -> Self {
+        Self::new(Severity::Note, Some(place), message.into())
     }
 
     fn new(severity: Severity, place: Option<Place>, message: String) -> Self {
@@ -133,6 +140,13 @@ impl Diagnostics {
         list.sort_by_key(|diagnostic| diagnostic.place);
         let list = list.into_iter().map(Diagnostic::masked).collect();
         Self { file: file.to_owned(), text: mask::keys(text), list }
+    }
+
+    /// These and those, of one file.
+    pub fn and(mut self, others: Diagnostics) -> Self {
+        self.list.extend(others.list);
+        self.list.sort_by_key(|diagnostic| diagnostic.place);
+        self
     }
 
     /// Each of them.

@@ -2,7 +2,10 @@
 //!
 //! Its network namespace is the domain's. In a mount namespace of its own it sees the domain's /sys,
 //! /etc/netns/NAME/* over /etc as under ip-netns(8), and the domain's own /var/run/wireguard.
+//! Where the domain has no namespace of its own, and in a further rtable, it joins a control group as well.
 
+mod bpf;
+pub mod group;
 pub mod ping;
 
 use std::convert::Infallible;
@@ -24,6 +27,9 @@ use nix::unistd::execvp;
 use thiserror::Error;
 use tracing::debug;
 
+use crate::probe::Unsupported;
+use group::Membership;
+
 /// Where a program is to live.
 #[derive(Debug)]
 pub struct Place {
@@ -33,6 +39,8 @@ pub struct Place {
     pub namespace: Option<OwnedFd>,
     /// The directory that it sees as /var/run/wireguard.
     pub wireguard: PathBuf,
+    /// The control group that it joins, where the namespace alone does not make it a citizen.
+    pub membership: Option<Membership>,
 }
 
 /// Why a program did not become one.
@@ -64,15 +72,32 @@ pub enum ExecError {
         /// What the kernel said.
         errno: Errno,
     },
+    /// The domain cannot be entered here.
+    #[error("cannot enter domain {domain}: {source}")]
+    Unsupported {
+        /// The domain.
+        domain: String,
+        /// What is missing.
+        source: Unsupported,
+    },
 }
 
 impl ExecError {
-    /// The exit status that route(8) has for it: 127, 126 or 1.
+    /// The exit status that route(8) has for it: 127, 126 or 1; 4 for what is not permitted or not supported here.
     pub fn exit_status(&self) -> u8 {
         match self {
             ExecError::NotFound { .. } => 127,
             ExecError::NotRunnable { .. } => 126,
             ExecError::Entry { .. } => 1,
+            ExecError::Unsupported { .. } => 4,
+        }
+    }
+
+    /// What would make it possible, where that is known.
+    pub fn help(&self) -> Option<&str> {
+        match self {
+            ExecError::Unsupported { source, .. } => Some(&source.remedy),
+            ExecError::NotFound { .. } | ExecError::NotRunnable { .. } | ExecError::Entry { .. } => None,
         }
     }
 }
@@ -95,6 +120,10 @@ pub fn replace(place: &Place, program: &OsStr, arguments: &[OsString]) -> Result
 
 /// Makes the calling process, which must have one thread, a citizen of the place.
 pub fn enter(place: &Place) -> Result<(), ExecError> {
+    if let Some(membership) = &place.membership {
+        let trouble = |source| ExecError::Unsupported { domain: place.name.clone(), source };
+        group::join(membership).map_err(trouble)?;
+    }
     let Some(namespace) = &place.namespace else { return Ok(()) };
     let trouble = |action| move |errno| ExecError::Entry { domain: place.name.clone(), action, errno };
     setns(namespace, CloneFlags::CLONE_NEWNET).map_err(trouble("setns"))?;

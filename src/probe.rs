@@ -3,6 +3,14 @@
 //! Each answer is had by trying or by reading what the kernel says, never by its version. What is missing is named,
 //! together with what would provide it.
 
+mod control_groups;
+mod finding;
+mod firewall;
+mod hazard;
+mod host;
+mod need;
+mod netlink;
+mod trial;
 mod vrf;
 mod wireguard;
 
@@ -16,6 +24,13 @@ use nix::errno::Errno;
 use thiserror::Error;
 
 use crate::model::Capabilities;
+pub use control_groups::control_groups;
+pub use finding::{Finding, State};
+pub use firewall::{ClosedChain, closed_chains};
+pub use hazard::{Hazard, Surroundings, hazards};
+pub use host::{look_at_host, sysctl};
+pub use need::{Need, needs, unmet};
+pub use trial::{in_new_namespace, kind_of_link, try_namespace, writable_sysctls};
 pub use vrf::vrf;
 pub use wireguard::kernel_wireguard;
 

@@ -17,7 +17,7 @@ mod words;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::model::{Network, NetworkName, SecretName};
 
 pub use origins::Origins;
@@ -70,6 +70,8 @@ pub struct Lowered {
     pub tests: Vec<Test>,
     /// What it hardly means.
     pub warnings: Diagnostics,
+    /// What follows from it that is not plain to see.
+    pub notes: Diagnostics,
 }
 
 /// Reads a file; an error is everything that is wrong with it, warnings included.
@@ -77,9 +79,10 @@ pub fn read(source: &Source) -> Result<Lowered, Diagnostics> {
     let mut report = Report::default();
     let lowered = lowered(source, &mut report);
     let errors = report.errors();
-    let warnings = Diagnostics::new(&source.file, &source.text, report.into_list());
+    let (notes, list) = report.into_list().into_iter().partition(|d| d.severity == Severity::Note);
+    let [notes, warnings] = [notes, list].map(|list| Diagnostics::new(&source.file, &source.text, list));
     match lowered {
-        Some(lowered) if errors == 0 => Ok(Lowered { warnings, ..lowered }),
+        Some(lowered) if errors == 0 => Ok(Lowered { warnings, notes, ..lowered }),
         Some(_) | None => Err(warnings),
     }
 }

@@ -6,6 +6,7 @@
 //! same values: its names are lower_snake_case, numbers carry their unit in the name. No value here holds a secret.
 
 mod art;
+mod doctor;
 mod facts;
 mod ifconfig;
 mod interface;
@@ -22,6 +23,9 @@ mod socket;
 mod text;
 mod tunnel;
 
+pub use doctor::{
+    ChoiceView, DoctorView, FileView, FindingView, HazardView, LiveView, MissingView, TunnelPlace,
+};
 pub use facts::{
     AddressFacts, LinkFacts, LinkKind, NeighbourFacts, NeighbourState, NextHop, RouteFacts, RouteType,
 };

@@ -6,10 +6,12 @@
 mod engines;
 mod place;
 mod signals;
+mod surroundings;
 mod transaction;
 
-pub use place::Misplaced;
+pub use place::{Misplaced, misplaced};
 pub use signals::Signals;
+pub use surroundings::{Ahead, Within};
 pub use transaction::{Cause, Failure, Outcome, Restored, converge};
 
 use std::collections::BTreeMap;
@@ -27,9 +29,10 @@ use tracing::{info, warn};
 use crate::backend::linux::{Linux, Survey};
 use crate::backend::{Backend, BackendError};
 use crate::control::{self, Answer, Request, Server};
-use crate::model::{Engine, Network, NetworkName, SecretName};
+use crate::exec::group;
+use crate::model::{Network, NetworkName, SecretName};
 use crate::plan::{bind, plan};
-use crate::probe::{self, Unsupported};
+use crate::probe::{self, Hazard, Unsupported};
 use crate::state::{Directories, KeyRing, Lock, LockError, Missing, StateError, Store};
 use crate::status::StatusView;
 pub use engines::{Hosted, NoEngines};
@@ -38,6 +41,7 @@ pub use engines::{Hosted, NoEngines};
 pub struct Supervisor {
     desired: Network,
     warnings: Vec<String>,
+    hazards: Vec<Hazard>,
     directories: Directories,
     backend: Linux,
     queue: mpsc::Receiver<Event>,
@@ -81,6 +85,14 @@ pub enum UpError {
     /// Not permitted or not supported here.
     #[error(transparent)]
     Unsupported(#[from] Unsupported),
+    /// Something that the network needs is missing here.
+    #[error("{who}: {lack}")]
+    Lacking {
+        /// Who needs it.
+        who: String,
+        /// What is missing.
+        lack: Unsupported,
+    },
     /// Keys, ports or the lock could not be read or kept.
     #[error(transparent)]
     State(#[from] StateError),
@@ -117,16 +129,16 @@ impl Supervisor {
         let lock = take_lock(&network.name, directories)?;
         let stored = Store::of(directories).bindings(network, files, Missing::Generate)?;
         let desired = bind(network, &stored.bindings, &probe::capabilities());
-        if desired.tunnels().any(|(_, tunnel)| tunnel.engine == Engine::Userspace) {
-            probe::tun_device()?;
+        if let Some((need, lack)) = probe::unmet(&desired).into_iter().next() {
+            return Err(UpError::Lacking { who: need.who, lack });
         }
         let engines = Box::new(Hosted::default());
         let mut backend = Linux::open(network.name.clone(), directories, stored.keys, engines)?;
         backend.tidy()?;
         match bring_up(&mut backend, &desired, directories, signals) {
-            Ok((server, queue)) => {
+            Ok(Up { hazards, server, queue }) => {
                 let (directories, warnings) = (directories.clone(), stored.warnings);
-                Ok(Self { desired, warnings, directories, backend, queue, server, _lock: lock })
+                Ok(Self { desired, warnings, hazards, directories, backend, queue, server, _lock: lock })
             }
             Err(error) => {
                 forget_if_nothing_is_left(&mut backend, directories);
@@ -143,6 +155,11 @@ impl Supervisor {
     /// What its operator should know of the files that it was made of, one sentence each.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// What was in its way without an error when it came up.
+    pub fn hazards(&self) -> &[Hazard] {
+        &self.hazards
     }
 
     /// What there is, as its status document.
@@ -177,6 +194,9 @@ impl Supervisor {
     pub fn down(&mut self) -> Result<(), Box<Failure>> {
         let steps = take_down(&mut self.backend, &self.desired.name)?;
         forget(&self.directories);
+        for residents in group::remove_all(&self.desired.name) {
+            warn!("{residents}");
+        }
         info!(network = %self.desired.name, steps, "down");
         Ok(())
     }
@@ -196,17 +216,26 @@ pub fn status(
     Survey::of(directories)?.status(&observed, desired, reason.to_owned())
 }
 
+/// What there is besides the kernel's part once everything is up.
+struct Up {
+    hazards: Vec<Hazard>,
+    server: Server,
+    queue: mpsc::Receiver<Event>,
+}
+
 /// Takes the steps, checks where sockets are, and opens the control socket; what fails after the steps undoes them.
 fn bring_up(
     backend: &mut Linux,
     desired: &Network,
     directories: &Directories,
     signals: &Signals,
-) -> Result<(Server, mpsc::Receiver<Event>), UpError> {
+) -> Result<Up, UpError> {
     let outcome = converge(backend, desired, &|| signals.pending()).map_err(UpError::Failed)?;
     let checked = Survey::of(directories).map_err(UpError::from).and_then(|survey| {
         place::check(&survey, desired)?;
-        listen(directories, signals)
+        let hazards = probe::hazards(desired, &Within(&survey));
+        let (server, queue) = listen(directories, signals)?;
+        Ok(Up { hazards, server, queue })
     });
     match checked {
         Ok(_) => info!(network = %desired.name, steps = outcome.taken.len(), "up"),

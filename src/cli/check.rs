@@ -25,7 +25,7 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
             let seen =
                 [(domains, "domain"), (network.tunnels().count(), "tunnel"), (lowered.tests.len(), "test")];
             let seen = seen.map(|(number, of_what)| count(number, of_what)).join(", ");
-            (lowered.warnings, format!("{}: {seen}", source.file))
+            (lowered.warnings.and(lowered.notes), format!("{}: {seen}", source.file))
         }
         Err(diagnostics) => {
             let summary = format!("{}: {}", source.file, count(diagnostics.errors(), "error"));

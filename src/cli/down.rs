@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use super::live::Live;
+use super::say::complain;
 use super::say::{count, say};
 use super::trouble::Trouble;
 use super::{Common, Ended, Which};
 use crate::control::Client;
+use crate::exec::group;
 use crate::probe;
 use crate::state::Lock;
 use crate::supervisor;
@@ -33,12 +35,22 @@ pub(super) fn run(_: &Words, common: &Common) -> Ended {
         return Ok(ExitCode::SUCCESS);
     };
     if live.ask(Client::down)?.is_some() {
-        return wait_for_end(&live);
+        let ended = wait_for_end(&live)?;
+        tell_residents(&live);
+        return Ok(ended);
     }
     probe::administration()?;
     let taken = supervisor::clean_up(&live.name, &live.directories).map_err(Trouble::failed)?;
     say(format_args!("network {} is down ({}, no supervisor was alive)", live.name, count(taken, "step")));
+    tell_residents(&live);
     Ok(ExitCode::SUCCESS)
+}
+
+/// Programs that were in a vrf domain or a further rtable outlive it, with sockets that lead nowhere.
+fn tell_residents(live: &Live) {
+    for residents in group::remove_all(&live.name) {
+        complain(format_args!("rdom: {residents}"));
+    }
 }
 
 fn wait_for_end(live: &Live) -> Ended {

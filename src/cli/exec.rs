@@ -50,9 +50,9 @@ pub(super) fn become_citizen(domain: &str, command: &[OsString], common: &Common
 fn replaced(domain: &str, command: &[OsString], common: &Common) -> Ended {
     let live = Live::find(common)?;
     let survey = live.survey()?;
-    let id = live.domain(&survey, domain)?;
+    let (id, which) = live.rtable(&survey, domain)?;
     let (program, arguments) = command.split_first().ok_or_else(no_command)?;
-    let place = place_in(survey, id)?;
+    let place = place_in(&live, survey, id, which)?;
     // Of this process only, which has one thread and is about to become the command.
     unsafe {
         std::env::set_var("RDOM_NETWORK", live.name.as_str());

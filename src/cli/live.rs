@@ -8,11 +8,15 @@ use nix::unistd::geteuid;
 
 use super::Common;
 use super::trouble::Trouble;
-use crate::backend::linux::Survey;
+use crate::backend::Backend;
+use crate::backend::linux::view::Which;
+use crate::backend::linux::{Linux, Survey};
 use crate::control::{Client, ClientError};
 use crate::exec::Place;
-use crate::model::{DomainId, DomainName, NetworkName};
-use crate::state::{Directories, Ledger, Lock, Roots};
+use crate::exec::group::Membership;
+use crate::model::{DomainId, DomainName, NetworkName, RtableId};
+use crate::state::{Directories, KeyRing, Ledger, Lock, Roots};
+use crate::supervisor::NoEngines;
 
 /// How long a process may take to die.
 const DYING: Duration = Duration::from_secs(1);
@@ -91,6 +95,31 @@ impl Live {
         Survey::of(&self.directories).map_err(Trouble::failed)
     }
 
+    /// The rtable that a user's word means: a domain's own by its number or name, or a further one by its number.
+    pub(super) fn rtable(&self, survey: &Survey, word: &str) -> Result<(DomainId, Which), Trouble> {
+        let unknown = match self.domain(survey, word) {
+            Ok(domain) => return Ok((domain, Which::Own)),
+            Err(unknown) => unknown,
+        };
+        let Ok(number) = word.parse::<RtableId>().map(RtableId::number) else { return Err(unknown) };
+        let domains = survey.rdomains().map_err(Trouble::failed)?;
+        let home = domains.into_iter().find(|domain| domain.rtables.contains(&number));
+        let home = home.and_then(|home| DomainId::new(home.domain).ok());
+        home.map(|home| (home, Which::Further(number))).ok_or(unknown)
+    }
+
+    /// A further rtable, which must be the network's own: only then does a mark lead to it.
+    fn own_rtable(&self, domain: DomainId, number: u32) -> Result<RtableId, Trouble> {
+        let engines = Box::new(NoEngines);
+        let opened = Linux::open(self.name.clone(), &self.directories, KeyRing::default(), engines);
+        let observed = opened.and_then(|mut backend| backend.observe()).map_err(Trouble::failed)?;
+        let rtables = observed.domains.get(&domain).into_iter().flat_map(|domain| domain.rtables.keys());
+        let found = rtables.copied().find(|rtable| rtable.number() == number);
+        let foreign =
+            || format!("routing table {number} of domain {domain} is not one of network {}", self.name);
+        found.ok_or_else(|| Trouble::failed(foreign()))
+    }
+
     /// The domain that a user's word means, a number or a name, in the words of route(8) if there is none.
     pub(super) fn domain(&self, survey: &Survey, word: &str) -> Result<DomainId, Trouble> {
         let mut domains = survey.namespaces().iter();
@@ -106,14 +135,31 @@ impl Live {
     }
 }
 
-/// Where a program of that domain lives.
-pub(super) fn place_in(survey: Survey, domain: DomainId) -> Result<Place, Trouble> {
+/// Where a program of that domain, in one of its rtables, lives.
+pub(super) fn place_in(
+    live: &Live,
+    survey: Survey,
+    domain: DomainId,
+    which: Which,
+) -> Result<Place, Trouble> {
     let wireguard = survey.sockets().directory(domain);
+    let device = survey.vrf_device(domain).map_err(Trouble::failed)?;
+    let (rtable, mark) = match which {
+        Which::Own => (domain.into(), None),
+        Which::Further(number) => (live.own_rtable(domain, number)?, Some(number)),
+    };
+    let membership = (device.is_some() || mark.is_some()).then(|| Membership {
+        network: live.name.clone(),
+        rtable,
+        device,
+        mark,
+    });
     let mut places = survey.into_namespaces().into_iter();
     let (_, place) =
         places.find(|(id, _)| *id == domain).ok_or_else(|| Trouble::failed("the domain has gone"))?;
-    let namespace = (!domain.is_default()).then(|| place.namespace.into());
-    Ok(Place { name: place.name.to_string(), namespace, wireguard })
+    let has_its_own = !domain.is_default() && device.is_none();
+    let namespace = has_its_own.then(|| place.namespace.into());
+    Ok(Place { name: place.name.to_string(), namespace, wireguard, membership })
 }
 
 fn label(id: DomainId, name: &DomainName) -> String {

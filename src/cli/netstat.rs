@@ -36,7 +36,7 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
     let live = Live::find(common)?;
     let survey = live.survey()?;
     if words.listening {
-        let domain = live.domain(&survey, &words.rtable)?;
+        let (domain, _) = live.rtable(&survey, &words.rtable)?;
         return print(&survey.socket_table(domain).map_err(Trouble::failed)?, common);
     }
     let rdomains = survey.rdomains().map_err(Trouble::failed)?;

@@ -56,14 +56,16 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
 pub(super) fn show(domain: &str, family: Option<Family>, common: &Common) -> Ended {
     let live = Live::find(common)?;
     let survey = live.survey()?;
-    let table = survey.route_table(live.domain(&survey, domain)?).map_err(Trouble::failed)?;
+    let (domain, which) = live.rtable(&survey, domain)?;
+    let table = survey.route_table(domain, which).map_err(Trouble::failed)?;
     print(&family.into_iter().fold(table, |table, family| table.only(family)), common)
 }
 
 fn get(domain: &str, address: IpAddr, common: &Common) -> Ended {
     let live = Live::find(common)?;
     let survey = live.survey()?;
-    match survey.route_get(live.domain(&survey, domain)?, address).map_err(Trouble::failed)? {
+    let (domain, which) = live.rtable(&survey, domain)?;
+    match survey.route_get(domain, which, address).map_err(Trouble::failed)? {
         Some(found) => print(&found, common),
         None => {
             print!("{}", not_in_table(address));

@@ -89,6 +89,9 @@ impl Ground for LiveGround {
     }
 }
 
+/// The exit status of a file that needs what this system does not permit or does not have.
+const UNSUPPORTED: u8 = 4;
+
 /// What came of one file.
 #[derive(Debug, Serialize)]
 struct FileVerdict {
@@ -187,7 +190,11 @@ fn summarise(done: &[FileVerdict], started: Instant) {
         ));
     }
     for file in done.iter().filter(|file| file.status != 0) {
-        say(format_args!("{:>12} {}: could not be run\n{}", "ERROR", file.file, file.trouble.trim_end()));
+        let (word, why) = match file.status {
+            UNSUPPORTED => ("UNSUPPORTED", "this system lacks what it needs"),
+            _ => ("ERROR", "could not be run"),
+        };
+        say(format_args!("{word:>12} {}: {why}\n{}", file.file, file.trouble.trim_end()));
     }
     let run: usize = done.iter().map(|file| file.verdicts.len()).sum();
     let (seconds, broken) = (started.elapsed().as_secs_f64(), failed.len());
@@ -202,10 +209,11 @@ fn summarise(done: &[FileVerdict], started: Instant) {
     ));
 }
 
-/// 1 if a test failed, else the status of a file that could not be run, else 0.
+/// 1 if a test failed, else the status of a file that could not be run, 4 only if no other; else 0.
 fn worst(done: &[FileVerdict]) -> u8 {
     if done.iter().any(|file| file.verdicts.iter().any(|verdict| !verdict.passed())) {
         return 1;
     }
-    done.iter().map(|file| file.status).max().unwrap_or(0)
+    let broken = done.iter().map(|file| file.status).filter(|&status| status != 0);
+    broken.min_by_key(|&status| status == UNSUPPORTED).unwrap_or(0)
 }

@@ -54,7 +54,7 @@ impl Trouble {
             Trouble::Usage { message, help } => say(message, help.as_deref()),
             Trouble::Unsupported(unsupported) => say(unsupported, Some(&unsupported.remedy)),
             Trouble::Failed(error) => say(&chain(error.as_ref()), help_of(error.as_ref())),
-            Trouble::Exec(error) => say(error, None),
+            Trouble::Exec(error) => say(error, error.help()),
             Trouble::Said(_) => {}
         }
         self.status()

@@ -6,12 +6,15 @@
 //! it (Documentation/networking/vrf.rst, ip-sysctl.rst). Without a namespace (`vrf`) the device holds the loopback
 //! addresses. In both, a route of the highest metric ends the search in the table: without it the search goes on in
 //! the namespace's main table.
+//!
+//! A further rtable of a domain is chosen by the mark of its number, which sockets of its programs are born with. Its
+//! rules come before all others but `local`'s, so that a socket that is bound to a VRF device is looked up there too.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::model::{
-    Capabilities, Domain, DomainId, Interface, InterfaceName, Isolation, Kind, Prefix, Route, Rule, Selector,
-    SysctlName, Target,
+    Capabilities, Domain, DomainId, Fwmark, Interface, InterfaceName, Isolation, Kind, Prefix, Route, Rule,
+    Selector, SysctlName, Target,
 };
 
 /// The metric that vrf.rst gives to the route that ends the search.
@@ -19,6 +22,9 @@ const LAST_METRIC: u32 = 4_278_198_272;
 
 /// Behind the kernel's own rule for VRF devices (1000), before those of main and default (32766, 32767).
 const UNBOUND_PRIORITY: u32 = 2000;
+
+/// Before the kernel's own rule for VRF devices.
+const FURTHER_PRIORITY: u32 = 500;
 
 /// Where a file leaves the choice: a namespace, with a VRF in it where the kernel has VRF.
 pub(super) fn choose(id: DomainId, isolation: Isolation, capabilities: &Capabilities) -> Isolation {
@@ -30,11 +36,19 @@ pub(super) fn choose(id: DomainId, isolation: Isolation, capabilities: &Capabili
     }
 }
 
-/// Adds to a domain what its isolation is made of.
+/// Adds to a domain what its isolation and its further rtables are made of.
 pub(super) fn spell_out(id: DomainId, domain: &mut Domain) {
-    if !domain.isolation.has_vrf() {
-        return;
+    if domain.isolation.has_vrf() {
+        enslave(id, domain);
     }
+    for (priority, (&rtable, routes)) in (FURTHER_PRIORITY..).zip(&mut domain.rtables) {
+        let fwmark = Some(Fwmark { value: rtable.number(), mask: u32::MAX });
+        domain.rules.insert(Rule { priority, selector: Selector { fwmark, ..Selector::default() }, rtable });
+        routes.extend(last_routes());
+    }
+}
+
+fn enslave(id: DomainId, domain: &mut Domain) {
     let device = InterfaceName::of_vrf(id);
     let mut vrf = Interface::new(Kind::Vrf { rtable: id.into() });
     if domain.isolation == Isolation::NetnsVrf {

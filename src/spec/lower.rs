@@ -3,11 +3,16 @@
 //! Every part reports what it misses and leaves that out. Where something could not even be read, nothing else is
 //! blamed for its absence: one mistake, one diagnostic.
 
+mod devices;
 mod interfaces;
+mod isolations;
+mod kinds;
 mod links;
 mod names;
 mod peers;
 mod routes;
+mod rtables;
+mod rules;
 mod scope;
 mod tunnels;
 
@@ -33,18 +38,23 @@ pub(super) fn lower(file: &File, source: &Source, report: &mut Report) -> Lowere
         secrets: BTreeMap::new(),
         tests: file.tests.iter().filter_map(|words| test(words, &scope, report)).collect(),
         warnings: Diagnostics::new(&source.file, "", Vec::new()),
+        notes: Diagnostics::new(&source.file, "", Vec::new()),
     };
     for &(id, words) in &scope.domains {
         let domain = domain(id, words, &scope, &mut lowered.origins, report);
         lowered.network.domains.insert(id, domain);
     }
     interfaces::add_link_ends(&scope, &mut lowered.network, &mut lowered.origins);
+    kinds::add_parents(&scope, &mut lowered.network, &mut lowered.origins);
     interfaces::join_bridges(&scope, &mut lowered.network, report);
     for &(id, words) in &scope.domains {
-        let routes = routes::lower(id, words, &scope, &mut lowered.origins, report);
-        lowered.network.domains.entry(id).and_modify(|domain| domain.routes = routes);
+        let Some(domain) = lowered.network.domains.get_mut(&id) else { continue };
+        (domain.routes, domain.rtables) = routes::lower(id, words, &scope, &mut lowered.origins, report);
+        domain.rules = rules::lower(id, words, &scope, &mut lowered.origins, report);
     }
     tunnels::check_ports(&scope, report);
+    kinds::check_tags(&scope, report);
+    isolations::check(&scope, file.isolation.as_ref().map(|isolation| isolation.place), report);
     lowered.secrets = secrets(&scope, source);
     lowered
 }
@@ -60,6 +70,7 @@ fn domain(
     let named = words.identity.as_ref().and_then(|identity| identity.name.clone());
     let mut domain = Domain::bare(id);
     domain.name = named.unwrap_or_else(|| DomainName::of_number(id));
+    domain.isolation = scope.isolation(id);
     domain.interfaces = interfaces::lower(id, words, scope, origins, report);
     for (name, value) in &words.sysctls {
         origins.add(Object::Sysctl(id, name.value.clone()), name.place);

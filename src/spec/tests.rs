@@ -51,7 +51,7 @@ fn bad_input_is_explained() {
     let cases = yaml_files(&root().join("src/spec/bad"));
     for case in &cases {
         let rendered = match read(&source(case)) {
-            Ok(lowered) => lowered.warnings.to_string(),
+            Ok(lowered) => lowered.warnings.and(lowered.notes).to_string(),
             Err(diagnostics) => diagnostics.to_string(),
         };
         assert!(!rendered.is_empty(), "nothing is wrong with {}", case.display());
@@ -245,6 +245,87 @@ fn routes_find_their_interface_and_their_metric() {
     let sysctls: Vec<&str> =
         lowered.network.domains[&domain(1)].sysctls.values().map(String::as_str).collect();
     assert_eq!(sysctls, ["0", "1024 65000"]);
+}
+
+#[test]
+fn isolations_are_the_domains_own_or_the_default() {
+    let lowered = lower("{defaults: {isolation: vrf}, domains: {0: {}, 1: {}, 2: {isolation: netns+vrf}}}");
+    let isolations: Vec<String> =
+        lowered.network.domains.values().map(|domain| domain.isolation.to_string()).collect();
+    assert_eq!(isolations, ["netns", "vrf", "netns+vrf"]);
+    assert_eq!(lower("domains: {1: {}}").network.domains[&domain(1)].isolation, Isolation::Auto);
+    assert!(lowered.warnings.is_empty() && lowered.notes.errors() == 0 && !lowered.notes.is_empty());
+}
+
+#[test]
+fn a_tunnel_over_a_vrf_has_the_engine_that_can() {
+    let lowered = lower(
+        "domains:
+  1: {isolation: vrf}
+  2: {interfaces: {wg0: {addresses: [10.0.0.1/24], wireguard: {underlay: 1}}}}",
+    );
+    assert_eq!(interface(&lowered, &end(2, "wg0")).wireguard().unwrap().engine, Engine::Userspace);
+}
+
+#[test]
+fn kinds_stand_on_their_parents() {
+    let lowered = lower(
+        "domains:
+  1:
+    interfaces:
+      d0: {dummy: {}}
+      v7: {vlan: {parent: d0, id: 7}}
+      m0: {macvlan: {parent: 0/eth0}}
+      vx0: {vxlan: {id: 42, underlay: 2, local: 10.0.0.1, remote: 10.0.0.2}}
+  2: {}",
+    );
+    assert_eq!(interface(&lowered, &end(1, "d0")).kind, Kind::Dummy);
+    assert_eq!(interface(&lowered, &end(1, "v7")).kind, Kind::Vlan { parent: end(1, "d0"), id: 7 });
+    assert_eq!(interface(&lowered, &end(1, "m0")).kind, Kind::Macvlan { parent: end(0, "eth0") });
+    assert_eq!(interface(&lowered, &end(0, "eth0")).kind, Kind::Existing);
+    let Kind::Vxlan(vxlan) = &interface(&lowered, &end(1, "vx0")).kind else { panic!() };
+    assert_eq!((vxlan.id, vxlan.underlay, vxlan.port), (42, domain(2), 4789));
+    assert_eq!(vxlan.remote, Some("10.0.0.2".parse().unwrap()));
+}
+
+#[test]
+fn rtables_have_routes_and_rules_ask_for_them() {
+    let lowered = lower(
+        "domains:
+  blue:
+    rdomain: 1
+    interfaces: {wg0: {addresses: [10.0.0.1/24, 'fd00::1/64'], wireguard: {}}}
+    routes: [{to: default, nexthops: [{via: 10.0.0.254}, {via: 'fd00::254', weight: 3}]}]
+    rtables:
+      10: {routes: [{to: default, via: 10.0.0.253}, {to: 10.9.0.0/16, via: 'fd00::253'}]}
+      20: {}
+    rules:
+      - {fwmark: 0x7/0xff, rtable: 10}
+      - {uid: 1000-1999, iif: lo, rtable: blue, priority: 50}
+      - {from: 10.0.0.0/24, to: 10.9.0.0/16, uid: 7, rtable: 20}",
+    );
+    let blue = &lowered.network.domains[&domain(1)];
+    let routes = |number: u32| -> Vec<String> {
+        blue.rtables[&RtableId::new(number).unwrap()].iter().map(Route::to_string).collect()
+    };
+    let own: Vec<String> = blue.routes.iter().map(Route::to_string).collect();
+    let ways = "nexthop via 10.0.0.254 dev wg0 weight 1 nexthop via fd00::254 dev wg0 weight 3";
+    assert_eq!(own, [format!("default {ways}")]);
+    assert_eq!(routes(10), ["default via 10.0.0.253 dev wg0", "10.9.0.0/16 via fd00::253 dev wg0"]);
+    assert_eq!(routes(20), [""; 0]);
+    let rules: Vec<String> = blue.rules.iter().map(Rule::to_string).collect();
+    assert_eq!(
+        rules,
+        [
+            "50: iif lo uid 1000-1999 rtable 1",
+            "100: fwmark 0x7/0xff rtable 10",
+            "101: from 10.0.0.0/24 to 10.9.0.0/16 uid 7-7 rtable 20",
+        ]
+    );
+    let place = |object| lowered.origins.place(&object).map(|place| place.line);
+    assert_eq!(place(Object::Rule(domain(1), 101)), Some(12));
+    let route = Object::Route(domain(1), RtableId::new(10).unwrap(), "0.0.0.0/0".parse().unwrap(), 0);
+    assert_eq!(place(route), Some(7));
 }
 
 #[test]

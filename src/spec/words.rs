@@ -4,7 +4,10 @@
 
 mod domain;
 mod interface;
+mod kinds;
 mod route;
+mod rtable;
+mod rule;
 mod test;
 mod wireguard;
 
@@ -13,11 +16,13 @@ use super::node::Node;
 use super::report::{Placed, Report};
 use super::values::{self, Trouble};
 use crate::diagnostic::Diagnostic;
-use crate::model::{Engine, InterfaceName, NetworkName};
+use crate::model::{Engine, InterfaceName, Isolation, NetworkName};
 
 pub(super) use domain::Domain;
 pub(super) use interface::{Interface, Kind};
-pub(super) use route::{Dropped, Route};
+pub(super) use kinds::Vxlan;
+pub(super) use route::{Dropped, Hop, Route};
+pub(super) use rule::{RtableWord, Rule};
 pub(super) use test::Test;
 pub(super) use wireguard::{Peer, PeerWord, WireGuard};
 
@@ -32,6 +37,8 @@ pub(super) struct File {
     pub(super) name: Option<NetworkName>,
     /// What runs the tunnels that do not say it themselves.
     pub(super) engine: Option<Engine>,
+    /// What keeps the domains apart that do not say it themselves.
+    pub(super) isolation: Option<Placed<Isolation>>,
     pub(super) domains: Vec<Domain>,
     pub(super) links: Vec<Link>,
     /// Whether all links could be read.
@@ -60,33 +67,32 @@ impl File {
             Some(node) => items(node, key, report).unwrap_or_default(),
             None => &[],
         };
+        let defaults = fields.value("defaults").and_then(|node| Fields::of(node, &DEFAULTS, report));
         let errors = report.errors();
         let links = list("links", report).iter().filter_map(|node| Link::read(node, report)).collect();
         Self {
             links,
             links_whole: report.errors() == errors,
             name: fields.parsed("name", "a name", values::network_name, report).map(|name| name.value),
-            engine: fields.value("defaults").and_then(|node| defaults(node, report)),
+            engine: defaults
+                .and_then(|fields| fields.parsed("engine", "an engine", engine, report))
+                .map(|e| e.value),
+            isolation: defaults
+                .and_then(|fields| fields.parsed("isolation", "an isolation", isolation, report)),
             domains: fields.value("domains").map(|node| domains(node, report)).unwrap_or_default(),
             tests: list("tests", report).iter().filter_map(|node| Test::read(node, report)).collect(),
         }
     }
 }
 
-fn defaults(node: &Node, report: &mut Report) -> Option<Engine> {
-    let fields = Fields::of(node, &DEFAULTS, report)?;
-    fields.parsed("isolation", "`auto` or `netns`", isolation, report);
-    fields.parsed("engine", "an engine", engine, report).map(|engine| engine.value)
-}
-
-fn isolation(text: &str) -> Result<(), Trouble> {
+fn isolation(text: &str) -> Result<Isolation, Trouble> {
     match text {
-        "auto" | "netns" => Ok(()),
-        "vrf" | "netns+vrf" => {
-            Err(Trouble::new(format!("isolation `{text}` is not supported yet"))
-                .help("write `auto` or `netns`"))
-        }
-        other => Err(Trouble::new(format!("no isolation `{other}`")).help("write `auto` or `netns`")),
+        "auto" => Ok(Isolation::Auto),
+        "netns" => Ok(Isolation::Netns),
+        "netns+vrf" => Ok(Isolation::NetnsVrf),
+        "vrf" => Ok(Isolation::Vrf),
+        other => Err(Trouble::new(format!("no isolation `{other}`"))
+            .help("write `auto`, `netns+vrf`, `netns` or `vrf`")),
     }
 }
 

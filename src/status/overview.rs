@@ -27,6 +27,8 @@ pub struct DomainStatus {
     pub domain: u32,
     /// Its name.
     pub name: String,
+    /// What keeps it apart: `netns+vrf`, `netns` or `vrf`; nothing for the default domain.
+    pub isolation: Option<String>,
     /// Its interfaces, in the kernel's order.
     pub interfaces: Vec<InterfaceStatus>,
 }
@@ -74,6 +76,7 @@ impl StatusView {
         let domains = observed.domains.iter().map(|(&id, domain)| DomainStatus {
             domain: id.number(),
             name: domain.name.to_string(),
+            isolation: (!id.is_default()).then(|| domain.isolation.to_string()),
             interfaces: interfaces
                 .iter()
                 .filter(|view| view.domain == id.number() && is_shown(observed, id, view))
@@ -150,14 +153,16 @@ impl fmt::Display for StatusView {
 
 impl StatusView {
     fn interface_lines(&self) -> Vec<Vec<String>> {
-        let mut lines = vec![heading(&["DOMAIN", "NAME", "INTERFACE", "KIND", "STATE", "ADDRESSES"])];
+        let mut lines =
+            vec![heading(&["DOMAIN", "NAME", "ISOLATION", "INTERFACE", "KIND", "STATE", "ADDRESSES"])];
         for domain in &self.domains {
-            let mut first = vec![domain.domain.to_string(), domain.name.clone()];
+            let isolation = domain.isolation.clone().unwrap_or_else(|| "-".to_owned());
+            let mut first = vec![domain.domain.to_string(), domain.name.clone(), isolation];
             if domain.interfaces.is_empty() {
                 lines.push(first.clone());
             }
             for interface in &domain.interfaces {
-                let mut line = std::mem::replace(&mut first, vec![String::new(), String::new()]);
+                let mut line = std::mem::replace(&mut first, vec![String::new(); 3]);
                 line.extend([interface.name.clone(), interface.kind.clone(), interface.state.clone()]);
                 line.push(interface.addresses.join(" "));
                 lines.push(line);
@@ -298,10 +303,10 @@ mod tests {
         insta::assert_snapshot!(status, @r"
         network domains
 
-        DOMAIN  NAME     INTERFACE  KIND       STATE  ADDRESSES
-        0       default
-        1       rdom1    lo         loopback   up     127.0.0.1/8 ::1/128
-                         wg1        wireguard  up     192.168.5.1/24
+        DOMAIN  NAME     ISOLATION  INTERFACE  KIND       STATE  ADDRESSES
+        0       default  -
+        1       rdom1    netns      lo         loopback   up     127.0.0.1/8 ::1/128
+                                    wg1        wireguard  up     192.168.5.1/24
 
         TUNNEL  ENGINE     UNDERLAY  PORT  SOCKETS IN  PEER                                          ENDPOINT        HANDSHAKE  RECEIVED  SENT
         1/wg1   userspace  domain 0  7111  domain 0    wg2                                           127.0.0.1:7222  3 s ago    380 B     1.50 MiB

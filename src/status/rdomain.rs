@@ -27,6 +27,13 @@ impl RdomainView {
         let rtables = [own].into_iter().chain(others.iter().copied().filter(|&other| other != own)).collect();
         Self { domain: own, name, interfaces, rtables }
     }
+
+    /// The same with these rtables among the others.
+    pub fn with_rtables(mut self, further: BTreeSet<u32>) -> Self {
+        let others: BTreeSet<u32> = self.rtables.drain(1..).chain(further).collect();
+        self.rtables.extend(others.into_iter().filter(|&other| other != self.domain));
+        self
+    }
 }
 
 impl fmt::Display for RdomainView {

@@ -51,6 +51,11 @@ impl SocketTable {
         sockets.sort_by_key(|socket| (socket.heading(), Reverse(socket.local.port()), socket.local.ip()));
         Self { domain: domain.number(), sockets }
     }
+
+    /// Whether a UDP socket of this port is among them.
+    pub fn has_udp(&self, port: u16) -> bool {
+        self.sockets.iter().any(|socket| socket.protocol == Protocol::Udp && socket.local.port() == port)
+    }
 }
 
 impl fmt::Display for SocketTable {

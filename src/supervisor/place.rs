@@ -39,27 +39,31 @@ pub enum Misplaced {
     Backend(#[from] BackendError),
 }
 
-/// Checks every tunnel that is up, for others have no sockets: a wildcard UDP socket of its port is in its underlay,
-/// and none is in its own domain.
+/// Checks every tunnel, and returns the first that is not where it belongs.
 pub(super) fn check(survey: &Survey, desired: &Network) -> Result<(), Misplaced> {
-    for (at, tunnel) in desired.tunnels() {
+    misplaced(survey, desired)?.into_iter().next().map_or(Ok(()), Err)
+}
+
+/// The tunnels that are up, for others have no sockets, and not where they belong: a wildcard UDP socket of a tunnel's port is in its underlay, and none
+/// is in its own domain.
+pub fn misplaced(survey: &Survey, network: &Network) -> Result<Vec<Misplaced>, BackendError> {
+    let mut found = Vec::new();
+    for (at, tunnel) in network.tunnels() {
         let Some(port) = tunnel.listen_port else { continue };
-        if !desired.interface(&at).is_some_and(|interface| interface.up) {
+        if !network.interface(&at).is_some_and(|interface| interface.up) {
             continue;
         }
-        let underlay = tunnel.underlay;
+        let (underlay, domain) = (tunnel.underlay, at.domain);
         if !has_port(&survey.socket_table(underlay)?, port) {
-            return Err(Misplaced::Missing { at, port, underlay });
-        }
-        let domain = at.domain;
-        if domain != underlay
-            && !carries(desired, domain, port)
+            found.push(Misplaced::Missing { at, port, underlay });
+        } else if domain != underlay
+            && !carries(network, domain, port)
             && has_port(&survey.socket_table(domain)?, port)
         {
-            return Err(Misplaced::Astray { at, port, underlay, domain });
+            found.push(Misplaced::Astray { at, port, underlay, domain });
         }
     }
-    Ok(())
+    Ok(found)
 }
 
 /// Whether a domain is the underlay of some tunnel of this port.

@@ -99,7 +99,7 @@ pub(super) fn keep_to_ours(
 }
 
 /// The kernel itself adds addresses to a domain's `lo` when it goes up.
-fn is_own_loopback(at: &End, link: &Link) -> bool {
+pub(super) fn is_own_loopback(at: &End, link: &Link) -> bool {
     link.driver == Driver::Loopback && !at.domain.is_default()
 }
 
@@ -107,7 +107,8 @@ fn has(inside: &mut Inside, link: &Link, address: Address) -> Result<bool, Netli
     Ok(on_link(inside, link)?.iter().any(|held| held.address.network == address.network))
 }
 
-fn on_link(inside: &mut Inside, link: &Link) -> Result<Vec<Held>, NetlinkError> {
+/// What the kernel holds on this link.
+pub(super) fn on_link(inside: &mut Inside, link: &Link) -> Result<Vec<Held>, NetlinkError> {
     let mut held = address::dump(&mut inside.route)?;
     held.retain(|held| held.index == link.index);
     Ok(held)

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 
 use super::namespace::NamespaceError;
 use super::netlink::NetlinkError;
-use crate::backend::BackendError;
+use crate::backend::{BackendError, Nature};
 use crate::state::LedgerError;
 
 /// An error that may stem from the kernel.
@@ -65,9 +65,18 @@ impl<T, E: Cause> Doing<T> for Result<T, E> {
     ) -> Result<T, BackendError> {
         self.map_err(|error| {
             let help = error.number().and_then(|errno| advice(errno).or_else(|| permission(errno)));
+            let nature = nature(error.number());
             let refused = BackendError::new(format!("cannot {}", what())).caused_by(error);
-            BackendError { help, ..refused }
+            BackendError { help, nature, ..refused }
         })
+    }
+}
+
+/// A kind, a family or an option that the kernel was built without is refused with these numbers.
+fn nature(errno: Option<Errno>) -> Nature {
+    match errno {
+        Some(Errno::EOPNOTSUPP | Errno::EAFNOSUPPORT | Errno::EPROTONOSUPPORT) => Nature::Unsupported,
+        Some(_) | None => Nature::Refused,
     }
 }
 
@@ -119,6 +128,14 @@ mod tests {
         assert_eq!(error.to_string(), "cannot create bridge 1/br0");
         assert_eq!(error.source.unwrap().to_string(), "Operation not permitted");
         assert!(error.help.unwrap().contains("rdom run"));
+    }
+
+    #[test]
+    fn what_the_kernel_lacks_is_unsupported() {
+        let refused = |errno| Err::<(), _>(NetlinkError::Refused { errno, text: None });
+        let nature = |errno| refused(errno).doing(|| "create dummy 1/d0".to_owned()).unwrap_err().nature;
+        assert_eq!(nature(Errno::EOPNOTSUPP), Nature::Unsupported);
+        assert_eq!(nature(Errno::EEXIST), Nature::Refused);
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! Everything of one network that an operator sees, over all of its domains, straight from the kernel.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::namespaces::{Namespaces, Place};
 use super::netlink::{Netlink, NetlinkError, Protocol};
 use super::sockets::TunnelSockets;
-use super::view;
+use super::view::{self, Scope, Which};
 use crate::backend::BackendError;
 use crate::model::{DomainId, End, InterfaceName, Network};
 use crate::state::{Directories, Ledger};
@@ -48,24 +49,34 @@ impl Survey {
         let mut views = Vec::new();
         for (id, place) in self.namespaces.iter() {
             let tunnel = |link: &LinkFacts| self.tunnel(id, place, link);
-            let found = route_socket(place)
-                .and_then(|mut route| view::interfaces(id, &place.name, &mut route, tunnel));
+            let found = route_socket(place).and_then(|mut route| {
+                view::interfaces(id, &place.name, &self.scope(id, place), &mut route, tunnel)
+            });
             views.extend(found.map_err(|error| trouble("interfaces", id, error))?);
         }
         Ok(views)
     }
 
-    /// The routes of a domain's own rtable.
-    pub fn route_table(&self, domain: DomainId) -> Result<RouteTable, BackendError> {
+    /// The routes of one of a domain's rtables.
+    pub fn route_table(&self, domain: DomainId, which: Which) -> Result<RouteTable, BackendError> {
         let place = self.place(domain)?;
-        let table = route_socket(place).and_then(|mut route| view::route_table(domain, &mut route));
+        let scope = self.scope(domain, place);
+        let table =
+            route_socket(place).and_then(|mut route| view::route_table(domain, &scope, which, &mut route));
         table.map_err(|error| trouble("routes", domain, error))
     }
 
-    /// The route that a packet from this domain would take.
-    pub fn route_get(&self, domain: DomainId, to: IpAddr) -> Result<Option<RouteGet>, BackendError> {
+    /// The route that a packet of a program in one of this domain's rtables would take.
+    pub fn route_get(
+        &self,
+        domain: DomainId,
+        which: Which,
+        to: IpAddr,
+    ) -> Result<Option<RouteGet>, BackendError> {
         let place = self.place(domain)?;
-        let found = route_socket(place).and_then(|mut route| view::route_get(domain, &mut route, to));
+        let scope = self.scope(domain, place);
+        let found =
+            route_socket(place).and_then(|mut route| view::route_get(domain, &scope, which, &mut route, to));
         found.map_err(|error| trouble("routes", domain, error))
     }
 
@@ -74,7 +85,7 @@ impl Survey {
         let place = self.place(domain)?;
         let table = route_socket(place).and_then(|mut route| {
             let mut diag = Netlink::of(&place.namespace, Protocol::SockDiag)?;
-            view::socket_table(domain, &mut diag, &mut route)
+            view::socket_table(domain, &self.scope(domain, place), &mut diag, &mut route)
         });
         table.map_err(|error| trouble("sockets", domain, error))
     }
@@ -82,8 +93,11 @@ impl Survey {
     /// The domains with their interfaces and rtables.
     pub fn rdomains(&self) -> Result<Vec<RdomainView>, BackendError> {
         let each = self.namespaces.iter().map(|(id, place)| {
-            let view = route_socket(place).and_then(|mut route| view::rdomain(id, &place.name, &mut route));
-            view.map_err(|error| trouble("rtables", id, error))
+            let scope = self.scope(id, place);
+            let view =
+                route_socket(place).and_then(|mut route| view::rdomain(id, &place.name, &scope, &mut route));
+            let view = view.map_err(|error| trouble("rtables", id, error))?;
+            Ok(view.with_rtables(self.noted_tables(id, place)))
         });
         each.collect()
     }
@@ -102,6 +116,34 @@ impl Survey {
         let domains = self.namespaces.iter().map(|(id, _)| self.socket_table(id));
         let sockets = domains.collect::<Result<Vec<_>, _>>()?;
         Ok(StatusView::new(observed, &interfaces, &sockets, reason))
+    }
+
+    /// What of its namespace is a domain's.
+    fn scope(&self, domain: DomainId, place: &Place) -> Scope {
+        let guests = self.namespaces.iter().filter(|(_, guest)| !guest.record.isolation.has_namespace());
+        let guests: Vec<_> = guests.map(|(id, guest)| (id, self.noted_tables(id, guest))).collect();
+        Scope::of(domain, place.record.isolation, &guests)
+    }
+
+    /// The tables that a domain which shares its namespace is known to have, its own among them.
+    fn noted_tables(&self, domain: DomainId, place: &Place) -> BTreeSet<u32> {
+        let noted = place.record.routes.iter().filter_map(|note| note.split(' ').next()?.parse().ok());
+        let own = (!place.record.isolation.has_namespace()).then(|| domain.number());
+        noted.filter(|_| own.is_some()).chain(own).collect()
+    }
+
+    /// The index of a domain's VRF device, where the domain has no namespace of its own.
+    pub fn vrf_device(&self, domain: DomainId) -> Result<Option<u32>, BackendError> {
+        let place = self.place(domain)?;
+        if place.record.isolation.has_namespace() {
+            return Ok(None);
+        }
+        let name = InterfaceName::of_vrf(domain);
+        let links = route_socket(place).and_then(|mut route| view::links(&mut route));
+        let links = links.map_err(|error| trouble("interfaces", domain, error))?;
+        let device = links.iter().find(|link| link.name == name.as_str());
+        let absent = || BackendError::new(format!("domain {domain} has lost its VRF device {name}"));
+        device.map(|device| Some(device.index)).ok_or_else(absent)
     }
 
     /// The domain of this number.

@@ -8,6 +8,7 @@ mod driver;
 mod links;
 mod neighbours;
 mod routes;
+mod scope;
 mod sockets;
 mod uapi;
 
@@ -19,6 +20,8 @@ use crate::model::{DomainId, DomainName};
 use crate::status::{InterfaceView, LinkFacts, RdomainView, RouteGet, RouteTable, SocketTable, TunnelView};
 
 pub use driver::tunnel_of_driver;
+pub use routes::Which;
+pub use scope::Scope;
 pub use uapi::{UapiError, tunnel_of_stream, tunnel_of_uapi};
 
 /// The links of the namespace with their addresses, in the kernel's order.
@@ -32,29 +35,45 @@ pub fn links(route: &mut Netlink) -> Result<Vec<LinkFacts>, NetlinkError> {
 pub fn interfaces(
     domain: DomainId,
     name: &DomainName,
+    scope: &Scope,
     route: &mut Netlink,
     mut tunnel: impl FnMut(&LinkFacts) -> Option<TunnelView>,
 ) -> Result<Vec<InterfaceView>, NetlinkError> {
     let links = links(route)?;
-    Ok(links.iter().map(|link| InterfaceView::new(domain, name, link, tunnel(link))).collect())
+    let own = links.iter().filter(|link| scope.has_link(link, &links));
+    Ok(own.map(|link| InterfaceView::new(domain, name, link, tunnel(link))).collect())
 }
 
-/// `route show`: the domain's own rtable, which is the namespace's main and local tables.
-pub fn route_table(domain: DomainId, route: &mut Netlink) -> Result<RouteTable, NetlinkError> {
+/// `route show`: one of the domain's rtables.
+pub fn route_table(
+    domain: DomainId,
+    scope: &Scope,
+    which: Which,
+    route: &mut Netlink,
+) -> Result<RouteTable, NetlinkError> {
     let links = links(route)?;
-    let routes = routes::dump(route)?;
-    let neighbours = neighbours::dump(route)?;
+    let routes = routes::dump(route, scope, which)?;
+    let neighbours = match which {
+        Which::Own => neighbours::dump(route)?,
+        // What hosts on a link are called is known in the domain's own table only.
+        Which::Further(_) => Vec::new(),
+    };
+    let here = |index: u32| links.iter().any(|link| link.index == index && scope.has_link(link, &links));
+    let neighbours: Vec<_> = neighbours.into_iter().filter(|neighbour| here(neighbour.index)).collect();
     Ok(RouteTable::new(domain, &routes.own, &neighbours, &links))
 }
 
 /// `route get`: the route that a packet to this address would take; `None` if there is none.
 pub fn route_get(
     domain: DomainId,
+    scope: &Scope,
+    which: Which,
     route: &mut Netlink,
     address: IpAddr,
 ) -> Result<Option<RouteGet>, NetlinkError> {
     let links = links(route)?;
-    let found = routes::lookup(route, address)?;
+    let device = links.iter().find(|link| scope.is_device(link)).map(|link| link.index);
+    let found = routes::lookup(route, scope, which, device, address)?;
     Ok(found.map(|found| {
         RouteGet::new(domain, address, &found.matched, found.chosen.as_ref(), found.src, &links)
     }))
@@ -63,20 +82,24 @@ pub fn route_get(
 /// `netstat -ln`: the listening sockets; `route` tells the names of interfaces.
 pub fn socket_table(
     domain: DomainId,
+    scope: &Scope,
     diag: &mut Netlink,
     route: &mut Netlink,
 ) -> Result<SocketTable, NetlinkError> {
     let links = links::dump(route)?;
-    Ok(SocketTable::new(domain, sockets::dump(diag, &links)?))
+    Ok(SocketTable::new(domain, sockets::dump(diag, scope, &links)?))
 }
 
 /// `netstat -R`: the interfaces and rtables of the domain.
 pub fn rdomain(
     domain: DomainId,
     name: &DomainName,
+    scope: &Scope,
     route: &mut Netlink,
 ) -> Result<RdomainView, NetlinkError> {
-    let interfaces = links::dump(route)?.into_iter().map(|link| link.name).collect();
-    let others: BTreeSet<u32> = routes::dump(route)?.others;
+    let links = links::dump(route)?;
+    let own = links.iter().filter(|link| scope.has_link(link, &links));
+    let interfaces = own.map(|link| link.name.clone()).collect();
+    let others: BTreeSet<u32> = routes::dump(route, scope, Which::Own)?.others;
     Ok(RdomainView::new(domain, name.to_string(), interfaces, &others))
 }

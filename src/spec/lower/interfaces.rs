@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnetwork::IpNetwork;
 
 use super::scope::Scope;
-use super::tunnels;
+use super::{kinds, tunnels};
 use crate::diagnostic::{Diagnostic, Place};
 use crate::model::{Address, DomainId, End, Interface, InterfaceName, Kind, Network, Object};
 use crate::spec::fields::nearest;
@@ -146,6 +146,15 @@ fn kind(
             Kind::WireGuard(tunnels::lower(end, words, tunnel, scope, origins, report))
         }
         Some(words::Kind::Bridge { .. }) => Kind::Bridge,
+        Some(words::Kind::Dummy) => Kind::Dummy,
+        Some(words::Kind::Vlan { parent, id }) => {
+            let id = id.value;
+            kinds::on_parent(end, parent, scope, report, |parent| Kind::Vlan { parent, id })
+        }
+        Some(words::Kind::Macvlan { parent }) => {
+            kinds::on_parent(end, parent, scope, report, |parent| Kind::Macvlan { parent })
+        }
+        Some(words::Kind::Vxlan(vxlan)) => kinds::vxlan(vxlan, scope, report),
         Some(words::Kind::Unknown) => Kind::Existing,
         None => {
             check_existing(end, words, scope, report);

@@ -7,26 +7,47 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use super::devices;
 use super::scope::Scope;
 use crate::diagnostic::{Diagnostic, Place};
-use crate::model::{DomainId, End, InterfaceName, Object, Prefix, Route, Target};
-use crate::spec::fields::nearest;
+use crate::model::{DomainId, Hop, InterfaceName, Object, Prefix, Route, RtableId, Target};
 use crate::spec::origins::Origins;
 use crate::spec::report::{Placed, Report};
 use crate::spec::words::{self, Dropped};
 
-/// The routes of a domain.
+/// The routes of a domain's own rtable, and of its further ones.
 pub(super) fn lower(
     id: DomainId,
     domain: &words::Domain,
     scope: &Scope<'_>,
     origins: &mut Origins,
     report: &mut Report,
+) -> (BTreeSet<Route>, BTreeMap<RtableId, BTreeSet<Route>>) {
+    let mut surroundings = Surroundings::of(id, domain, scope);
+    let own = table(id.into(), &domain.routes, &surroundings, origins, report);
+    let connected = surroundings.connected.len();
+    let mut further = BTreeMap::new();
+    for words in &domain.rtables {
+        let number = words.number.value;
+        surroundings.connected.truncate(connected);
+        surroundings.connected.extend(words.routes.iter().filter_map(|route| on_link(&route.value)));
+        further.insert(number, table(number, &words.routes, &surroundings, origins, report));
+    }
+    (own, further)
+}
+
+/// The routes of one rtable.
+fn table(
+    rtable: RtableId,
+    words: &[Placed<words::Route>],
+    surroundings: &Surroundings<'_>,
+    origins: &mut Origins,
+    report: &mut Report,
 ) -> BTreeSet<Route> {
-    let surroundings = Surroundings::of(id, domain, scope);
+    let id = surroundings.id;
     let mut first: BTreeMap<(Prefix, u32), Place> = BTreeMap::new();
     let mut routes = BTreeSet::new();
-    for Placed { value: words, place } in &domain.routes {
+    for Placed { value: words, place } in words {
         let Some(target) = surroundings.target(words, report) else { continue };
         let metric = metric(words);
         match first.get(&(words.to.value, metric)) {
@@ -38,7 +59,7 @@ pub(super) fn lower(
             ),
             None => {
                 first.insert((words.to.value, metric), *place);
-                origins.add(Object::Route(id, id.into(), words.to.value, metric), *place);
+                origins.add(Object::Route(id, rtable, words.to.value, metric), *place);
                 routes.insert(Route { to: words.to.value, metric, target });
             }
         }
@@ -57,10 +78,10 @@ fn metric(words: &words::Route) -> u32 {
 
 /// What the routes of a domain can refer to.
 struct Surroundings<'a> {
+    scope: &'a Scope<'a>,
+    id: DomainId,
     word: String,
     is_default: bool,
-    /// Whether every interface is known by name.
-    named: bool,
     /// Whether everything that could be here is known.
     whole: bool,
     interfaces: BTreeSet<&'a str>,
@@ -70,20 +91,19 @@ struct Surroundings<'a> {
 }
 
 impl<'a> Surroundings<'a> {
-    fn of(id: DomainId, domain: &'a words::Domain, scope: &'a Scope<'_>) -> Self {
+    fn of(id: DomainId, domain: &'a words::Domain, scope: &'a Scope<'a>) -> Self {
         let listed = domain.interfaces.iter();
-        let joined = scope.links.keys().filter(|end: &&End| end.domain == id);
-        let names = listed.clone().map(|interface| interface.name.value.as_str());
         let own =
             listed.clone().flat_map(|interface| &interface.addresses).chain(domain.loopback.iter().flatten());
         let mut connected: Vec<_> = listed.flat_map(networks).collect();
         connected.extend(domain.routes.iter().filter_map(|route| on_link(&route.value)));
         Self {
+            scope,
+            id,
             word: scope.names.word(id),
             is_default: id.is_default(),
-            named: scope.is_named(id),
             whole: scope.is_whole(id),
-            interfaces: names.chain(joined.map(|end| end.interface.as_str())).chain(["lo"]).collect(),
+            interfaces: devices::of(id, scope).collect(),
             addresses: own.map(|address| address.value.ip()).collect(),
             connected,
         }
@@ -97,19 +117,37 @@ impl<'a> Surroundings<'a> {
             None => {}
         }
         self.check_source(words, report);
-        let dev = match (&words.dev, &words.via) {
-            (Some(dev), via) => {
-                self.check_interface(dev, report);
-                if let Some(via) = via.as_ref().filter(|_| !words.onlink) {
-                    self.check_gateway(via, dev, report);
-                }
-                dev.value.clone()
-            }
-            (None, Some(via)) => self.interface_towards(via, report)?,
-            (None, None) => return None,
-        };
-        let via = words.via.as_ref().map(|via| via.value);
-        Some(Target::Unicast { via, dev, src: words.src.as_ref().map(|src| src.value), onlink: words.onlink })
+        let src = words.src.as_ref().map(|src| src.value);
+        if !words.hops.is_empty() {
+            let hops: Vec<_> = words.hops.iter().map(|hop| self.hop(hop, report)).collect();
+            let hops = hops.into_iter().collect::<Option<_>>()?;
+            return Some(Target::Multipath { hops, src });
+        }
+        let checked = words.via.as_ref().filter(|_| !words.onlink);
+        let dev = self.device(words.dev.as_ref(), words.via.as_ref(), checked, report)?;
+        Some(Target::Unicast { via: words.via.as_ref().map(|via| via.value), dev, src, onlink: words.onlink })
+    }
+
+    fn hop(&self, words: &words::Hop, report: &mut Report) -> Option<Hop> {
+        let via = words.via.as_ref();
+        let dev = self.device(words.dev.as_ref(), via, via, report)?;
+        Some(Hop { via: via.map(|via| via.value), dev, weight: words.weight })
+    }
+
+    /// The interface that is named, or else that the gateway is on; `checked` is the gateway if it must be on it.
+    fn device(
+        &self,
+        dev: Option<&Placed<InterfaceName>>,
+        via: Option<&Placed<IpAddr>>,
+        checked: Option<&Placed<IpAddr>>,
+        report: &mut Report,
+    ) -> Option<InterfaceName> {
+        let Some(dev) = dev else { return self.interface_towards(via?, report) };
+        devices::check(self.id, dev, self.scope, report);
+        if let Some(via) = checked {
+            self.check_gateway(via, dev, report);
+        }
+        Some(dev.value.clone())
     }
 
     fn check_source(&self, words: &words::Route, report: &mut Report) {
@@ -120,19 +158,6 @@ impl<'a> Surroundings<'a> {
                 Diagnostic::error(src.place, message).help("write an address of one of its interfaces"),
             );
         }
-    }
-
-    fn check_interface(&self, dev: &Placed<InterfaceName>, report: &mut Report) {
-        let name = dev.value.as_str();
-        if self.is_default || !self.named || self.interfaces.contains(name) {
-            return;
-        }
-        let diagnostic =
-            Diagnostic::error(dev.place, format!("no interface `{name}` in domain {}", self.word));
-        report.push(match nearest(name, self.interfaces.iter().copied()) {
-            Some(near) => diagnostic.help(format!("write `{near}`")),
-            None => diagnostic.help(format!("add `{name}` to its `interfaces:`, or name it in `links:`")),
-        });
     }
 
     fn check_gateway(&self, via: &Placed<IpAddr>, dev: &Placed<InterfaceName>, report: &mut Report) {

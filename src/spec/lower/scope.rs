@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use super::links::{self, Joined};
 use super::names::Names;
-use crate::model::{DomainId, End, Engine};
-use crate::spec::report::Report;
+use super::rtables::{self, Owners};
+use crate::diagnostic::Place;
+use crate::model::{DomainId, End, Engine, Isolation};
+use crate::spec::report::{Placed, Report};
 use crate::spec::words::{Domain, File, Interface, Kind, WireGuard};
 
 /// The file, by what it names.
@@ -15,9 +17,15 @@ pub(super) struct Scope<'a> {
     pub(super) domains: Vec<(DomainId, &'a Domain)>,
     pub(super) interfaces: BTreeMap<End, &'a Interface>,
     pub(super) links: BTreeMap<End, Joined>,
+    /// Every interface that the file lists or joins, with the place where it lists or else joins it.
+    pub(super) ends: BTreeMap<End, Place>,
     /// Whether all links could be read and looked up.
     pub(super) links_whole: bool,
     pub(super) engine: Engine,
+    /// What keeps the domains apart that do not say it themselves.
+    pub(super) isolation: Isolation,
+    /// Whose each rtable is.
+    pub(super) rtables: Owners,
 }
 
 impl<'a> Scope<'a> {
@@ -26,14 +34,24 @@ impl<'a> Scope<'a> {
         let (names, domains) = Names::of(file, report);
         let errors = report.errors();
         let links = links::join(file, &names, report);
-        let interfaces = domains.iter().flat_map(|&(domain, words)| {
-            let end = move |interface: &Interface| End { domain, interface: interface.name.value.clone() };
-            words.interfaces.iter().map(move |interface| (end(interface), interface))
-        });
+        let interfaces: BTreeMap<_, _> = domains
+            .iter()
+            .flat_map(|&(domain, words)| {
+                let end =
+                    move |interface: &Interface| End { domain, interface: interface.name.value.clone() };
+                words.interfaces.iter().map(move |interface| (end(interface), interface))
+            })
+            .collect();
+        let joined = links.iter().map(|(end, joined)| (end.clone(), joined.place));
+        let listed =
+            interfaces.iter().map(|(end, words): (&End, &&Interface)| (end.clone(), words.name.place));
         Self {
-            interfaces: interfaces.collect(),
+            ends: joined.chain(listed).collect(),
+            interfaces,
             links_whole: file.links_whole && report.errors() == errors,
             engine: file.engine.unwrap_or(Engine::Auto),
+            isolation: file.isolation.as_ref().map_or(Isolation::Auto, |isolation| isolation.value),
+            rtables: rtables::owners(&names, &domains, report),
             names,
             domains,
             links,
@@ -48,6 +66,20 @@ impl<'a> Scope<'a> {
     /// The domain's words, if the file has it.
     pub(super) fn domain(&self, id: DomainId) -> Option<&'a Domain> {
         self.domains.iter().find(|(other, _)| *other == id).map(|&(_, domain)| domain)
+    }
+
+    /// What keeps this domain apart, as the file has it.
+    pub(super) fn isolation(&self, id: DomainId) -> Isolation {
+        if id.is_default() {
+            return Isolation::Netns;
+        }
+        let said = self.domain(id).and_then(|domain| domain.isolation.as_ref());
+        said.map_or(self.isolation, |isolation| isolation.value)
+    }
+
+    /// Whether this domain's interfaces are in the namespace of the default domain.
+    pub(super) fn is_in_default_namespace(&self, id: DomainId) -> bool {
+        id.is_default() || self.isolation(id) == Isolation::Vrf
     }
 
     /// Whether everything that could be in this domain is known.
@@ -67,7 +99,12 @@ impl<'a> Scope<'a> {
 
     /// The domain whose sockets carry a tunnel's packets, if there is such a domain.
     pub(super) fn underlay(&self, tunnel: &WireGuard) -> Option<DomainId> {
-        match &tunnel.underlay {
+        self.underlay_called(tunnel.underlay.as_ref())
+    }
+
+    /// The domain that a value of `underlay` means: without one the default domain.
+    pub(super) fn underlay_called(&self, word: Option<&Placed<String>>) -> Option<DomainId> {
+        match word {
             Some(word) => self.names.known(&word.value),
             None => Some(DomainId::DEFAULT),
         }
@@ -78,6 +115,7 @@ impl<'a> Scope<'a> {
 pub(super) fn tunnel(interface: &Interface) -> Option<&WireGuard> {
     match &interface.kind.as_ref()?.value {
         Kind::WireGuard(tunnel) => Some(tunnel),
-        Kind::Bridge { .. } | Kind::Unknown => None,
+        Kind::Bridge { .. } | Kind::Dummy | Kind::Vlan { .. } | Kind::Macvlan { .. } => None,
+        Kind::Vxlan(_) | Kind::Unknown => None,
     }
 }

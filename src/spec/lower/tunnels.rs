@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use super::isolations;
 use super::peers;
 use super::scope::Scope;
 use crate::diagnostic::{Diagnostic, Place};
-use crate::model::{DomainId, End, Key, Object, Peer, Prefix, WireGuard};
+use crate::model::{DomainId, End, Engine, Isolation, Key, Object, Peer, Prefix, WireGuard};
 use crate::spec::origins::Origins;
 use crate::spec::report::Report;
 use crate::spec::words;
@@ -22,6 +23,7 @@ pub(super) fn lower(
     if let Some(word) = &tunnel.underlay {
         scope.names.domain(word, report);
     }
+    let engine = engine(tunnel, scope, report);
     let mut peers: BTreeMap<Key, (Peer, Place)> = BTreeMap::new();
     let mut claims: BTreeMap<Prefix, Place> = BTreeMap::new();
     for words in &tunnel.peers {
@@ -39,11 +41,26 @@ pub(super) fn lower(
         check_purpose(interface, tunnel, report);
     }
     WireGuard {
-        engine: tunnel.engine.unwrap_or(scope.engine),
+        engine,
         underlay: scope.underlay(tunnel).unwrap_or(DomainId::DEFAULT),
         listen_port: tunnel.listen_port.as_ref().map(|port| port.value),
         key: Key::Of(end.clone()),
         peers: peers.into_iter().map(|(key, (peer, _))| (key, peer)).collect(),
+    }
+}
+
+/// Only the userspace engine binds its sockets to the VRF of an underlay that is no namespace.
+fn engine(tunnel: &words::WireGuard, scope: &Scope<'_>, report: &mut Report) -> Engine {
+    let engine = tunnel.engine.unwrap_or(scope.engine);
+    let Some(word) = &tunnel.underlay else { return engine };
+    let in_vrf = scope.names.known(&word.value).is_some_and(|id| scope.isolation(id) == Isolation::Vrf);
+    match engine {
+        Engine::Auto if in_vrf => Engine::Userspace,
+        Engine::Auto | Engine::Userspace => engine,
+        Engine::Kernel => {
+            isolations::refuse_kernel_underlay("a tunnel of the kernel engine", word, scope, report);
+            engine
+        }
     }
 }
 

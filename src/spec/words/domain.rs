@@ -3,9 +3,12 @@
 use ipnetwork::IpNetwork;
 
 use super::interface::{self, Interface};
+use super::isolation;
 use super::route::Route;
-use crate::diagnostic::Diagnostic;
-use crate::model::{DomainId, DomainName, NameError, SysctlName};
+use super::rtable::{self, Rtable};
+use super::rule::Rule;
+use crate::diagnostic::{Diagnostic, Place};
+use crate::model::{DomainId, DomainName, Isolation, NameError, SysctlName};
 use crate::spec::fields::{Fields, Shape, entries, items, parsed, parsed_text};
 use crate::spec::node::{Entry, Node};
 use crate::spec::report::{Placed, Report};
@@ -13,8 +16,8 @@ use crate::spec::values::{self, Trouble};
 
 const DOMAIN: Shape = Shape {
     what: "a domain",
-    keys: &["rdomain", "lo", "interfaces", "routes", "sysctls"],
-    later: &["rtables", "rules", "dns", "allow", "services", "isolation"],
+    keys: &["rdomain", "isolation", "lo", "interfaces", "routes", "rtables", "rules", "sysctls"],
+    later: &["dns", "allow", "services"],
 };
 const LOOPBACK: Shape = Shape { what: "`lo`", keys: &["addresses"], later: &[] };
 
@@ -25,10 +28,16 @@ pub(in crate::spec) struct Domain {
     pub(in crate::spec) word: Placed<String>,
     /// Number and name; `None` if they were no good, which has been reported.
     pub(in crate::spec) identity: Option<Identity>,
+    /// What keeps it apart, if it says so.
+    pub(in crate::spec) isolation: Option<Placed<Isolation>>,
     /// The addresses of its loopback, if it says which.
     pub(in crate::spec) loopback: Option<Vec<Placed<IpNetwork>>>,
+    /// Where it speaks of its loopback.
+    pub(in crate::spec) loopback_place: Option<Place>,
     pub(in crate::spec) interfaces: Vec<Interface>,
     pub(in crate::spec) routes: Vec<Placed<Route>>,
+    pub(in crate::spec) rtables: Vec<Rtable>,
+    pub(in crate::spec) rules: Vec<Placed<Rule>>,
     pub(in crate::spec) sysctls: Vec<(Placed<SysctlName>, String)>,
     /// Whether the name of every interface could be read.
     pub(in crate::spec) all_named: bool,
@@ -58,10 +67,14 @@ impl Domain {
         Self {
             word: entry.key.clone(),
             identity: identity(&entry.key, fields, report),
+            isolation: fields.parsed("isolation", "an isolation", isolation, report),
             loopback: fields.value("lo").and_then(|node| loopback(node, report)),
+            loopback_place: fields.entry("lo").map(|entry| entry.key.place),
             interfaces,
             all_named,
             routes: list("routes", report).iter().filter_map(|node| Route::read(node, report)).collect(),
+            rtables: fields.value("rtables").map(|node| rtable::read(node, report)).unwrap_or_default(),
+            rules: list("rules", report).iter().filter_map(|node| Rule::read(node, report)).collect(),
             sysctls: fields.value("sysctls").map(|node| sysctls(node, report)).unwrap_or_default(),
             whole: report.errors() == errors,
         }
@@ -72,9 +85,13 @@ impl Domain {
         Self {
             word: word.clone(),
             identity: None,
+            isolation: None,
             loopback: None,
+            loopback_place: None,
             interfaces: Vec::new(),
             routes: Vec::new(),
+            rtables: Vec::new(),
+            rules: Vec::new(),
             sysctls: Vec::new(),
             all_named: false,
             whole: false,

@@ -2,6 +2,7 @@
 
 use ipnetwork::IpNetwork;
 
+use super::kinds::{self, Vxlan};
 use super::wireguard::WireGuard;
 use crate::diagnostic::Diagnostic;
 use crate::model::InterfaceName;
@@ -12,10 +13,10 @@ use crate::spec::values;
 
 const INTERFACE: Shape = Shape {
     what: "an interface",
-    keys: &["addresses", "mtu", "up", "dad", "wireguard", "bridge"],
-    later: &["vlan", "vxlan", "macvlan", "dummy", "physical"],
+    keys: &["addresses", "mtu", "up", "dad", "wireguard", "bridge", "vlan", "vxlan", "macvlan", "dummy"],
+    later: &["physical"],
 };
-const BRIDGE: Shape = Shape { what: "a bridge", keys: &["ports"], later: &[] };
+const KINDS: [&str; 6] = ["wireguard", "bridge", "vlan", "vxlan", "macvlan", "dummy"];
 
 /// One entry of `interfaces`.
 #[derive(Debug)]
@@ -35,6 +36,15 @@ pub(in crate::spec) enum Kind {
     Bridge {
         ports: Vec<Placed<InterfaceName>>,
     },
+    Dummy,
+    Vlan {
+        parent: Placed<String>,
+        id: Placed<u16>,
+    },
+    Macvlan {
+        parent: Placed<String>,
+    },
+    Vxlan(Vxlan),
     /// Something that could not be read, which has been reported.
     Unknown,
 }
@@ -80,30 +90,18 @@ fn is_no_host(address: IpNetwork) -> bool {
 }
 
 fn kind(fields: Fields<'_>, report: &mut Report) -> Option<Placed<Kind>> {
-    let (tunnel, bridge) = (fields.entry("wireguard"), fields.entry("bridge"));
-    if let (Some(tunnel), Some(bridge)) = (tunnel, bridge) {
+    let said: Vec<&Entry> = KINDS.iter().filter_map(|key| fields.entry(key)).collect();
+    let (&first, others) = said.split_first()?;
+    for other in others {
         report.push(
-            Diagnostic::error(bridge.key.place, "an interface of two kinds")
-                .related(tunnel.key.place, "one kind")
+            Diagnostic::error(other.key.place, "an interface of two kinds")
+                .related(first.key.place, "one kind")
                 .label("another")
-                .help("keep one of `wireguard` and `bridge`"),
+                .help(format!("keep one of `{}` and `{}`", first.key.value, other.key.value)),
         );
     }
-    let tunnel = tunnel.map(|entry| {
-        let kind = WireGuard::read(&entry.value, report).map_or(Kind::Unknown, Kind::WireGuard);
-        Placed::new(kind, entry.key.place)
-    });
-    let bridge = bridge.map(|entry| {
-        let kind = ports(&entry.value, report).map_or(Kind::Unknown, |ports| Kind::Bridge { ports });
-        Placed::new(kind, entry.key.place)
-    });
-    tunnel.or(bridge)
-}
-
-fn ports(node: &Node, report: &mut Report) -> Option<Vec<Placed<InterfaceName>>> {
-    let fields = Fields::of(node, &BRIDGE, report)?;
-    let ports = fields.value("ports").map(|node| each_parsed(node, "ports", values::interface_name, report));
-    Some(ports.unwrap_or_default())
+    let kinds: Vec<Kind> = said.into_iter().map(|entry| kinds::read(entry, report)).collect();
+    Some(Placed::new(kinds.into_iter().next()?, first.key.place))
 }
 
 /// IPv6 is off on a link of less than 1280 bytes (RFC 8200, 5).

@@ -17,6 +17,7 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage as Message};
 use nix::errno::Errno;
 
 use super::super::netlink::{Netlink, NetlinkError};
+use super::scope::Scope;
 use crate::model::Prefix;
 use crate::status::{NextHop, RouteFacts, RouteType};
 
@@ -27,11 +28,23 @@ const TABLE_MAIN: u32 = RouteHeader::RT_TABLE_MAIN as u32;
 /// The lock bit of `RTAX_MTU` (linux/rtnetlink.h).
 const LOCK_MTU: u32 = 1 << 2;
 
-/// What a namespace has.
+/// The metric of the route that ends the search in a VRF's table (Documentation/networking/vrf.rst): nobody's route.
+const LAST_METRIC: u32 = 4_278_198_272;
+
+/// Which of a domain's rtables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// Its own: the namespace's main and local tables, or that of its VRF device.
+    Own,
+    /// A further one: the table of this number.
+    Further(u32),
+}
+
+/// What a domain has.
 pub(super) struct Tables {
-    /// The routes of its main and local tables.
+    /// The routes of the rtable that was asked for.
     pub(super) own: Vec<RouteFacts>,
-    /// The numbers of other tables that have a route.
+    /// The numbers of other tables of the domain that have a route.
     pub(super) others: BTreeSet<u32>,
 }
 
@@ -42,37 +55,58 @@ pub(super) struct Found {
     pub(super) src: Option<IpAddr>,
 }
 
-/// Every route of the namespace.
-pub(super) fn dump(route: &mut Netlink) -> Result<Tables, NetlinkError> {
+/// The routes of one rtable of a domain.
+pub(super) fn dump(route: &mut Netlink, scope: &Scope, which: Which) -> Result<Tables, NetlinkError> {
     let mut tables = Tables { own: Vec::new(), others: BTreeSet::new() };
     for family in [AddressFamily::Inet, AddressFamily::Inet6] {
         let mut query = RouteMessage::default();
         query.header.address_family = family;
         for answer in route.dump(Message::GetRoute(query))? {
             let Message::NewRoute(message) = answer else { continue };
-            tables.add(&message);
+            tables.add(&message, scope, which);
         }
     }
     Ok(tables)
 }
 
 impl Tables {
-    fn add(&mut self, message: &RouteMessage) {
-        match table(message) {
-            TABLE_MAIN | TABLE_LOCAL => self.own.extend(read(message)),
-            0 | TABLE_DEFAULT => {}
-            other => {
-                self.others.insert(other);
-            }
+    fn add(&mut self, message: &RouteMessage, scope: &Scope, which: Which) {
+        let number = table(message);
+        let is_namespaces_own = matches!(number, TABLE_MAIN | TABLE_LOCAL) && !scope.is_guest();
+        let is_own = is_namespaces_own || Some(number) == scope.own_table;
+        let is_wanted = match which {
+            Which::Own => is_own,
+            Which::Further(further) => number == further,
+        };
+        if is_wanted {
+            self.own.extend(read(message).filter(|facts| !ends_the_search(facts)));
+        }
+        let is_named = !matches!(number, 0 | TABLE_DEFAULT | TABLE_MAIN | TABLE_LOCAL);
+        if is_named && !is_own && !scope.is_guest() && scope.is_further_table(number) {
+            self.others.insert(number);
         }
     }
 }
 
+fn ends_the_search(facts: &RouteFacts) -> bool {
+    facts.metric == LAST_METRIC && facts.route_type == RouteType::Unreachable && facts.to.length() == 0
+}
+
 /// What the kernel would do with a packet to this address; `None` if it knows no way.
-pub(super) fn lookup(route: &mut Netlink, address: IpAddr) -> Result<Option<Found>, NetlinkError> {
-    match ask(route, address, RouteFlags::FibMatch) {
+///
+/// `device` is the VRF device that the domain's sockets are bound to.
+pub(super) fn lookup(
+    route: &mut Netlink,
+    scope: &Scope,
+    which: Which,
+    device: Option<u32>,
+    address: IpAddr,
+) -> Result<Option<Found>, NetlinkError> {
+    let from = From { mark: which.mark(), device };
+    match ask(route, from, address, RouteFlags::FibMatch) {
+        Ok(Some(matched)) if ends_the_search(&matched) => Ok(None),
         Ok(Some(matched)) => {
-            let taken = ask(route, address, RouteFlags::empty())?;
+            let taken = ask(route, from, address, RouteFlags::empty())?;
             let hop = taken.as_ref().and_then(|taken| taken.hops.first());
             let chosen = matched.hops.iter().find(|known| Some(*known) == hop).or(matched.hops.first());
             Ok(Some(Found { chosen: chosen.cloned(), src: taken.and_then(|taken| taken.src), matched }))
@@ -80,19 +114,45 @@ pub(super) fn lookup(route: &mut Netlink, address: IpAddr) -> Result<Option<Foun
         Ok(None) => Ok(None),
         Err(error) => match error.errno() {
             Some(Errno::ENETUNREACH | Errno::ESRCH) => Ok(None),
-            Some(Errno::EHOSTUNREACH | Errno::EACCES | Errno::EINVAL) => dropping(route, address),
+            Some(Errno::EHOSTUNREACH | Errno::EACCES | Errno::EINVAL) => {
+                dropping(route, scope, which, address)
+            }
             _ => Err(error),
         },
     }
 }
 
-fn ask(route: &mut Netlink, address: IpAddr, flags: RouteFlags) -> Result<Option<RouteFacts>, NetlinkError> {
+/// What a socket that asks is born with.
+#[derive(Clone, Copy)]
+struct From {
+    mark: Option<u32>,
+    device: Option<u32>,
+}
+
+impl Which {
+    /// The mark that the sockets of its programs have.
+    fn mark(self) -> Option<u32> {
+        match self {
+            Which::Own => None,
+            Which::Further(number) => Some(number),
+        }
+    }
+}
+
+fn ask(
+    route: &mut Netlink,
+    from: From,
+    address: IpAddr,
+    flags: RouteFlags,
+) -> Result<Option<RouteFacts>, NetlinkError> {
     let mut query = RouteMessage::default();
     let host = Prefix::host(address);
     query.header.address_family = if host.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet };
     query.header.destination_prefix_length = host.length();
     query.header.flags = flags;
     query.attributes.push(RouteAttribute::Destination(address.into()));
+    query.attributes.extend(from.mark.map(RouteAttribute::Mark));
+    query.attributes.extend(from.device.map(RouteAttribute::Oif));
     let answers = route.request(Message::GetRoute(query), 0)?;
     Ok(answers.iter().find_map(|answer| match answer {
         Message::NewRoute(message) => read(message),
@@ -101,7 +161,12 @@ fn ask(route: &mut Netlink, address: IpAddr, flags: RouteFlags) -> Result<Option
 }
 
 /// The longest of the routes that drop packets to this address.
-fn dropping(route: &mut Netlink, address: IpAddr) -> Result<Option<Found>, NetlinkError> {
+fn dropping(
+    route: &mut Netlink,
+    scope: &Scope,
+    which: Which,
+    address: IpAddr,
+) -> Result<Option<Found>, NetlinkError> {
     let drops = |facts: &RouteFacts| match facts.route_type {
         RouteType::Blackhole | RouteType::Unreachable | RouteType::Prohibit | RouteType::Throw => true,
         RouteType::Unicast
@@ -110,7 +175,7 @@ fn dropping(route: &mut Netlink, address: IpAddr) -> Result<Option<Found>, Netli
         | RouteType::Multicast
         | RouteType::Anycast => false,
     };
-    let own = dump(route)?.own.into_iter();
+    let own = dump(route, scope, which)?.own.into_iter();
     let matching = own.filter(|facts| drops(facts) && facts.to.contains(address));
     let longest = matching.max_by_key(|facts| (facts.to.length(), std::cmp::Reverse(facts.metric)));
     Ok(longest.map(|matched| Found { matched, chosen: None, src: None }))

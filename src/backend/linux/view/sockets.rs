@@ -10,15 +10,23 @@ use netlink_packet_sock_diag::constants::{AF_INET, AF_INET6, IPPROTO_TCP, IPPROT
 use netlink_packet_sock_diag::inet::{ExtensionFlags, InetRequest, InetResponseHeader, SocketId, StateFlags};
 
 use super::super::netlink::{Netlink, NetlinkError};
+use super::scope::Scope;
 use crate::status::{LinkFacts, Protocol, SocketView};
 
-/// The listening sockets of the namespace.
-pub(super) fn dump(diag: &mut Netlink, links: &[LinkFacts]) -> Result<Vec<SocketView>, NetlinkError> {
+/// The listening sockets of a domain.
+pub(super) fn dump(
+    diag: &mut Netlink,
+    scope: &Scope,
+    links: &[LinkFacts],
+) -> Result<Vec<SocketView>, NetlinkError> {
     let mut sockets = Vec::new();
     for protocol in [Protocol::Tcp, Protocol::Udp] {
         for request in [request(AF_INET, protocol), request(AF_INET6, protocol)] {
             for answer in diag.dump(Message::InetRequest(request))? {
                 let Message::InetResponse(response) = answer else { continue };
+                if !scope.has_socket(response.header.socket_id.interface_id, links) {
+                    continue;
+                }
                 sockets.extend(read(protocol, &response.header, links));
             }
         }

@@ -1,0 +1,156 @@
+//! Programs that share a namespace with others but have an rtable of their own: each rtable has a control group, and
+//! every socket that is made in the group belongs to the rtable, as with `ip vrf exec` (ip-vrf(8)).
+//!
+//! Children are born into the group of their parent (cgroups(7)), and leaving it needs the right to write to
+//! `cgroup.procs` of a common ancestor, which is root's. Groups are `rdom/NETWORK.HOME/RTABLE` below the mount of
+//! cgroup2, HOME being the inode of the default domain's namespace: private copies may have a network of the same
+//! name. They are made when first needed.
+//!
+//! What the kernel leaves open: an IPv4 datagram may name the interface that it leaves by (ip(7), `IP_PKTINFO`),
+//! whoever sends it and whatever its socket is bound to. Who must not do that needs a namespace.
+
+use std::fmt;
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+
+use super::bpf::{self, Birthmark};
+use crate::model::{NetworkName, RtableId};
+use crate::probe::{self, Unsupported};
+
+/// Where the groups of all networks are, below the mount.
+const ALL: &str = "rdom";
+
+/// What the sockets of a program are born with, and the group that sees to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Membership {
+    /// The network.
+    pub network: NetworkName,
+    /// The rtable that the program lives in.
+    pub rtable: RtableId,
+    /// The index of the VRF device that its sockets are bound to.
+    pub device: Option<u32>,
+    /// The mark by which a rule sends its packets to the rtable.
+    pub mark: Option<u32>,
+}
+
+/// Processes that still live in a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Residents {
+    /// The rtable that they live in.
+    pub rtable: String,
+    /// Their ids.
+    pub pids: Vec<i32>,
+}
+
+impl fmt::Display for Residents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pids: Vec<_> = self.pids.iter().map(ToString::to_string).collect();
+        write!(f, "rtable {} still has residents: process {}", self.rtable, pids.join(", "))
+    }
+}
+
+/// Moves the calling process into its group, which is made if need be. Must be called in the default domain.
+pub(super) fn join(membership: &Membership) -> Result<(), Unsupported> {
+    let Membership { network, rtable, device, mark } = membership;
+    let group = directory_of(network)?.join(rtable.to_string());
+    let birthmark = Birthmark { device: *device, mark: *mark };
+    let program = bpf::load(birthmark).map_err(|errno| refused_program(errno))?;
+    let make = || DirBuilder::new().recursive(true).mode(0o755).create(&group);
+    make().map_err(|error| closed(&group, &error))?;
+    let opened = File::open(&group).map_err(|error| closed(&group, &error))?;
+    bpf::attach(&program, opened.as_fd()).map_err(|errno| refused_attachment(&group, errno))?;
+    move_into(&group).map_err(|error| closed(&group, &error))
+}
+
+/// Removes the groups of a network, and returns those that somebody still lives in. Must be called in the default
+/// domain.
+pub fn remove_all(network: &NetworkName) -> Vec<Residents> {
+    let Ok(directory) = directory_of(network) else { return Vec::new() };
+    let Ok(groups) = fs::read_dir(&directory) else { return Vec::new() };
+    let mut residents = Vec::new();
+    for group in groups.flatten().filter(|entry| entry.path().is_dir()) {
+        if fs::remove_dir(group.path()).is_err() {
+            let rtable = group.file_name().to_string_lossy().into_owned();
+            residents.push(Residents { rtable, pids: inhabitants(&group.path()) });
+        }
+    }
+    let _ = fs::remove_dir(&directory);
+    let _ = directory.parent().map(fs::remove_dir);
+    residents
+}
+
+/// Whether sockets can be given a device or a mark when they are made; tried on a group that is gone afterwards.
+pub fn permitted() -> Result<(), Unsupported> {
+    let mount = mount()?;
+    let program = bpf::load(Birthmark { device: None, mark: Some(1) }).map_err(refused_program)?;
+    let group = mount.join(format!("{ALL}.trial.{}", std::process::id()));
+    fs::create_dir(&group).map_err(|error| closed(&group, &error))?;
+    let tried = match File::open(&group) {
+        Ok(opened) => {
+            bpf::attach(&program, opened.as_fd()).map_err(|errno| refused_attachment(&group, errno))
+        }
+        Err(error) => Err(closed(&group, &error)),
+    };
+    let _ = fs::remove_dir(&group);
+    tried
+}
+
+fn directory_of(network: &NetworkName) -> Result<PathBuf, Unsupported> {
+    let home = fs::metadata("/proc/thread-self/ns/net").map(|metadata| metadata.ino()).unwrap_or_default();
+    Ok(mount()?.join(ALL).join(format!("{network}.{home}")))
+}
+
+fn mount() -> Result<PathBuf, Unsupported> {
+    probe::control_groups().ok_or_else(|| Unsupported {
+        missing: "no cgroup2 file system is mounted, which programs in an rtable of a shared namespace need"
+            .into(),
+        remedy: "as root: mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified".into(),
+    })
+}
+
+fn move_into(group: &Path) -> io::Result<()> {
+    // 0 is the writer.
+    File::options().write(true).open(group.join("cgroup.procs"))?.write_all(b"0")
+}
+
+/// The processes of a group and of the groups below it.
+fn inhabitants(group: &Path) -> Vec<i32> {
+    let own = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+    let mut pids: Vec<i32> = own.lines().filter_map(|line| line.parse().ok()).collect();
+    let below = fs::read_dir(group).into_iter().flatten().flatten().map(|entry| entry.path());
+    pids.extend(below.filter(|path| path.is_dir()).flat_map(|path| inhabitants(&path)));
+    pids
+}
+
+fn refused_program(errno: Errno) -> Unsupported {
+    let missing = format!("the kernel does not take a BPF program from this process: {}", errno.desc());
+    let remedy = match errno {
+        Errno::EPERM | Errno::EACCES => {
+            "run it as root outside of any user namespace (CAP_BPF and CAP_NET_ADMIN), or give the domain a \
+             namespace and its own rtable: isolation netns"
+        }
+        _ => "a kernel with CONFIG_BPF_SYSCALL and CONFIG_CGROUP_BPF; `rdom doctor` shows what there is",
+    };
+    Unsupported { missing, remedy: remedy.into() }
+}
+
+fn refused_attachment(group: &Path, errno: Errno) -> Unsupported {
+    let missing = format!("no BPF program can be attached to {}: {}", group.display(), errno.desc());
+    let remedy = match errno {
+        Errno::EPERM => "a control group above it has a program that allows no other: bpftool cgroup tree",
+        _ => "a kernel with CONFIG_CGROUP_BPF",
+    };
+    Unsupported { missing, remedy: remedy.into() }
+}
+
+fn closed(group: &Path, error: &io::Error) -> Unsupported {
+    Unsupported {
+        missing: format!("control group {} cannot be used: {error}", group.display()),
+        remedy: "run it as root, where cgroup2 is mounted read-write".into(),
+    }
+}

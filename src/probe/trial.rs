@@ -1,0 +1,264 @@
+//! What a network namespace can have here, tried in one that is thrown away: kinds of links, queueing disciplines,
+//! nftables, sysctls. Asking makes the kernel load the module where there is one.
+
+use std::ffi::CStr;
+use std::fs;
+use std::thread;
+
+use nix::errno::Errno;
+use nix::net::if_::if_nametoindex;
+use nix::sched::{CloneFlags, unshare};
+use nix::unistd::{AccessFlags, access};
+
+use super::netlink::{ask, attribute};
+use super::{Finding, Unsupported};
+
+/// linux/rtnetlink.h, linux/if_link.h, linux/netlink.h.
+const NEWLINK: u16 = 16;
+const NEWQDISC: u16 = 36;
+const CREATE: u16 = 0x400 | 0x200;
+const IFNAME: u16 = 3;
+const LINK: u16 = 5;
+const LINKINFO: u16 = 18;
+const INFO_KIND: u16 = 1;
+const INFO_DATA: u16 = 2;
+const TCA_KIND: u16 = 1;
+const ROOT: u32 = 0xffff_ffff;
+/// `NFT_MSG_GETGEN` of `NFNL_SUBSYS_NFTABLES` (linux/netfilter/nf_tables.h).
+const NFT_GETGEN: u16 = 10 << 8 | 16;
+
+/// A kind of link: its name, the first attribute of its own that it cannot do without, and who provides it.
+struct Kind {
+    word: &'static str,
+    data: &'static [u8],
+    attribute: u16,
+    on_parent: bool,
+    module: &'static str,
+    option: &'static str,
+    used: [&'static str; 2],
+}
+
+const PLAIN: Kind = Kind {
+    word: "veth",
+    data: &[],
+    attribute: 0,
+    on_parent: false,
+    module: "veth",
+    option: "CONFIG_VETH",
+    used: ["`links:` between domains", "no `links:`"],
+};
+
+/// `veth` first, for others stand on it.
+const KINDS: [Kind; 8] = [
+    PLAIN,
+    Kind {
+        word: "bridge",
+        module: "bridge",
+        option: "CONFIG_BRIDGE",
+        used: ["`bridge:`", "no `bridge:`"],
+        ..PLAIN
+    },
+    Kind {
+        word: "vrf",
+        data: &1_u32.to_ne_bytes(),
+        attribute: 1,
+        module: "vrf",
+        option: "CONFIG_NET_VRF",
+        used: [
+            "isolation netns+vrf unless the file says otherwise",
+            "isolation netns; no netns+vrf and no vrf",
+        ],
+        ..PLAIN
+    },
+    Kind {
+        word: "wireguard",
+        module: "wireguard",
+        option: "CONFIG_WIREGUARD",
+        used: ["engine kernel unless the file says otherwise", "engine userspace"],
+        ..PLAIN
+    },
+    Kind {
+        word: "dummy",
+        module: "dummy",
+        option: "CONFIG_DUMMY",
+        used: ["`dummy:`", "no `dummy:`"],
+        ..PLAIN
+    },
+    Kind {
+        word: "vlan",
+        data: &1_u16.to_ne_bytes(),
+        attribute: 1,
+        on_parent: true,
+        module: "8021q",
+        option: "CONFIG_VLAN_8021Q",
+        used: ["`vlan:`", "no `vlan:`"],
+    },
+    Kind {
+        word: "macvlan",
+        data: &4_u32.to_ne_bytes(),
+        attribute: 1,
+        on_parent: true,
+        module: "macvlan",
+        option: "CONFIG_MACVLAN",
+        used: ["`macvlan:`", "no `macvlan:`"],
+    },
+    Kind {
+        word: "vxlan",
+        data: &1_u32.to_ne_bytes(),
+        attribute: 1,
+        module: "vxlan",
+        option: "CONFIG_VXLAN",
+        used: ["`vxlan:`", "no `vxlan:`"],
+        ..PLAIN
+    },
+];
+
+/// Queueing disciplines: name, module, option, and what they are for.
+const DISCIPLINES: [(&str, &str, &str, [&str; 2]); 3] = [
+    ("netem", "sch_netem", "CONFIG_NET_SCH_NETEM", ["delay and loss of links", "no delay or loss of links"]),
+    ("tbf", "sch_tbf", "CONFIG_NET_SCH_TBF", ["rates of links", "no rates of links by tbf"]),
+    ("htb", "sch_htb", "CONFIG_NET_SCH_HTB", ["rates of links", "no rates of links by htb"]),
+];
+
+/// Tries everything. Needs the right to make network namespaces; without it that is the only finding.
+pub fn try_namespace() -> Vec<Finding> {
+    in_new_namespace(|| {
+        let used = ["a namespace for each domain", "no isolation but vrf"];
+        let mut findings = vec![Finding::available("network namespaces", "one was made", used[0])];
+        findings.extend(KINDS.iter().map(try_kind));
+        findings.extend(DISCIPLINES.iter().map(try_discipline));
+        findings.extend([try_nftables(), try_sysctls()]);
+        findings
+    })
+    .unwrap_or_else(|lack| vec![Finding::missing("network namespaces", lack, "nothing can be brought up")])
+}
+
+/// Whether links of this kind (`vrf`, `dummy`, ...; as ip-link(8) calls it) can be made here.
+pub fn kind_of_link(word: &str) -> Result<(), Unsupported> {
+    let Some(kind) = KINDS.iter().find(|kind| kind.word == word) else { return Ok(()) };
+    in_new_namespace(|| {
+        if kind.on_parent {
+            let _ = make(&PLAIN);
+        }
+        make(kind).map_err(|errno| without(kind, errno))
+    })?
+}
+
+/// Runs this on a thread of its own in a network namespace that goes with it.
+pub fn in_new_namespace<T: Send>(inside: impl FnOnce() -> T + Send) -> Result<T, Unsupported> {
+    let enter = || unshare(CloneFlags::CLONE_NEWNET).map(|()| inside());
+    let ended = thread::scope(|scope| scope.spawn(enter).join());
+    ended.unwrap_or(Err(Errno::ENOMEM)).map_err(refused_namespace)
+}
+
+fn refused_namespace(errno: Errno) -> Unsupported {
+    let remedy = match errno {
+        Errno::ENOSPC => "as root: sysctl -w user.max_net_namespaces=10000",
+        Errno::EPERM => "run it as root, or in a private copy: rdom run FILE -- COMMAND",
+        _ => "a kernel with CONFIG_NET_NS",
+    };
+    Unsupported {
+        missing: format!("a network namespace cannot be made: {}", errno.desc()),
+        remedy: remedy.into(),
+    }
+}
+
+fn try_kind(kind: &Kind) -> Finding {
+    let tried = make(kind).map(|()| "one was made".to_owned()).map_err(|errno| without(kind, errno));
+    Finding::of(kind.word, tried, kind.used)
+}
+
+fn make(kind: &Kind) -> Result<(), Errno> {
+    let name = format!("try-{}\0", kind.word);
+    let mut info = attribute(INFO_KIND, kind.word.as_bytes());
+    if kind.attribute != 0 {
+        info.extend(attribute(INFO_DATA, &attribute(kind.attribute, kind.data)));
+    }
+    let mut body = vec![0; 16];
+    body.extend(attribute(IFNAME, name.as_bytes()));
+    if kind.on_parent {
+        body.extend(attribute(LINK, &parent(c"try-veth")?.to_ne_bytes()));
+    }
+    body.extend(attribute(LINKINFO, &info));
+    ask(netlink_sys::protocols::NETLINK_ROUTE, NEWLINK, CREATE, &body).map(drop)
+}
+
+fn parent(name: &CStr) -> Result<u32, Errno> {
+    if_nametoindex(name)
+}
+
+fn without(kind: &Kind, errno: Errno) -> Unsupported {
+    let missing = match errno {
+        Errno::EOPNOTSUPP => format!("this kernel has no links of kind {}", kind.word),
+        _ => format!("no link of kind {} can be made: {}", kind.word, errno.desc()),
+    };
+    Unsupported { missing, remedy: provider(kind.module, kind.option) }
+}
+
+/// A module if this kernel has modules at all, else the kernel's own option.
+fn provider(module: &str, option: &str) -> String {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    match fs::exists(format!("/lib/modules/{}", release.trim())) {
+        Ok(true) => format!("as root: modprobe {module}"),
+        Ok(false) | Err(_) => format!("a kernel with {option}, as those of distributions are"),
+    }
+}
+
+fn try_discipline((word, module, option, used): &(&'static str, &str, &str, [&'static str; 2])) -> Finding {
+    let mut body = vec![0; 4];
+    body.extend(if_nametoindex(c"lo").unwrap_or(1).to_ne_bytes());
+    body.extend(0_u32.to_ne_bytes());
+    body.extend(ROOT.to_ne_bytes());
+    body.extend([0; 4]);
+    body.extend(attribute(TCA_KIND, format!("{word}\0").as_bytes()));
+    // One that is there complains of missing options.
+    let tried = match ask(netlink_sys::protocols::NETLINK_ROUTE, NEWQDISC, CREATE, &body) {
+        Err(errno @ (Errno::ENOENT | Errno::EOPNOTSUPP | Errno::EPERM)) => Err(Unsupported {
+            missing: format!("this kernel has no queueing discipline {word} ({})", errno.desc()),
+            remedy: provider(module, option),
+        }),
+        Ok(_) | Err(_) => Ok("the kernel knows it".to_owned()),
+    };
+    Finding::of(word, tried, *used)
+}
+
+fn try_nftables() -> Finding {
+    let tried = ask(netlink_sys::protocols::NETLINK_NETFILTER, NFT_GETGEN, 0, &[0; 4]);
+    let tried = tried.map(|_| "it answers".to_owned()).map_err(|errno| Unsupported {
+        missing: format!("this kernel has no nftables ({})", errno.desc()),
+        remedy: provider("nf_tables", "CONFIG_NF_TABLES"),
+    });
+    Finding::of("nftables", tried, ["a firewall of their own for domains with a namespace", "no firewall"])
+}
+
+fn try_sysctls() -> Finding {
+    let tried = writable_sysctls().map(|()| "net.ipv4.ip_forward can be written".to_owned());
+    Finding::of("net sysctls", tried, ["`sysctls:` of domains", "no `sysctls:` and no netns+vrf"])
+}
+
+/// Whether sysctls of the calling thread's namespace, which are its own files below /proc/sys/net, can be written.
+pub fn writable_sysctls() -> Result<(), Unsupported> {
+    let file = "/proc/sys/net/ipv4/ip_forward";
+    access(file, AccessFlags::W_OK).map_err(|errno| Unsupported {
+        missing: format!("{file} cannot be written: {}", errno.desc()),
+        remedy: match errno {
+            Errno::EROFS => {
+                "mount -o remount,rw /proc/sys; in a container: start it with a writable /proc/sys".into()
+            }
+            _ => "run it as root, or in a private copy: rdom run FILE -- COMMAND".into(),
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_is_named_with_what_would_provide_it() {
+        let vrf = KINDS.iter().find(|kind| kind.word == "vrf").unwrap();
+        let lack = without(vrf, Errno::EOPNOTSUPP);
+        assert_eq!(lack.missing, "this kernel has no links of kind vrf");
+        assert!(lack.remedy.contains("vrf") || lack.remedy.contains("CONFIG_NET_VRF"), "{}", lack.remedy);
+    }
+}
