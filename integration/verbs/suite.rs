@@ -12,7 +12,7 @@ fn every_example_holds() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let files = format!("{0}/domains.yaml {0}/examples/*.yaml", root.display());
         sh(&format!("rdom test {files}")).ends_with(0).says(", 0 failed").says("PASS");
-        assert_eq!(Traces::now(), before);
+        before.is_all_there_is();
     });
 }
 

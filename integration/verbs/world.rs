@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -170,6 +171,15 @@ pub(crate) struct Traces {
 }
 
 impl Traces {
+    /// Holds what there is now against this; a process that has said its last word may take a moment to go.
+    pub(crate) fn is_all_there_is(&self) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while Self::now() != *self && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(20));
+        }
+        assert_eq!(Self::now(), *self);
+    }
+
     pub(crate) fn now() -> Self {
         Self {
             namespaces: ok("ls -i /run/netns"),

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use clap::Args;
 use nix::fcntl::OFlag;
 use nix::libc;
+use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, dup2_stderr, dup2_stdin, dup2_stdout, fork, pipe2, setsid};
 use tracing::warn;
 
@@ -106,12 +107,15 @@ fn detached(document: &Document, directories: &Directories) -> Ended {
     let (told, tell) = pipe2(OFlag::O_CLOEXEC).map_err(Trouble::failed)?;
     // There is one thread yet: nothing is lost in the child.
     match unsafe { fork() }.map_err(Trouble::failed)? {
-        ForkResult::Parent { .. } => {
+        ForkResult::Parent { child } => {
             drop(tell);
             let status = hear(told);
             if status == 0 {
                 let name = &document.lowered.network.name;
                 say(format_args!("network {name} is up: rdom down -n {name} takes it down"));
+            } else {
+                // It has said what was wrong, and ends.
+                let _ = waitpid(child, None);
             }
             Ok(ExitCode::from(status))
         }
