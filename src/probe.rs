@@ -3,6 +3,7 @@
 //! Each answer is had by trying or by reading what the kernel says, never by its version. What is missing is named,
 //! together with what would provide it.
 
+mod vrf;
 mod wireguard;
 
 use std::fs::{self, File, OpenOptions};
@@ -15,6 +16,7 @@ use nix::errno::Errno;
 use thiserror::Error;
 
 use crate::model::Capabilities;
+pub use vrf::vrf;
 pub use wireguard::kernel_wireguard;
 
 /// Something that is not permitted or not supported here.
@@ -29,7 +31,7 @@ pub struct Unsupported {
 
 /// What a plan depends on.
 pub fn capabilities() -> Capabilities {
-    Capabilities { kernel_wireguard: kernel_wireguard(), vrf: false }
+    Capabilities { kernel_wireguard: kernel_wireguard(), vrf: vrf() }
 }
 
 /// Whether this process may configure networks and make namespaces.

@@ -10,6 +10,7 @@ mod apply;
 mod domains;
 mod explain;
 mod link;
+mod links;
 pub mod mark;
 pub mod namespace;
 mod namespace_id;
@@ -18,9 +19,13 @@ pub mod netlink;
 mod observe;
 mod port;
 mod route;
+mod routes;
+mod rule;
+mod rules;
 mod sockets;
 mod survey;
 mod sysctl;
+mod tables;
 mod tidy;
 mod tun;
 mod tunnel;
@@ -47,7 +52,6 @@ use tunnels::Tunnels;
 /// One network in this kernel. The default domain is the network namespace of the thread that opens it.
 pub struct Linux {
     network: NetworkName,
-    mark: Mark,
     domains: Domains,
     tunnels: Tunnels,
 }
@@ -61,10 +65,9 @@ impl Linux {
         keys: KeyRing,
         engines: Box<dyn Engines>,
     ) -> Result<Self, BackendError> {
-        let mark = Mark::of(&network);
-        let domains = Domains::open(Ledger::of(directories))?;
+        let domains = Domains::open(Ledger::of(directories), Mark::of(&network))?;
         let tunnels = Tunnels { keys, engines, sockets: TunnelSockets::of(directories) };
-        Ok(Self { network, mark, domains, tunnels })
+        Ok(Self { network, domains, tunnels })
     }
 
     /// Removes records, sockets and links to them of domains and tunnels that are gone: after a crash, and when the
@@ -76,10 +79,10 @@ impl Linux {
 
 impl Backend for Linux {
     fn observe(&mut self) -> Result<Network, BackendError> {
-        observe::network(&self.network, &mut self.domains, &self.tunnels, &self.mark)
+        observe::network(&self.network, &mut self.domains, &self.tunnels)
     }
 
     fn apply(&mut self, step: &Step) -> Result<(), BackendError> {
-        apply::step(&mut self.domains, &mut self.tunnels, &self.mark, step)
+        apply::step(&mut self.domains, &mut self.tunnels, step)
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! It marks namespaces as ours, and remembers what a kernel cannot tell: the underlay of a tunnel, the endpoint
 //! that the file gave (a kernel knows where a peer roamed to), the values that sysctls had before, and on kernels
-//! without marks on addresses which of them are ours.
+//! without marks on addresses which of them are ours. In a namespace that several domains or networks share it also
+//! tells whose routes and rules are whose.
 //! Each file is replaced whole by rename(2), so a process that dies in between leaves the old one. Nothing is
 //! synced to disk: what it speaks of ends with the boot, and records of an earlier boot do not count.
 
@@ -15,13 +16,16 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::directories::Directories;
-use crate::model::DomainId;
+use crate::model::{DomainId, Isolation};
 
 /// What is remembered of one domain.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DomainRecord {
-    /// The name of its namespace.
+    /// The name of its namespace; that of the domain where it has none of its own.
     pub namespace: String,
+    /// What it was made of.
+    #[serde(default = "netns", with = "IsolationWord")]
+    pub isolation: Isolation,
     /// Device and inode of the namespace (nsfs); `None` between the note that it will be made and its making.
     pub identity: Option<(u64, u64)>,
     /// The value of each sysctl before the first change.
@@ -31,6 +35,45 @@ pub struct DomainRecord {
     pub addresses: BTreeMap<u32, BTreeSet<String>>,
     /// Its tunnels, by interface name.
     pub tunnels: BTreeMap<String, TunnelRecord>,
+    /// Its routes, as `TABLE PREFIX METRIC`, where others may have some in the same namespace.
+    #[serde(default)]
+    pub routes: BTreeSet<String>,
+    /// Its policy rules, as they are printed, where others may have some in the same namespace.
+    #[serde(default)]
+    pub rules: BTreeSet<String>,
+}
+
+impl Default for DomainRecord {
+    fn default() -> Self {
+        Self {
+            namespace: String::new(),
+            isolation: netns(),
+            identity: None,
+            sysctls: BTreeMap::new(),
+            addresses: BTreeMap::new(),
+            tunnels: BTreeMap::new(),
+            routes: BTreeSet::new(),
+            rules: BTreeSet::new(),
+        }
+    }
+}
+
+fn netns() -> Isolation {
+    Isolation::Netns
+}
+
+/// How an isolation is written down.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Isolation")]
+enum IsolationWord {
+    #[serde(rename = "auto")]
+    Auto,
+    #[serde(rename = "netns")]
+    Netns,
+    #[serde(rename = "netns+vrf")]
+    NetnsVrf,
+    #[serde(rename = "vrf")]
+    Vrf,
 }
 
 /// What is remembered of one tunnel.

@@ -17,7 +17,8 @@ impl Engines for Hosted {
     fn start(&mut self, at: &End, parts: EngineParts) -> io::Result<()> {
         let name = at.interface.to_string();
         let link = in_namespace(&parts.domain, || LinkEvents::open(&name)).map_err(io::Error::other)??;
-        let sockets = Box::new(UnderlaySockets::new(Some(parts.underlay)));
+        let device = parts.underlay_device.map(|device| device.to_string().into());
+        let sockets = Box::new(UnderlaySockets::new(Some(parts.underlay)).bound_to(device));
         let device = Device::spawn(Parts { name, tun: parts.tun, uapi: parts.uapi, link, sockets })?;
         self.devices.insert(at.clone(), device);
         Ok(())

@@ -132,3 +132,25 @@ pub(super) fn remove(domains: &mut Domains, at: &End, address: Address) -> Resul
     let placed = Placed { index: link.index, network: address.network };
     domains.change_address(at.domain, placed, Ours::No)
 }
+
+/// The addresses of an interface that are ours.
+pub(super) fn ours(domains: &mut Domains, at: &End) -> Result<Vec<Address>, BackendError> {
+    let record = domains.record(at.domain)?;
+    let inside = domains.enter(at.domain)?;
+    let link = inside.link(&at.interface)?;
+    let held = on_link(inside, &link).doing(|| format!("read the addresses of {at}"))?;
+    let ours = held.into_iter().map(|held| held.judged_by(&record)).filter(|held| held.ours);
+    Ok(ours.map(|held| held.address).collect())
+}
+
+/// Adds those of these addresses again that an interface does not have any more.
+pub(super) fn add_lost(domains: &mut Domains, at: &End, before: &[Address]) -> Result<(), BackendError> {
+    let inside = domains.enter(at.domain)?;
+    let link = inside.link(&at.interface)?;
+    let held = on_link(inside, &link).doing(|| format!("read the addresses of {at}"))?;
+    for &lost in before.iter().filter(|address| !held.iter().any(|held| held.address == **address)) {
+        let what = || format!("add address {lost} to {at} again");
+        address::add(&mut inside.route, link.index, lost).doing(what)?;
+    }
+    Ok(())
+}

@@ -1,17 +1,20 @@
-//! Makes, removes and enters domains: a namespace each, with a netlink socket that is kept open.
+//! Makes, removes and enters domains: a namespace each, or the default domain's for those that are a VRF alone, with
+//! a netlink socket that is kept open.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use ipnetwork::IpNetwork;
 
 use super::explain::Doing;
-use super::mark::AddressMarks;
+use super::mark::{AddressMarks, Mark};
 use super::namespace::{self, Namespace, NamespaceError};
 use super::namespaces::{Namespaces, Place};
 use super::netlink::{Netlink, Protocol};
+use super::rule::Scope;
+use super::tables::Tables;
 use crate::backend::BackendError;
-use crate::model::{DomainId, DomainName, End, InterfaceName};
+use crate::model::{DomainId, DomainName, End, InterfaceName, Isolation, Rule};
 use crate::state::{DomainRecord, Ledger, TunnelRecord};
 
 use super::link::{self, Link};
@@ -23,6 +26,8 @@ const GONE_WITHIN: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct Inside {
     pub(super) name: DomainName,
+    pub(super) isolation: Isolation,
+    /// Where it is.
     pub(super) namespace: Namespace,
     /// Speaks rtnetlink(7) in there.
     pub(super) route: Netlink,
@@ -53,7 +58,7 @@ pub(super) struct Placed {
     pub(super) network: IpNetwork,
 }
 
-/// Whether an address is remembered as ours.
+/// Whether an address, route or rule is remembered as ours.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Ours {
     Yes,
@@ -64,15 +69,16 @@ pub(super) enum Ours {
 #[derive(Debug)]
 pub(super) struct Domains {
     ledger: Ledger,
+    mark: Mark,
     inside: BTreeMap<DomainId, Inside>,
     pub(super) address_marks: AddressMarks,
     last_deletion: Option<Instant>,
 }
 
 impl Domains {
-    pub(super) fn open(ledger: Ledger) -> Result<Self, BackendError> {
-        let address_marks = AddressMarks::default();
-        let mut domains = Self { ledger, inside: BTreeMap::new(), address_marks, last_deletion: None };
+    pub(super) fn open(ledger: Ledger, mark: Mark) -> Result<Self, BackendError> {
+        let (inside, address_marks) = (BTreeMap::new(), AddressMarks::default());
+        let mut domains = Self { ledger, mark, inside, address_marks, last_deletion: None };
         domains.refresh()?;
         Ok(domains)
     }
@@ -84,7 +90,8 @@ impl Domains {
         let mut records = BTreeMap::new();
         for (id, place) in places {
             let same = known.remove(&id).filter(|kept| {
-                kept.namespace.identity() == place.namespace.identity() && kept.name == place.name
+                kept.namespace.identity() == place.namespace.identity()
+                    && (&kept.name, kept.isolation) == (&place.name, place.record.isolation)
             });
             records.insert(id, place.record.clone());
             let inside = same.map_or_else(|| enter(place), Ok)?;
@@ -93,39 +100,125 @@ impl Domains {
         Ok(records)
     }
 
-    /// Each domain that existed at the last look.
-    pub(super) fn each(&mut self) -> impl Iterator<Item = (DomainId, &mut Inside)> {
-        self.inside.iter_mut().map(|(&id, inside)| (id, inside))
-    }
-
     pub(super) fn enter(&mut self, id: DomainId) -> Result<&mut Inside, BackendError> {
         self.inside.get_mut(&id).ok_or_else(|| BackendError::new(format!("domain {id} does not exist")))
     }
 
     pub(super) fn namespace(&self, id: DomainId) -> Result<&Namespace, BackendError> {
-        let inside = self.inside.get(&id);
-        inside
-            .map(|inside| &inside.namespace)
-            .ok_or_else(|| BackendError::new(format!("domain {id} does not exist")))
+        self.inside(id).map(|inside| &inside.namespace)
     }
 
-    pub(super) fn create(&mut self, id: DomainId, name: &DomainName) -> Result<(), BackendError> {
-        let what = || format!("create domain {id} (namespace {name})");
-        let left = self.ledger.domain(id).doing(what)?;
+    fn inside(&self, id: DomainId) -> Result<&Inside, BackendError> {
+        self.inside.get(&id).ok_or_else(|| BackendError::new(format!("domain {id} does not exist")))
+    }
+
+    /// What the links of this domain carry.
+    pub(super) fn mark(&self, id: DomainId) -> Mark {
+        match self.inside.get(&id).is_none_or(|inside| inside.isolation.has_namespace()) {
+            true => self.mark.clone(),
+            false => self.mark.within(id),
+        }
+    }
+
+    /// What every link of the network carries, whichever domain it is of.
+    pub(super) fn network_mark(&self) -> &Mark {
+        &self.mark
+    }
+
+    /// Which table of its namespace each rtable of a domain is.
+    pub(super) fn tables(&self, id: DomainId) -> Result<Tables, BackendError> {
+        Ok(Tables::of(id, self.inside(id)?.isolation))
+    }
+
+    /// What the rules of a domain are about.
+    pub(super) fn scope(&self, id: DomainId) -> Result<Scope, BackendError> {
+        Ok(Scope { tables: self.tables(id)?, device: self.device(id)? })
+    }
+
+    /// The VRF device that stands for a domain which has no namespace of its own.
+    pub(super) fn device(&self, id: DomainId) -> Result<Option<InterfaceName>, BackendError> {
+        let isolation = self.inside(id)?.isolation;
+        Ok((!isolation.has_namespace()).then(|| InterfaceName::of_vrf(id)))
+    }
+
+    /// Whether others may have routes and rules where this domain has its.
+    pub(super) fn is_shared(&self, id: DomainId) -> bool {
+        id.is_default() || self.guests().any(|guest| guest == id)
+    }
+
+    /// Whether two domains are in the same namespace.
+    pub(super) fn share_a_namespace(&self, one: DomainId, other: DomainId) -> bool {
+        let identity = |id| self.inside.get(&id).map(|inside| inside.namespace.identity());
+        identity(one) == identity(other)
+    }
+
+    /// Whether a link of the namespace that a domain is in is the domain's: of the default domain's all that its
+    /// guests do not have.
+    pub(super) fn holds(&self, id: DomainId, link: &Link) -> bool {
+        let is_of = |guest| link.alias.as_deref() == Some(self.mark(guest).alias());
+        if self.guests().any(|guest| guest == id) {
+            return is_of(id);
+        }
+        !id.is_default() || !self.guests().any(is_of)
+    }
+
+    /// The domains without a namespace of their own.
+    pub(super) fn guests(&self) -> impl Iterator<Item = DomainId> {
+        let guests = self.inside.iter().filter(|(_, inside)| !inside.isolation.has_namespace());
+        guests.map(|(&id, _)| id)
+    }
+
+    pub(super) fn create(
+        &mut self,
+        id: DomainId,
+        name: &DomainName,
+        isolation: Isolation,
+    ) -> Result<(), BackendError> {
         if let Some(inside) = self.inside.get(&id) {
             return Err(BackendError::new(format!(
-                "cannot {}: it exists as namespace {}",
-                what(),
+                "cannot create domain {id}: it exists as {}",
                 inside.name
             )));
         }
+        match isolation {
+            Isolation::Auto => {
+                Err(BackendError::new(format!("the isolation of domain {id} has not been chosen")))
+            }
+            Isolation::Netns | Isolation::NetnsVrf => self.create_namespace(id, name, isolation),
+            Isolation::Vrf => self.create_guest(id, name),
+        }
+    }
+
+    /// Nothing but its record is made: it is its VRF device that keeps it apart.
+    fn create_guest(&mut self, id: DomainId, name: &DomainName) -> Result<(), BackendError> {
+        let what = || format!("create domain {id} ({name})");
+        let namespace = Namespace::current().doing(what)?;
+        let record = DomainRecord {
+            namespace: name.as_str().to_owned(),
+            isolation: Isolation::Vrf,
+            identity: Some(namespace.identity()),
+            ..DomainRecord::default()
+        };
+        self.ledger.record(id, &record).doing(what)?;
+        self.adopt(id, Place { name: name.clone(), namespace, record })
+    }
+
+    fn create_namespace(
+        &mut self,
+        id: DomainId,
+        name: &DomainName,
+        isolation: Isolation,
+    ) -> Result<(), BackendError> {
+        let what = || format!("create domain {id} (namespace {name})");
+        let left = self.ledger.domain(id).doing(what)?;
         if left.is_some_and(|record| record.namespace == name.as_str()) && is_plain_file(name) {
             Namespace::remove(name).doing(what)?;
         }
         if namespace::path(name).symlink_metadata().is_ok() {
             return Err(taken(id, name));
         }
-        let pending = DomainRecord { namespace: name.as_str().to_owned(), ..DomainRecord::default() };
+        let namespace_name = name.as_str().to_owned();
+        let pending = DomainRecord { namespace: namespace_name, isolation, ..DomainRecord::default() };
         self.ledger.record(id, &pending).doing(what)?;
         match Namespace::create(name) {
             Ok(namespace) => self.adopt(id, Place { name: name.clone(), namespace, record: pending }),
@@ -160,10 +253,12 @@ impl Domains {
     /// Takes a domain's name and record away. What lives in it goes when its last user does.
     pub(super) fn delete(&mut self, id: DomainId, name: &DomainName) -> Result<(), BackendError> {
         let what = || format!("delete domain {id} (namespace {name})");
-        self.enter(id)?;
+        let has_namespace = self.enter(id)?.isolation.has_namespace();
         self.inside.remove(&id);
-        Namespace::remove(name).doing(what)?;
-        self.last_deletion = Some(Instant::now());
+        if has_namespace {
+            Namespace::remove(name).doing(what)?;
+            self.last_deletion = Some(Instant::now());
+        }
         self.ledger.forget(id).doing(what)
     }
 
@@ -185,7 +280,8 @@ impl Domains {
     /// Removes the record of a domain, and the plain file that may be left of its namespace's name.
     pub(super) fn forget(&mut self, id: DomainId) -> Result<(), BackendError> {
         let what = || format!("forget domain {id}");
-        let name = DomainName::new(self.record(id)?.namespace).ok();
+        let record = self.record(id)?;
+        let name = DomainName::new(record.namespace).ok().filter(|_| record.isolation.has_namespace());
         if let Some(name) = name.filter(is_plain_file) {
             Namespace::remove(&name).doing(what)?;
         }
@@ -230,6 +326,35 @@ impl Domains {
         })
     }
 
+    /// Remembers a route as this domain's, or no more, where others may have some; whether that was news.
+    pub(super) fn note_route(&self, id: DomainId, note: String, ours: Ours) -> Result<bool, BackendError> {
+        self.note(id, note, ours, |record| &mut record.routes)
+    }
+
+    /// The same for a rule.
+    pub(super) fn note_rule(&self, id: DomainId, rule: &Rule, ours: Ours) -> Result<bool, BackendError> {
+        self.note(id, rule.to_string(), ours, |record| &mut record.rules)
+    }
+
+    fn note(
+        &self,
+        id: DomainId,
+        note: String,
+        ours: Ours,
+        notes: impl FnOnce(&mut DomainRecord) -> &mut BTreeSet<String>,
+    ) -> Result<bool, BackendError> {
+        let mut news = false;
+        if self.is_shared(id) {
+            self.change(id, |record| {
+                news = match ours {
+                    Ours::Yes => notes(record).insert(note),
+                    Ours::No => notes(record).remove(&note),
+                };
+            })?;
+        }
+        Ok(news)
+    }
+
     /// Forgets a tunnel.
     pub(super) fn forget_tunnel(&self, at: &End) -> Result<(), BackendError> {
         self.change(at.domain, |record| {
@@ -242,7 +367,8 @@ fn enter(place: Place) -> Result<Inside, BackendError> {
     let what = || format!("open a netlink socket in {}", place.name);
     let route = Netlink::of(&place.namespace, Protocol::Route).doing(what)?;
     let pending = place.record.identity != Some(place.namespace.identity());
-    Ok(Inside { name: place.name, namespace: place.namespace, route, pending })
+    let isolation = place.record.isolation;
+    Ok(Inside { name: place.name, isolation, namespace: place.namespace, route, pending })
 }
 
 fn is_plain_file(name: &DomainName) -> bool {

@@ -1,22 +1,20 @@
 //! Links: rtnetlink(7) `RTM_*LINK` messages, and what is read from them.
-//!
-//! A veth and its peer get one queue each way: with the kernel's default of one a processor, making a pair waits for
-//! two RCU grace periods. Both ends are made in their places by `IFLA_NET_NS_FD`, for a move waits for more.
-//! A peer that is up at birth is refused with ENOTCONN, so links are made down.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+pub(super) mod new;
+
+use std::net::IpAddr;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage as Message;
 use netlink_packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoKind, InfoVeth, LinkAttribute, LinkExtentMask,
-    LinkFlags, LinkInfo, LinkMessage, State,
+    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoKind, InfoVlan, InfoVrf, InfoVxlan,
+    LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage, State,
 };
 use nix::errno::Errno;
 
 use super::mark::Mark;
 use super::netlink::{Netlink, NetlinkError};
-use crate::model::InterfaceName;
+use crate::model::{Engine, InterfaceName};
 
 /// What drives a link, as far as it matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,10 +24,39 @@ pub(super) enum Driver {
     Bridge,
     WireGuard,
     Tun,
+    Vrf { table: u32 },
+    Dummy,
+    Vlan { id: u16 },
+    Macvlan,
+    Vxlan(Vxlan),
     Other,
 }
 
-/// The other end of a veth: its index, and its namespace's number in this one unless it is this one.
+impl Driver {
+    /// What runs it, if it is a tunnel.
+    pub(super) fn engine(self) -> Option<Engine> {
+        match self {
+            Driver::Tun => Some(Engine::Userspace),
+            Driver::WireGuard => Some(Engine::Kernel),
+            Driver::Loopback | Driver::Veth | Driver::Bridge | Driver::Vrf { .. } | Driver::Dummy => None,
+            Driver::Vlan { .. } | Driver::Macvlan | Driver::Vxlan(_) | Driver::Other => None,
+        }
+    }
+}
+
+/// How a VXLAN interface is set up (`IFLA_VXLAN_*`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Vxlan {
+    pub(super) id: u32,
+    pub(super) local: Option<IpAddr>,
+    pub(super) remote: Option<IpAddr>,
+    pub(super) port: u16,
+    /// The index of the device that its sockets are bound to, in their namespace.
+    pub(super) device: Option<u32>,
+}
+
+/// A link that this one hangs together with, the other end of a veth or what a VLAN stands on: its index, and its
+/// namespace's number in this one unless it is this one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FarEnd {
     pub(super) index: u32,
@@ -50,13 +77,17 @@ pub(super) struct Link {
     pub(super) unsettled: bool,
     pub(super) controller: Option<u32>,
     pub(super) far_end: Option<FarEnd>,
+    /// What a VLAN or macvlan stands on.
+    pub(super) parent: Option<FarEnd>,
+    /// The number of the namespace that it was made from, where the sockets of a VXLAN are.
+    pub(super) birthplace: Option<i32>,
 }
 
 impl Link {
     /// Whether it is this network's: marked, or half-made.
     pub(super) fn is_ours(&self, mark: &Mark) -> bool {
         match &self.alias {
-            Some(alias) => alias == mark.alias(),
+            Some(alias) => mark.is_on(alias),
             None => self.group == mark.group(),
         }
     }
@@ -115,6 +146,8 @@ pub(super) fn read(message: &LinkMessage) -> Option<Link> {
         unsettled: false,
         controller: None,
         far_end: None,
+        parent: None,
+        birthplace: None,
     };
     let mut state = State::Unknown;
     let (mut lower, mut namespace_id) = (None, None);
@@ -129,72 +162,81 @@ pub(super) fn read(message: &LinkMessage) -> Option<Link> {
             LinkAttribute::Link(index) => lower = Some(*index).filter(|&index| index != 0),
             LinkAttribute::LinkNetNsId(id) => namespace_id = Some(*id),
             LinkAttribute::LinkInfo(infos) => {
-                link.driver = infos.iter().find_map(driver).unwrap_or(link.driver);
+                link.driver = driver(infos).unwrap_or(link.driver);
             }
             _ => {}
         }
     }
     link.unsettled =
         flags.contains(LinkFlags::LowerUp) && matches!(state, State::Down | State::LowerLayerDown);
-    if link.driver == Driver::Veth {
-        link.far_end = lower.map(|index| FarEnd { index, namespace_id });
+    let lower = lower.map(|index| FarEnd { index, namespace_id });
+    match link.driver {
+        Driver::Veth => link.far_end = lower,
+        Driver::Vlan { .. } | Driver::Macvlan => link.parent = lower,
+        Driver::Vxlan(_) => link.birthplace = namespace_id,
+        Driver::Loopback | Driver::Bridge | Driver::WireGuard | Driver::Tun => {}
+        Driver::Vrf { .. } | Driver::Dummy | Driver::Other => {}
     }
     (!link.name.is_empty()).then_some(link)
 }
 
-fn driver(info: &LinkInfo) -> Option<Driver> {
-    match info {
-        LinkInfo::Kind(InfoKind::Veth) => Some(Driver::Veth),
-        LinkInfo::Kind(InfoKind::Bridge) => Some(Driver::Bridge),
-        LinkInfo::Kind(InfoKind::Wireguard) => Some(Driver::WireGuard),
-        LinkInfo::Kind(InfoKind::Tun) => Some(Driver::Tun),
+fn driver(infos: &[LinkInfo]) -> Option<Driver> {
+    let kind = infos.iter().find_map(|info| match info {
+        LinkInfo::Kind(kind) => Some(kind),
+        _ => None,
+    });
+    let data = infos.iter().find_map(|info| match info {
+        LinkInfo::Data(data) => Some(data),
+        _ => None,
+    });
+    match (kind?, data) {
+        (InfoKind::Veth, _) => Some(Driver::Veth),
+        (InfoKind::Bridge, _) => Some(Driver::Bridge),
+        (InfoKind::Wireguard, _) => Some(Driver::WireGuard),
+        (InfoKind::Tun, _) => Some(Driver::Tun),
+        (InfoKind::Dummy, _) => Some(Driver::Dummy),
+        (InfoKind::MacVlan, _) => Some(Driver::Macvlan),
+        (InfoKind::Vrf, Some(InfoData::Vrf(attributes))) => vrf(attributes),
+        (InfoKind::Vlan, Some(InfoData::Vlan(attributes))) => vlan(attributes),
+        (InfoKind::Vxlan, Some(InfoData::Vxlan(attributes))) => Some(Driver::Vxlan(vxlan(attributes))),
         _ => None,
     }
+}
+
+fn vrf(attributes: &[InfoVrf]) -> Option<Driver> {
+    attributes.iter().find_map(|attribute| match attribute {
+        InfoVrf::TableId(table) => Some(Driver::Vrf { table: *table }),
+        _ => None,
+    })
+}
+
+fn vlan(attributes: &[InfoVlan]) -> Option<Driver> {
+    attributes.iter().find_map(|attribute| match attribute {
+        InfoVlan::Id(id) => Some(Driver::Vlan { id: *id }),
+        _ => None,
+    })
+}
+
+fn vxlan(attributes: &[InfoVxlan]) -> Vxlan {
+    let mut vxlan = Vxlan { id: 0, local: None, remote: None, port: 0, device: None };
+    for attribute in attributes {
+        match attribute {
+            InfoVxlan::Id(id) => vxlan.id = *id,
+            InfoVxlan::Local(address) => vxlan.local = Some((*address).into()),
+            InfoVxlan::Local6(address) => vxlan.local = Some((*address).into()),
+            InfoVxlan::Group(address) => vxlan.remote = Some((*address).into()),
+            InfoVxlan::Group6(address) => vxlan.remote = Some((*address).into()),
+            InfoVxlan::Port(port) => vxlan.port = *port,
+            InfoVxlan::Link(index) => vxlan.device = Some(*index).filter(|&index| index != 0),
+            _ => {}
+        }
+    }
+    vxlan
 }
 
 /// Makes a link, and fails if the name is taken.
 pub(super) fn create(socket: &mut Netlink, link: LinkMessage) -> Result<(), NetlinkError> {
     socket.request(Message::NewLink(link), NLM_F_CREATE | NLM_F_EXCL).map(|_| ())
-}
-
-/// A veth of the socket's namespace whose peer is in another.
-pub(super) fn veth(
-    name: &InterfaceName,
-    peer: &InterfaceName,
-    peer_namespace: &OwnedFd,
-    mark: &Mark,
-) -> LinkMessage {
-    let mut far = half_made(peer, mark);
-    far.attributes.extend([LinkAttribute::NumTxQueues(1), LinkAttribute::NumRxQueues(1)]);
-    far.attributes.push(LinkAttribute::NetNsFd(peer_namespace.as_raw_fd()));
-    let mut link = half_made(name, mark);
-    link.attributes.extend([LinkAttribute::NumTxQueues(1), LinkAttribute::NumRxQueues(1)]);
-    let peer = LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(far)));
-    link.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Veth), peer]));
-    link
-}
-
-/// A bridge of the socket's namespace.
-pub(super) fn bridge(name: &InterfaceName, mark: &Mark) -> LinkMessage {
-    let mut link = half_made(name, mark);
-    link.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]));
-    link
-}
-
-/// A tunnel of the kernel's in this namespace, whose UDP sockets will be in the namespace of the netlink socket
-/// that asks for it (drivers/net/wireguard/device.c, `wg_newlink`).
-pub(super) fn wireguard(name: &InterfaceName, namespace: &OwnedFd, mark: &Mark) -> LinkMessage {
-    let mut link = half_made(name, mark);
-    link.attributes.push(LinkAttribute::NetNsFd(namespace.as_raw_fd()));
-    link.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Wireguard)]));
-    link
-}
-
-fn half_made(name: &InterfaceName, mark: &Mark) -> LinkMessage {
-    let mut link = LinkMessage::default();
-    link.attributes.push(LinkAttribute::IfName(name.as_str().to_owned()));
-    link.attributes.push(LinkAttribute::Group(mark.group()));
-    link
 }
 
 /// One change to a link that exists.
@@ -259,50 +301,18 @@ mod tests {
     use netlink_packet_core::{Emitable, Parseable};
 
     use super::*;
-    use crate::model::NetworkName;
+    use crate::model::{DomainId, NetworkName};
 
     fn mark() -> Mark {
         Mark::of(&NetworkName::new("test").unwrap())
     }
 
-    fn name(text: &str) -> InterfaceName {
-        InterfaceName::new(text).unwrap()
-    }
-
-    /// The message as a kernel reads it.
-    fn wire(message: &LinkMessage) -> LinkMessage {
-        let mut bytes = vec![0; message.buffer_len()];
-        message.emit(&mut bytes);
-        LinkMessage::parse(&bytes[..]).unwrap()
-    }
-
-    #[test]
-    fn both_ends_of_a_veth_are_single_queue_and_in_our_group() {
-        let namespace: OwnedFd = std::fs::File::open("/dev/null").unwrap().into();
-        let message = wire(&veth(&name("a"), &name("b"), &namespace, &mark()));
-        let single = [LinkAttribute::NumTxQueues(1), LinkAttribute::NumRxQueues(1)];
-        let group = LinkAttribute::Group(mark().group());
-        let infos = message.attributes.iter().find_map(|attribute| match attribute {
-            LinkAttribute::LinkInfo(infos) => Some(infos),
-            _ => None,
-        });
-        let Some([LinkInfo::Kind(InfoKind::Veth), LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(far)))]) =
-            infos.map(Vec::as_slice)
-        else {
-            panic!("{infos:?}")
-        };
-        for end in [&message, far] {
-            assert!(single.iter().chain([&group]).all(|wanted| end.attributes.contains(wanted)), "{end:?}");
-            assert!(!end.header.flags.contains(LinkFlags::Up), "up at birth is refused");
-        }
-        let there =
-            |end: &LinkMessage| end.attributes.contains(&LinkAttribute::NetNsFd(namespace.as_raw_fd()));
-        assert!(there(far) && !there(&message));
-    }
-
     #[test]
     fn going_up_says_which_flag_changes() {
-        let message = wire(&change_message(7, &[Change::Up(false), Change::Mtu(1400)]));
+        let message = change_message(7, &[Change::Up(false), Change::Mtu(1400)]);
+        let mut bytes = vec![0; message.buffer_len()];
+        message.emit(&mut bytes);
+        let message = LinkMessage::parse(&bytes[..]).unwrap();
         assert_eq!((message.header.index, message.header.change_mask), (7, LinkFlags::Up));
         assert!(!message.header.flags.contains(LinkFlags::Up));
         assert_eq!(message.attributes, [LinkAttribute::Mtu(1400)]);
@@ -310,12 +320,20 @@ mod tests {
 
     #[test]
     fn an_alias_tells_whose_a_link_is_and_a_group_only_without_one() {
-        let mut message = bridge(&name("b"), &mark());
+        let mut message = new::bridge(&InterfaceName::new("b").unwrap(), &mark());
         assert!(read(&message).unwrap().is_ours(&mark()), "half-made");
         message.attributes.push(LinkAttribute::IfAlias("rdom:other".into()));
         assert!(!read(&message).unwrap().is_ours(&mark()));
         let finished = [LinkAttribute::IfName("b".into()), LinkAttribute::IfAlias("rdom:test".into())];
         message.attributes = finished.to_vec();
         assert!(read(&message).unwrap().is_ours(&mark()));
+    }
+
+    #[test]
+    fn an_alias_may_carry_a_domain() {
+        let five = mark().within(DomainId::new(5).unwrap());
+        assert_eq!(five.alias(), "rdom:test/5");
+        assert!(five.is_on("rdom:test/5") && mark().is_on("rdom:test/5"));
+        assert!(!five.is_on("rdom:test/51") && !five.is_on("rdom:test") && !mark().is_on("rdom:test2"));
     }
 }

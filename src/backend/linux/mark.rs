@@ -8,7 +8,7 @@
 use netlink_packet_route::address::AddressProtocol;
 use netlink_packet_route::route::RouteProtocol;
 
-use crate::model::NetworkName;
+use crate::model::{DomainId, NetworkName};
 
 /// The protocol number of our routes and addresses: `r`, free in iproute2's rt_protos and in linux/rtnetlink.h.
 pub const PROTOCOL: u8 = 114;
@@ -26,6 +26,17 @@ impl Mark {
         let spread = |hash: u16, byte| hash.wrapping_mul(31).wrapping_add(u16::from(byte));
         let hash = network.as_str().bytes().fold(7, spread);
         Self { alias: format!("rdom:{network}"), group: u32::from_be_bytes(*b"rd\0\0") | u32::from(hash) }
+    }
+
+    /// That of the links of a domain that has no namespace of its own: they are told by it from the default domain's.
+    pub fn within(&self, domain: DomainId) -> Self {
+        Self { alias: format!("{}/{domain}", self.alias), group: self.group }
+    }
+
+    /// Whether a link of this alias is of this network or, if this is a domain's mark, of this domain.
+    pub fn is_on(&self, alias: &str) -> bool {
+        let rest = alias.strip_prefix(&self.alias);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
     /// The alias of a finished link.

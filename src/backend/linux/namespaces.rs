@@ -2,7 +2,8 @@
 //!
 //! A record whose namespace is gone, or whose name is another namespace's by now, does not count. A record without
 //! an identity is of a creation that was cut short: its namespace counts if nothing in it was ever up, for then
-//! nobody has used it.
+//! nobody has used it. A domain that is a VRF alone is in the default domain's namespace, and counts while it has a
+//! record.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +20,7 @@ use crate::state::{DomainRecord, Ledger};
 pub struct Place {
     /// Its name.
     pub name: DomainName,
-    /// Its namespace, open.
+    /// The namespace that it is in, open: the default domain's where it has none of its own.
     pub namespace: Namespace,
     /// What is remembered of it.
     pub record: DomainRecord,
@@ -82,6 +83,10 @@ fn check_default(default: &Place, others: &BTreeMap<DomainId, Place>) -> Result<
 
 fn place(record: DomainRecord) -> Result<Option<Place>, BackendError> {
     let Ok(name) = DomainName::new(record.namespace.as_str()) else { return Ok(None) };
+    if !record.isolation.has_namespace() {
+        let namespace = Namespace::current().doing(|| format!("open the namespace of domain {name}"))?;
+        return Ok(Some(Place { name, namespace, record }));
+    }
     let namespace = match Namespace::open(&name) {
         Ok(namespace) => namespace,
         Err(NamespaceError::Absent(_) | NamespaceError::NotANamespace(_)) => return Ok(None),

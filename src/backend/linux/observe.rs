@@ -15,13 +15,14 @@ use super::domains::{Domains, Inside};
 use super::explain::Doing;
 use super::link::{self, Driver, FarEnd, Link};
 use super::mark::Mark;
-use super::netlink::{Netlink, NetlinkError};
+use super::netlink::NetlinkError;
+use super::rule::{self, Scope};
 use super::tunnels::Tunnels;
-use super::{namespace_id, route, sysctl};
+use super::{namespace_id, route, routes, sysctl};
 use crate::backend::BackendError;
 use crate::model::{
-    Address, Domain, DomainId, DomainName, End, Interface, InterfaceName, Kind, Network, NetworkName, Route,
-    SysctlName,
+    Address, Domain, DomainId, DomainName, End, Interface, InterfaceName, Isolation, Kind, Network,
+    NetworkName, Route, RtableId, Rule, SysctlName, Vxlan,
 };
 use crate::state::DomainRecord;
 
@@ -31,9 +32,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// What one namespace holds, as the kernel lists it.
 struct Look {
     name: DomainName,
+    isolation: Isolation,
     links: Vec<(InterfaceName, Link)>,
     addresses: Vec<Held>,
-    routes: Vec<Route>,
+    routes: Vec<(RtableId, Route)>,
+    rules: BTreeSet<Rule>,
     record: DomainRecord,
 }
 
@@ -42,8 +45,8 @@ pub(super) fn network(
     name: &NetworkName,
     domains: &mut Domains,
     tunnels: &Tunnels,
-    mark: &Mark,
 ) -> Result<Network, BackendError> {
+    let mark = &domains.network_mark().clone();
     let (looks, cables) = loop {
         let looks = looks(domains)?;
         let cables = cables(domains, &looks)?;
@@ -54,12 +57,15 @@ pub(super) fn network(
     };
     let mut network = Network::empty(name.clone());
     for (&id, look) in &looks {
-        let mut domain = Domain { name: look.name.clone(), ..Domain::bare(id) };
-        domain.routes = look.routes.iter().cloned().collect();
+        let (name, isolation) = (look.name.clone(), look.isolation);
+        let mut domain = Domain { name, isolation, rules: look.rules.clone(), ..Domain::bare(id) };
+        for (rtable, route) in &look.routes {
+            domain.table_mut(id, *rtable).insert(route.clone());
+        }
         domain.sysctls = sysctls(domains, id, &look.record)?;
         for (name, link) in &look.links {
             let at = End { domain: id, interface: name.clone() };
-            let kind = kind(domains, tunnels, look, mark, &cables, &at, link)?;
+            let kind = kind(domains, tunnels, &looks, mark, &cables, &at, link)?;
             domain.interfaces.extend(kind.map(|kind| (name.clone(), interface(look, link, kind))));
         }
         network.domains.insert(id, domain);
@@ -68,11 +74,13 @@ pub(super) fn network(
 }
 
 fn looks(domains: &mut Domains) -> Result<BTreeMap<DomainId, Look>, BackendError> {
-    let mut records = domains.refresh()?;
     let mut looks = BTreeMap::new();
-    for (id, inside) in domains.each() {
-        let record = records.remove(&id).unwrap_or_default();
-        looks.insert(id, look(inside, record).doing(|| format!("read domain {id}"))?);
+    for (id, record) in domains.refresh()? {
+        let sight = Sight { scope: domains.scope(id)?, is_shared: domains.is_shared(id) };
+        let inside = domains.enter(id)?;
+        let mut look = look(inside, record, &sight).doing(|| format!("read domain {id}"))?;
+        look.links.retain(|(_, link)| domains.holds(id, link));
+        looks.insert(id, look);
     }
     Ok(looks)
 }
@@ -87,14 +95,29 @@ fn has_loose_end(looks: &BTreeMap<DomainId, Look>, cables: &Cables, mark: &Mark)
     })
 }
 
-fn look(inside: &mut Inside, record: DomainRecord) -> Result<Look, NetlinkError> {
+/// How a domain's routes and rules are told from others'.
+struct Sight {
+    scope: Scope,
+    is_shared: bool,
+}
+
+fn look(inside: &mut Inside, record: DomainRecord, sight: &Sight) -> Result<Look, NetlinkError> {
     let named = |link: Link| Some((InterfaceName::new(link.name.as_str()).ok()?, link));
     let links: Vec<_> = link::dump(&mut inside.route)?.into_iter().filter_map(named).collect();
     let addresses = address::dump(&mut inside.route)?;
     let addresses = addresses.into_iter().map(|held| held.judged_by(&record)).collect();
     let names = links.iter().map(|(name, link)| (link.index, name.clone())).collect();
-    let routes = route::dump(&mut inside.route, &names)?;
-    Ok(Look { name: inside.name.clone(), links, addresses, routes, record })
+    let mut routes = Vec::new();
+    for (table, route) in route::dump(&mut inside.route, &names)? {
+        let ours = !sight.is_shared || record.routes.contains(&routes::note(table, &route));
+        let rtable = sight.scope.tables.rtable_of(table).filter(|_| ours);
+        routes.extend(rtable.map(|rtable| (rtable, route)));
+    }
+    let (parts, ipv6) = rule::dump(&mut inside.route)?;
+    let mut rules = rule::whole(&parts, ipv6, &sight.scope);
+    rules.retain(|rule| !sight.is_shared || record.rules.contains(&rule.to_string()));
+    let (name, isolation) = (inside.name.clone(), inside.isolation);
+    Ok(Look { name, isolation, links, addresses, routes, rules, record })
 }
 
 /// The other end of each veth whose ends are both in domains of the network.
@@ -141,8 +164,9 @@ fn is_there(
     far_end: FarEnd,
     far: &End,
 ) -> Result<bool, BackendError> {
-    let Some(id) = far_end.namespace_id else { return Ok(at.domain == far.domain && at != far) };
-    if at.domain == far.domain {
+    let same = domains.share_a_namespace(at.domain, far.domain);
+    let Some(id) = far_end.namespace_id else { return Ok(same && at != far) };
+    if same {
         return Ok(false);
     }
     let pair = (at.domain, far.domain);
@@ -158,9 +182,9 @@ fn is_there(
 
 /// What a link is to this network; `None` if it is nothing to it.
 fn kind(
-    domains: &Domains,
+    domains: &mut Domains,
     tunnels: &Tunnels,
-    look: &Look,
+    looks: &BTreeMap<DomainId, Look>,
     mark: &Mark,
     cables: &Cables,
     at: &End,
@@ -168,21 +192,81 @@ fn kind(
 ) -> Result<Option<Kind>, BackendError> {
     let foreign = at.domain.is_default().then_some(Kind::Existing);
     let cable = cables.get(at);
-    let ours = link.is_ours(mark) || cable.is_some_and(|cable| cable.alias.as_deref() == Some(mark.alias()));
+    let far_alias = cable.and_then(|cable| cable.alias.as_deref());
+    let ours = link.is_ours(mark) || far_alias.is_some_and(|alias| mark.is_on(alias));
     match link.driver {
         Driver::Loopback => Ok(foreign.or(Some(Kind::Loopback))),
-        Driver::Veth | Driver::Bridge | Driver::WireGuard | Driver::Tun | Driver::Other if !ours => {
-            Ok(foreign)
-        }
+        _ if !ours => Ok(foreign),
         Driver::Veth => Ok(Some(Kind::Veth { peer: cable.map_or(at, |cable| &cable.far).clone() })),
         Driver::Bridge => Ok(Some(Kind::Bridge)),
+        Driver::Dummy => Ok(Some(Kind::Dummy)),
+        Driver::Vrf { table } => Ok(RtableId::new(table).ok().map(|rtable| Kind::Vrf { rtable })),
+        Driver::Vlan { id } => Ok(Some(Kind::Vlan { parent: parent(domains, looks, at, link)?, id })),
+        Driver::Macvlan => Ok(Some(Kind::Macvlan { parent: parent(domains, looks, at, link)? })),
+        Driver::Vxlan(set_up) => Ok(Some(Kind::Vxlan(vxlan(domains, looks, at, link, set_up)?))),
         Driver::WireGuard | Driver::Tun => {
-            let record = look.record.tunnels.get(at.interface.as_str()).cloned().unwrap_or_default();
-            let tunnel = tunnels.read(domains.namespace(at.domain)?, at, link, &record)?;
-            Ok(tunnel.map(Kind::WireGuard))
+            let tunnels_there = looks.get(&at.domain).map(|look| &look.record.tunnels);
+            let record = tunnels_there.and_then(|tunnels| tunnels.get(at.interface.as_str())).cloned();
+            let namespace = domains.namespace(at.domain)?;
+            Ok(tunnels.read(namespace, at, link, &record.unwrap_or_default())?.map(Kind::WireGuard))
         }
         Driver::Other => Ok(None),
     }
+}
+
+/// What a link stands on; itself where that is out of sight, which nobody asks for.
+fn parent(
+    domains: &mut Domains,
+    looks: &BTreeMap<DomainId, Look>,
+    at: &End,
+    link: &Link,
+) -> Result<End, BackendError> {
+    let Some(beneath) = link.parent else { return Ok(at.clone()) };
+    for (&domain, look) in looks {
+        let found = look.links.iter().find(|(_, link)| link.index == beneath.index);
+        let Some((name, _)) = found else { continue };
+        if is_namespace_of(domains, at.domain, beneath.namespace_id, domain)? {
+            return Ok(End { domain, interface: name.clone() });
+        }
+    }
+    Ok(at.clone())
+}
+
+/// Its underlay is the domain whose VRF device its sockets are bound to, else the one whose namespace they are in;
+/// its own domain where that is out of sight.
+fn vxlan(
+    domains: &mut Domains,
+    looks: &BTreeMap<DomainId, Look>,
+    at: &End,
+    link: &Link,
+    set_up: link::Vxlan,
+) -> Result<Vxlan, BackendError> {
+    let link::Vxlan { id, local, remote, port, device } = set_up;
+    let mut underlay = at.domain;
+    for (&domain, look) in looks {
+        let index_of = |name| look.links.iter().find(|(other, _)| *other == name).map(|(_, link)| link.index);
+        let bound_to = domains.device(domain)?.and_then(index_of);
+        if bound_to == device && is_namespace_of(domains, at.domain, link.birthplace, domain)? {
+            underlay = domain;
+            break;
+        }
+    }
+    Ok(Vxlan { id, underlay, local, remote, port })
+}
+
+/// Whether the namespace that a link in `here` knows by this number, its own if by none, is that of `there`.
+fn is_namespace_of(
+    domains: &mut Domains,
+    here: DomainId,
+    number: Option<i32>,
+    there: DomainId,
+) -> Result<bool, BackendError> {
+    let same = domains.share_a_namespace(here, there);
+    let Some(number) = number else { return Ok(same) };
+    let what = || format!("look for domain {there} from domain {here}");
+    let namespace = domains.namespace(there)?.fd().try_clone().doing(what)?;
+    let found = namespace_id::of(&mut domains.enter(here)?.route, &namespace).doing(what)?;
+    Ok(!same && found == Some(number))
 }
 
 fn interface(look: &Look, link: &Link, kind: Kind) -> Interface {
@@ -228,21 +312,4 @@ fn sysctls(
         values.extend(value.map(|value| (name, value)));
     }
     Ok(values)
-}
-
-/// The links of ours in a domain that must not just go with its namespace, which takes the kernel some time: those
-/// with their sockets, or the other end, where another network may soon want the same port or name.
-/// `default` is the default domain's number there.
-pub(super) fn outliving(
-    socket: &mut Netlink,
-    mark: &Mark,
-    default: Option<i32>,
-) -> Result<Vec<Link>, NetlinkError> {
-    let reaches_out = |link: &Link| match link.driver {
-        Driver::WireGuard => true,
-        Driver::Veth => default.is_some() && link.far_end.is_some_and(|far| far.namespace_id == default),
-        Driver::Loopback | Driver::Bridge | Driver::Tun | Driver::Other => false,
-    };
-    let links = link::dump(socket)?;
-    Ok(links.into_iter().filter(|link| link.is_ours(mark) && reaches_out(link)).collect())
 }

@@ -1,6 +1,6 @@
-//! Routes: rtnetlink(7) `RTM_*ROUTE` messages of the namespace's main table, and what is read from them.
+//! Routes: rtnetlink(7) `RTM_*ROUTE` messages, and what is read from them.
 //!
-//! Only routes of our protocol number are listed. IPv6 differs from IPv4: a route without a metric gets 1024, and
+//! Only routes of our protocol number are listed, whichever table they are in. IPv6 differs from IPv4: a route without a metric gets 1024, and
 //! one that drops its packets hangs on `lo` (net/ipv6/route.c), which says nothing.
 
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use ipnetwork::IpNetwork;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope,
+    RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteNextHop, RouteProtocol, RouteScope,
     RouteType, RouteVia,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage as Message};
@@ -17,17 +17,17 @@ use nix::errno::Errno;
 
 use super::mark;
 use super::netlink::{Netlink, NetlinkError};
-use crate::model::{InterfaceName, Prefix, Route, Target};
+use crate::model::{Hop, InterfaceName, Prefix, Route, Target};
 
-/// Every route of ours in the main table of the socket's namespace; `names` are its links' by index.
-pub(super) fn dump(
-    socket: &mut Netlink,
-    names: &BTreeMap<u32, InterfaceName>,
-) -> Result<Vec<Route>, NetlinkError> {
+/// The names of a namespace's links by their indexes.
+pub(super) type Names = BTreeMap<u32, InterfaceName>;
+
+/// Every route of ours in the socket's namespace, with the number of its table.
+pub(super) fn dump(socket: &mut Netlink, names: &Names) -> Result<Vec<(u32, Route)>, NetlinkError> {
     let mut routes = Vec::new();
     for family in [AddressFamily::Inet, AddressFamily::Inet6] {
         let answers = match socket.dump(Message::GetRoute(header_only(family))) {
-            // A namespace has no main table before its first route.
+            // A namespace has no table before its first route.
             Err(error) if error.errno() == Some(Errno::ENOENT) => continue,
             // Nor IPv6 routes in a kernel without it.
             Err(error) if error.errno() == Some(Errno::EOPNOTSUPP) => continue,
@@ -38,7 +38,7 @@ pub(super) fn dump(
     Ok(routes)
 }
 
-fn of_answer(answer: &Message, names: &BTreeMap<u32, InterfaceName>) -> Option<Route> {
+fn of_answer(answer: &Message, names: &Names) -> Option<(u32, Route)> {
     match answer {
         Message::NewRoute(message) => read(message, names),
         _ => None,
@@ -46,20 +46,20 @@ fn of_answer(answer: &Message, names: &BTreeMap<u32, InterfaceName>) -> Option<R
 }
 
 /// A route from the kernel's message; `None` if it is not ours or of no kind that we make.
-pub(super) fn read(message: &RouteMessage, names: &BTreeMap<u32, InterfaceName>) -> Option<Route> {
+pub(super) fn read(message: &RouteMessage, names: &Names) -> Option<(u32, Route)> {
     let header = &message.header;
-    let ours = mark::is_our_route(header.protocol) && header.table == RouteHeader::RT_TABLE_MAIN;
-    if !ours || header.flags.contains(RouteFlags::Cloned) {
+    if !mark::is_our_route(header.protocol) || header.flags.contains(RouteFlags::Cloned) {
         return None;
     }
+    let mut table = header.table.into();
     let mut destination = unspecified(header.address_family)?;
-    let (mut via, mut dev, mut src, mut metric) = (None, None, None, 0);
+    let (mut via, mut dev, mut src, mut metric, mut hops) = (None, None, None, 0, None);
     for attribute in &message.attributes {
         match attribute {
             RouteAttribute::Destination(address) => destination = ip(address)?,
-            RouteAttribute::Gateway(address) => via = ip(address),
-            RouteAttribute::Via(RouteVia::Inet(address)) => via = Some(IpAddr::V4(*address)),
-            RouteAttribute::Via(RouteVia::Inet6(address)) => via = Some(IpAddr::V6(*address)),
+            RouteAttribute::Table(number) => table = *number,
+            RouteAttribute::Gateway(_) | RouteAttribute::Via(_) => via = gateway_of(attribute),
+            RouteAttribute::MultiPath(several) => hops = Some(several),
             RouteAttribute::PrefSource(address) => src = ip(address),
             RouteAttribute::Oif(index) => dev = names.get(index).cloned(),
             RouteAttribute::Priority(priority) => metric = *priority,
@@ -67,21 +67,45 @@ pub(super) fn read(message: &RouteMessage, names: &BTreeMap<u32, InterfaceName>)
         }
     }
     let to = Prefix::containing(IpNetwork::new(destination, header.destination_prefix_length).ok()?);
-    let target = match header.kind {
-        RouteType::Unicast => {
+    let target = match (header.kind, hops) {
+        (RouteType::Unicast, Some(hops)) => {
+            let hops = hops.iter().map(|hop| read_hop(hop, names)).collect::<Option<_>>()?;
+            Target::Multipath { hops, src }
+        }
+        (RouteType::Unicast, None) => {
             Target::Unicast { via, dev: dev?, src, onlink: header.flags.contains(RouteFlags::Onlink) }
         }
-        RouteType::BlackHole => Target::Blackhole,
-        RouteType::Unreachable => Target::Unreachable,
-        RouteType::Prohibit => Target::Prohibit,
+        (RouteType::BlackHole, _) => Target::Blackhole,
+        (RouteType::Unreachable, _) => Target::Unreachable,
+        (RouteType::Prohibit, _) => Target::Prohibit,
         _ => return None,
     };
-    Some(Route { to, metric, target })
+    Some((table, Route { to, metric, target }))
 }
 
-/// Adds a route of ours; `index` is that of the interface that it names, 0 if it names none.
-pub(super) fn add(socket: &mut Netlink, route: &Route, index: u32) -> Result<(), NetlinkError> {
-    let mut message = message(route, index);
+fn read_hop(hop: &RouteNextHop, names: &Names) -> Option<Hop> {
+    let dev = names.get(&hop.interface_index)?.clone();
+    let via = hop.attributes.iter().find_map(gateway_of);
+    Some(Hop { via, dev, weight: u16::from(hop.hops) + 1 })
+}
+
+fn gateway_of(attribute: &RouteAttribute) -> Option<IpAddr> {
+    match attribute {
+        RouteAttribute::Gateway(address) => ip(address),
+        RouteAttribute::Via(RouteVia::Inet(address)) => Some(IpAddr::V4(*address)),
+        RouteAttribute::Via(RouteVia::Inet6(address)) => Some(IpAddr::V6(*address)),
+        _ => None,
+    }
+}
+
+/// Adds a route of ours to a table; `names` has the interfaces that it names.
+pub(super) fn add(
+    socket: &mut Netlink,
+    table: u32,
+    route: &Route,
+    names: &Names,
+) -> Result<(), NetlinkError> {
+    let mut message = message(table, route, names);
     message.header.scope = match route.target {
         Target::Unicast { via: None, .. } => RouteScope::Link,
         Target::Unicast { .. } | Target::Multipath { .. } => RouteScope::Universe,
@@ -90,17 +114,24 @@ pub(super) fn add(socket: &mut Netlink, route: &Route, index: u32) -> Result<(),
     socket.request(Message::NewRoute(message), NLM_F_CREATE | NLM_F_EXCL).map(|_| ())
 }
 
-/// Removes a route of ours.
-pub(super) fn remove(socket: &mut Netlink, route: &Route, index: u32) -> Result<(), NetlinkError> {
-    let mut message = message(route, index);
+/// Removes a route of ours from a table.
+pub(super) fn remove(
+    socket: &mut Netlink,
+    table: u32,
+    route: &Route,
+    names: &Names,
+) -> Result<(), NetlinkError> {
+    let mut message = message(table, route, names);
     message.header.scope = RouteScope::NoWhere;
     socket.request(Message::DelRoute(message), 0).map(|_| ())
 }
 
-fn message(route: &Route, index: u32) -> RouteMessage {
+fn message(table: u32, route: &Route, names: &Names) -> RouteMessage {
+    let index = |dev| names.iter().find(|(_, name)| *name == dev).map_or(0, |(&index, _)| index);
     let family = if route.to.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet };
     let mut message = header_only(family);
     message.header.destination_prefix_length = route.to.length();
+    message.attributes.push(RouteAttribute::Table(table));
     if !route.to.is_default() {
         message.attributes.push(RouteAttribute::Destination(route.to.address().into()));
     }
@@ -108,18 +139,31 @@ fn message(route: &Route, index: u32) -> RouteMessage {
         message.attributes.push(RouteAttribute::Priority(route.metric));
     }
     message.header.kind = match &route.target {
-        Target::Multipath { .. } => RouteType::Unicast,
         Target::Blackhole => RouteType::BlackHole,
         Target::Unreachable => RouteType::Unreachable,
         Target::Prohibit => RouteType::Prohibit,
-        Target::Unicast { via, src, onlink, .. } => {
-            message.attributes.push(RouteAttribute::Oif(index));
+        Target::Multipath { hops, src } => {
+            let hops = hops.iter().map(|hop| next_hop(route.to, hop, index(&hop.dev)));
+            message.attributes.push(RouteAttribute::MultiPath(hops.collect()));
+            message.attributes.extend(src.map(|src| RouteAttribute::PrefSource(src.into())));
+            RouteType::Unicast
+        }
+        Target::Unicast { via, dev, src, onlink } => {
+            message.attributes.push(RouteAttribute::Oif(index(dev)));
             message.attributes.extend(via.map(|via| gateway(route.to, via)));
             message.attributes.extend(src.map(|src| RouteAttribute::PrefSource(src.into())));
             message.header.flags.set(RouteFlags::Onlink, *onlink);
             RouteType::Unicast
         }
     };
+    message
+}
+
+fn next_hop(to: Prefix, hop: &Hop, index: u32) -> RouteNextHop {
+    let mut message = RouteNextHop::default();
+    message.interface_index = index;
+    message.hops = hop.weight.clamp(1, 256).wrapping_sub(1) as u8;
+    message.attributes.extend(hop.via.map(|via| gateway(to, via)));
     message
 }
 
@@ -131,11 +175,10 @@ fn gateway(to: Prefix, via: IpAddr) -> RouteAttribute {
     }
 }
 
-/// Our routes of the main table: what a dump asks for, and what every route starts from.
+/// Our routes of every table: what a dump asks for, and what every route starts from.
 fn header_only(family: AddressFamily) -> RouteMessage {
     let mut message = RouteMessage::default();
     message.header.address_family = family;
-    message.header.table = RouteHeader::RT_TABLE_MAIN;
     message.header.protocol = RouteProtocol::Other(mark::PROTOCOL);
     message
 }
@@ -177,6 +220,15 @@ mod tests {
         Target::Unicast { via: via.map(ip), dev: names()[&4].clone(), src: src.map(ip), onlink }
     }
 
+    fn several(hops: &[(Option<&str>, u16)]) -> Target {
+        let hop = |&(via, weight): &(Option<&str>, u16)| Hop {
+            via: via.map(|text| text.parse().unwrap()),
+            dev: names()[&4].clone(),
+            weight,
+        };
+        Target::Multipath { hops: hops.iter().map(hop).collect(), src: None }
+    }
+
     fn route(to: &str, metric: u32, target: Target) -> Route {
         Route { to: to.parse().unwrap(), metric, target }
     }
@@ -192,22 +244,25 @@ mod tests {
             route("fd00:9::/48", 7, Target::Unreachable),
             route("10.6.0.0/16", 0, Target::Blackhole),
             route("10.5.0.0/16", 0, Target::Prohibit),
+            route("10.4.0.0/16", 0, several(&[(Some("10.0.0.1"), 1), (Some("fe80::1"), 256), (None, 2)])),
+            route("fd00:8::/48", 7, several(&[(Some("fe80::1"), 1), (Some("fe80::2"), 1)])),
         ];
         for route in routes {
-            assert_eq!(read(&wire(&message(&route, 4)), &names()), Some(route));
+            for table in [254, 300] {
+                let read = read(&wire(&message(table, &route, &names())), &names());
+                assert_eq!(read, Some((table, route.clone())));
+            }
         }
     }
 
     #[test]
     fn routes_of_others_are_left_out() {
         let ours = route("10.6.0.0/16", 0, Target::Blackhole);
-        let mut foreign = message(&ours, 0);
+        let mut foreign = message(254, &ours, &names());
         foreign.header.protocol = RouteProtocol::Static;
-        let mut elsewhere = message(&ours, 0);
-        elsewhere.header.table = 10;
-        let mut local = message(&ours, 0);
+        let mut local = message(254, &ours, &names());
         local.header.kind = RouteType::Local;
-        for message in [foreign, elsewhere, local] {
+        for message in [foreign, local] {
             assert_eq!(read(&wire(&message), &names()), None, "{message:?}");
         }
     }
@@ -226,7 +281,7 @@ mod tests {
         ];
         let routes =
             [blackhole, unreachable].map(|bytes| read(&RouteMessage::parse(bytes).unwrap(), &names()));
-        assert_eq!(routes[0], Some(route("10.6.0.0/16", 0, Target::Blackhole)));
-        assert_eq!(routes[1], Some(route("fd03::/48", 1024, Target::Unreachable)));
+        assert_eq!(routes[0], Some((254, route("10.6.0.0/16", 0, Target::Blackhole))));
+        assert_eq!(routes[1], Some((254, route("fd03::/48", 1024, Target::Unreachable))));
     }
 }

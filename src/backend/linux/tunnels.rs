@@ -13,13 +13,12 @@ use nix::errno::Errno;
 
 use super::domains::Domains;
 use super::explain::{Doing, unknown_kind};
-use super::link::{self, Driver, Link};
-use super::mark::Mark;
+use super::link::{self, Driver, Link, new};
 use super::namespace::Namespace;
 use super::netlink::{Netlink, NetlinkError, Protocol};
 use super::sockets::{NameIs, TunnelSockets};
 use super::tunnel::{self, Change, Current, PeerChange, Session};
-use super::{port, tun, uapi, wireguard};
+use super::{links, port, tun, uapi, wireguard};
 use crate::backend::BackendError;
 use crate::model::{
     DomainId, DomainName, End, Endpoint, Engine, Host, InterfaceName, Key, Peer, Preshared, PublicKey,
@@ -50,6 +49,9 @@ pub struct EngineParts {
     pub uapi: UnixListener,
     /// The network namespace that its UDP sockets are to be opened in.
     pub underlay: OwnedFd,
+    /// The device that these sockets are to be bound to (socket(7), SO_BINDTODEVICE): the VRF device of an underlay
+    /// that has no namespace of its own.
+    pub underlay_device: Option<InterfaceName>,
 }
 
 /// The tunnels of one network.
@@ -66,17 +68,16 @@ impl Tunnels {
         domains: &mut Domains,
         at: &End,
         tunnel: &WireGuard,
-        mark: &Mark,
     ) -> Result<(), BackendError> {
         let underlay = tunnel.underlay.number();
         domains.change_tunnel(at, |record| *record = TunnelRecord { underlay, ..Default::default() })?;
         let made = match tunnel.engine {
-            Engine::Kernel => self.create_kernel(domains, at, tunnel, mark),
-            Engine::Userspace => self.create_userspace(domains, at, tunnel, mark),
+            Engine::Kernel => self.create_kernel(domains, at, tunnel),
+            Engine::Userspace => self.create_userspace(domains, at, tunnel),
             Engine::Auto => Err(BackendError::new(format!("the engine of {at} has not been chosen"))),
         };
         if made.is_err() {
-            self.unmake(domains, at, mark);
+            self.unmake(domains, at);
         }
         made
     }
@@ -86,24 +87,22 @@ impl Tunnels {
         domains: &mut Domains,
         at: &End,
         tunnel: &WireGuard,
-        mark: &Mark,
     ) -> Result<(), BackendError> {
         let what = || format!("create wireguard {at}, sockets in domain {}", tunnel.underlay);
-        let namespace = clone_fd(domains.namespace(at.domain)?, what)?;
-        let underlay = domains.enter(tunnel.underlay)?;
-        let hidden = at.domain != tunnel.underlay && underlay.find(&at.interface)?.is_some();
-        let birth_name = if hidden { birth_name() } else { at.interface.clone() };
-        let message = link::wireguard(&birth_name, &namespace, mark);
-        link::create(&mut underlay.route, message).doing_or(what, |errno| {
-            unknown_kind(errno, "wireguard", "CONFIG_WIREGUARD, or choose `engine: userspace`")
-        })?;
-        let inside = domains.enter(at.domain)?;
-        let index = inside.link(&birth_name)?.index;
-        let finished = [link::Change::Finished(mark), link::Change::Name(&at.interface)];
-        if let Err(error) = link::change(&mut inside.route, index, &finished).doing(what) {
-            link::delete(&mut inside.route, index).doing(|| format!("delete what was to be {at}"))?;
-            return Err(error);
+        if domains.device(tunnel.underlay)?.is_some() {
+            return Err(BackendError::new(format!(
+                "cannot {}: the kernel's engine cannot bind its sockets to a VRF device",
+                what()
+            ))
+            .help("choose `engine: userspace` for the tunnel, or `isolation: netns+vrf` for its underlay"));
         }
+        let advice =
+            |errno| unknown_kind(errno, "wireguard", "CONFIG_WIREGUARD, or choose `engine: userspace`");
+        links::create_from(domains, tunnel.underlay, at, what, advice, new::wireguard)?;
+        let mark = domains.mark(at.domain);
+        let inside = domains.enter(at.domain)?;
+        let index = inside.link(&at.interface)?.index;
+        link::change(&mut inside.route, index, &[link::Change::Finished(&mark)]).doing(what)?;
         self.set(domains, at, tunnel)
     }
 
@@ -112,7 +111,6 @@ impl Tunnels {
         domains: &mut Domains,
         at: &End,
         tunnel: &WireGuard,
-        mark: &Mark,
     ) -> Result<(), BackendError> {
         let what = || format!("create wireguard {at}, userspace engine");
         let namespace = domains.namespace(at.domain)?;
@@ -120,14 +118,16 @@ impl Tunnels {
         let tun = opened.map_err(|error| tun::explain(&what(), error))?;
         let domain = clone_fd(domains.namespace(at.domain)?, what)?;
         let underlay = clone_fd(domains.namespace(tunnel.underlay)?, what)?;
+        let underlay_device = domains.device(tunnel.underlay)?;
+        let mark = domains.mark(at.domain);
         let inside = domains.enter(at.domain)?;
         let index = inside.link(&at.interface)?.index;
-        let finished = [link::Change::Finished(mark), link::Change::Mtu(MTU)];
+        let finished = [link::Change::Finished(&mark), link::Change::Mtu(MTU)];
         link::change(&mut inside.route, index, &finished).doing(what)?;
         no_link_local(&mut inside.route, index).doing(what)?;
         let uapi =
             self.sockets.listen(at).doing(|| format!("listen at {}", self.sockets.path(at).display()))?;
-        let parts = EngineParts { tun, domain, uapi, underlay };
+        let parts = EngineParts { tun, domain, uapi, underlay, underlay_device };
         self.engines.start(at, parts).doing(|| format!("start the userspace engine of {at}"))?;
         self.set(domains, at, tunnel)?;
         self.publish(domains, at)
@@ -135,7 +135,7 @@ impl Tunnels {
 
     /// Failing to be found by wg(8) outside is no reason to have no tunnel.
     fn publish(&self, domains: &mut Domains, at: &End) -> Result<(), BackendError> {
-        let elsewhere = !at.domain.is_default();
+        let elsewhere = !domains.share_a_namespace(at.domain, DomainId::DEFAULT);
         let hidden = elsewhere && domains.enter(DomainId::DEFAULT)?.find(&at.interface)?.is_some();
         let name = if hidden { NameIs::Taken } else { NameIs::Free };
         let domain = domains.enter(at.domain)?.name.clone();
@@ -153,9 +153,8 @@ impl Tunnels {
         at: &End,
         link: &Link,
     ) -> Result<(), BackendError> {
-        match link.driver {
-            Driver::Tun => self.stop(domains, at)?,
-            Driver::Loopback | Driver::Veth | Driver::Bridge | Driver::WireGuard | Driver::Other => {}
+        if link.driver == Driver::Tun {
+            self.stop(domains, at)?;
         }
         let inside = domains.enter(at.domain)?;
         link::delete(&mut inside.route, link.index).doing(|| format!("delete interface {at}"))?;
@@ -177,10 +176,11 @@ impl Tunnels {
         self.sockets.withdraw(at, domain).doing(|| format!("remove the socket of {at}"))
     }
 
-    fn unmake(&mut self, domains: &mut Domains, at: &End, mark: &Mark) {
+    fn unmake(&mut self, domains: &mut Domains, at: &End) {
         let unmade = self.stop(domains, at).and_then(|()| {
+            let mark = domains.mark(at.domain);
             let inside = domains.enter(at.domain)?;
-            if let Some(left) = inside.find(&at.interface)?.filter(|link| link.is_ours(mark)) {
+            if let Some(left) = inside.find(&at.interface)?.filter(|link| link.is_ours(&mark)) {
                 link::delete(&mut inside.route, left.index).doing(|| format!("delete interface {at}"))?;
             }
             domains.forget_tunnel(at)
@@ -299,14 +299,14 @@ impl Tunnels {
             Change::NoPeer { key } => format!("remove peer {key} of {at}"),
         };
         let inside = domains.enter(at.domain)?;
-        let made = match inside.link(&at.interface)?.driver {
-            Driver::Tun => {
+        let made = match inside.link(&at.interface)?.driver.engine() {
+            Some(Engine::Userspace) => {
                 self.sockets.connect(at).and_then(|stream| uapi::write(stream, change)).doing(what)
             }
-            Driver::WireGuard => Netlink::of(&inside.namespace, Protocol::Generic)
+            Some(Engine::Kernel) => Netlink::of(&inside.namespace, Protocol::Generic)
                 .and_then(|mut socket| wireguard::write(&mut socket, &at.interface, change))
                 .doing(what),
-            Driver::Loopback | Driver::Veth | Driver::Bridge | Driver::Other => {
+            Some(Engine::Auto) | None => {
                 Err(BackendError::new(format!("cannot {}: it is no tunnel", what())))
             }
         };
@@ -321,11 +321,7 @@ impl Tunnels {
         link: &Link,
         record: &TunnelRecord,
     ) -> Result<Option<WireGuard>, BackendError> {
-        let engine = match link.driver {
-            Driver::Tun => Engine::Userspace,
-            Driver::WireGuard => Engine::Kernel,
-            Driver::Loopback | Driver::Veth | Driver::Bridge | Driver::Other => return Ok(None),
-        };
+        let Some(engine) = link.driver.engine() else { return Ok(None) };
         let current = self.current(namespace, at, link.driver)?;
         Ok(current.map(|current| tunnel::model(&current, engine, record)))
     }
@@ -337,18 +333,12 @@ impl Tunnels {
         driver: Driver,
     ) -> Result<Option<Current>, BackendError> {
         let what = || format!("read tunnel {at}");
-        match driver {
-            Driver::Tun => alive(at, self.sockets.connect(at).and_then(uapi::read)).doing(what),
-            Driver::WireGuard => read_kernel(namespace, at).map(Some).doing(what),
-            Driver::Loopback | Driver::Veth | Driver::Bridge | Driver::Other => Ok(None),
+        match driver.engine() {
+            Some(Engine::Userspace) => alive(at, self.sockets.connect(at).and_then(uapi::read)).doing(what),
+            Some(Engine::Kernel) => read_kernel(namespace, at).map(Some).doing(what),
+            Some(Engine::Auto) | None => Ok(None),
         }
     }
-}
-
-/// The name of a tunnel until it has its own: the kernel looks for the name in the namespace of the socket that asks,
-/// though the link will be in another (net/core/rtnetlink.c, `rtnl_newlink`).
-fn birth_name() -> InterfaceName {
-    InterfaceName::new("rdom-new").expect("a plain word")
 }
 
 fn read_kernel(namespace: &Namespace, at: &End) -> Result<Current, NetlinkError> {

@@ -1,12 +1,13 @@
 //! The outer sockets: one for IPv4 and one for IPv6 alone, on the same port, bound to the wildcard address, in the
-//! underlay's network namespace and nowhere else.
+//! underlay's network namespace and nowhere else; bound to its VRF device, too, where that is the underlay.
 
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::sys::socket::sockopt::{Ipv6V6Only, Mark, RcvBuf, RcvBufForce, SndBuf, SndBufForce};
+use nix::sys::socket::sockopt::{BindToDevice, Ipv6V6Only, Mark, RcvBuf, RcvBufForce, SndBuf, SndBufForce};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, bind, setsockopt, socket};
 
 use super::namespace::in_namespace;
@@ -34,13 +35,15 @@ pub struct UdpPair {
 }
 
 impl UdpPair {
-    /// Opens both in the calling thread's network namespace.
-    pub fn open(port: u16) -> io::Result<Self> {
+    /// Opens both in the calling thread's network namespace, bound to this device if there is one.
+    pub fn open(port: u16, device: Option<&OsStr>) -> io::Result<Self> {
         let attempts = if port == 0 { PORT_ATTEMPTS } else { 1 };
-        let mut result = Self::try_open(port);
+        let mut result = Self::try_open(port, device);
         for _ in 1..attempts {
             match &result {
-                Err(error) if error.kind() == io::ErrorKind::AddrInUse => result = Self::try_open(port),
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                    result = Self::try_open(port, device);
+                }
                 Err(_) | Ok(_) => break,
             }
         }
@@ -64,10 +67,10 @@ impl UdpPair {
         }
     }
 
-    fn try_open(port: u16) -> io::Result<Self> {
-        let v4 = open_one(AddressFamily::Inet, SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))?;
+    fn try_open(port: u16, device: Option<&OsStr>) -> io::Result<Self> {
+        let v4 = open_one(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)), device)?;
         let port = v4.local_addr()?.port();
-        let v6 = match open_one(AddressFamily::Inet6, SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))) {
+        let v6 = match open_one(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)), device) {
             Ok(v6) => Some(v6),
             Err(error) if lacks_ipv6(&error) => None,
             Err(error) => return Err(error),
@@ -79,27 +82,39 @@ impl UdpPair {
 /// Opens sockets in a network namespace of its own choice, whichever one the engine's threads are in.
 pub struct UnderlaySockets {
     namespace: Option<OwnedFd>,
+    device: Option<OsString>,
 }
 
 impl UnderlaySockets {
     /// In this network namespace, or in that of the device's threads.
     pub fn new(namespace: Option<OwnedFd>) -> Self {
-        Self { namespace }
+        Self { namespace, device: None }
+    }
+
+    /// The same, bound to this device (socket(7), SO_BINDTODEVICE): of a VRF device they use the table, and hear what
+    /// comes in by its members.
+    pub fn bound_to(self, device: Option<OsString>) -> Self {
+        Self { device, ..self }
     }
 }
 
 impl OpenSockets for UnderlaySockets {
     fn open(&mut self, port: u16) -> io::Result<UdpPair> {
-        let Some(namespace) = &self.namespace else { return UdpPair::open(port) };
-        in_namespace(namespace, || UdpPair::open(port))
+        let device = self.device.as_deref();
+        let Some(namespace) = &self.namespace else { return UdpPair::open(port, device) };
+        in_namespace(namespace, || UdpPair::open(port, device))
     }
 }
 
-fn open_one(family: AddressFamily, address: SocketAddr) -> io::Result<UdpSocket> {
+fn open_one(address: SocketAddr, device: Option<&OsStr>) -> io::Result<UdpSocket> {
+    let family = if address.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet };
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let socket = socket(family, SockType::Datagram, flags, None)?;
     if family == AddressFamily::Inet6 {
         setsockopt(&socket, Ipv6V6Only, &true)?;
+    }
+    if let Some(device) = device {
+        setsockopt(&socket, BindToDevice, &device.to_owned())?;
     }
     enlarge_buffers(&socket);
     bind_to(&socket, address)?;

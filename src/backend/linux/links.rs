@@ -1,0 +1,360 @@
+//! Makes, changes and removes links: each public function is one step, whole or not at all.
+
+use std::os::fd::OwnedFd;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use netlink_packet_route::link::LinkMessage;
+use nix::errno::Errno;
+
+use super::domains::{Domains, Inside};
+use super::explain::{Doing, unknown_kind};
+use super::link::{self, Change, Driver, Link, new};
+use super::mark::Mark;
+use super::netlink::NetlinkError;
+use super::tunnels::Tunnels;
+use super::{addresses, namespace_id};
+use crate::backend::BackendError;
+use crate::model::{DomainId, End, InterfaceName, Kind, RtableId, Vxlan};
+
+/// How long a link may take to show that it has a carrier.
+const SETTLED_WITHIN: Duration = Duration::from_secs(1);
+/// How often it is asked.
+const ASK_EVERY: Duration = Duration::from_micros(500);
+
+/// Makes an interface, down and bare.
+pub(super) fn create(
+    domains: &mut Domains,
+    tunnels: &mut Tunnels,
+    at: &End,
+    kind: &Kind,
+) -> Result<(), BackendError> {
+    make_room(domains, tunnels, at)?;
+    let mark = domains.mark(at.domain);
+    match kind {
+        Kind::Veth { peer } => {
+            make_room(domains, tunnels, peer)?;
+            create_link(domains, at, peer)
+        }
+        Kind::Bridge => create_here(domains, at, kind, new::bridge(&at.interface, &mark)),
+        Kind::Dummy => create_here(domains, at, kind, new::dummy(&at.interface, &mark)),
+        Kind::Vrf { rtable } => {
+            require_free_table(domains, at, *rtable)?;
+            create_here(domains, at, kind, new::vrf(&at.interface, *rtable, &mark))
+        }
+        Kind::Vlan { parent, .. } | Kind::Macvlan { parent } => create_on(domains, at, kind, parent),
+        Kind::Vxlan(vxlan) => create_vxlan(domains, at, kind, vxlan),
+        Kind::WireGuard(tunnel) => tunnels.create(domains, at, tunnel),
+        Kind::Loopback | Kind::Existing => {
+            Err(BackendError::new(format!("{} {at} cannot be created", kind.word())))
+        }
+    }
+}
+
+/// Two VRF devices of one table would be one routing domain.
+fn require_free_table(domains: &mut Domains, at: &End, rtable: RtableId) -> Result<(), BackendError> {
+    let socket = &mut domains.enter(at.domain)?.route;
+    let links = link::dump(socket).doing(|| format!("look for vrf devices of rtable {rtable}"))?;
+    match links.iter().find(|link| link.driver == Driver::Vrf { table: rtable.number() }) {
+        None => Ok(()),
+        Some(other) => Err(BackendError::new(format!(
+            "cannot create vrf {at}: table {rtable} is that of {} already",
+            other.name
+        ))
+        .help("remove that device, or give the domain another number")),
+    }
+}
+
+/// A tunnel of ours whose engine is gone is removed; whatever else has the name is in the way.
+fn make_room(domains: &mut Domains, tunnels: &mut Tunnels, at: &End) -> Result<(), BackendError> {
+    while domains.is_something_leaving() && domains.enter(at.domain)?.find(&at.interface)?.is_some() {
+        thread::sleep(ASK_EVERY);
+    }
+    let mark = domains.mark(at.domain);
+    let whose = domains.network_mark().clone();
+    let inside = domains.enter(at.domain)?;
+    let Some(link) = inside.find(&at.interface)? else { return Ok(()) };
+    if !link.is_ours(&mark) {
+        let error =
+            BackendError::new(format!("cannot create {at}: an interface of this name exists already"));
+        return Err(error.help(match link.is_ours(&whose) {
+            true => {
+                "it is of another domain in the same namespace: where a domain has `isolation: vrf`, its \
+                     interfaces need names that no other such domain has, nor the default domain"
+            }
+            false => "it was not made by rdom: rename it or remove it, or choose another name",
+        }));
+    }
+    let record = Default::default();
+    let dead = link.driver == Driver::Tun && tunnels.read(&inside.namespace, at, &link, &record)?.is_none();
+    match dead {
+        true => tunnels.delete(domains, at, &link),
+        false => Err(BackendError::new(format!("cannot create {at}: it exists already"))),
+    }
+}
+
+fn create_link(domains: &mut Domains, at: &End, peer: &End) -> Result<(), BackendError> {
+    let what = || format!("create link {at} to {peer}");
+    let far = domains.namespace(peer.domain)?.fd().try_clone().doing(what)?;
+    let mark = domains.mark(at.domain);
+    let near = domains.enter(at.domain)?;
+    let message = new::veth(&at.interface, &peer.interface, &far, &mark);
+    link::create(&mut near.route, message)
+        .doing_or(what, |errno| unknown_kind(errno, "veth", "CONFIG_VETH"))?;
+    finished(domains, &[at, peer])
+}
+
+/// Makes a link in its own namespace.
+fn create_here(
+    domains: &mut Domains,
+    at: &End,
+    kind: &Kind,
+    message: LinkMessage,
+) -> Result<(), BackendError> {
+    let what = || format!("create {} {at}", kind.word());
+    let inside = domains.enter(at.domain)?;
+    link::create(&mut inside.route, message).doing_or(what, |errno| lacks(errno, kind))?;
+    finished(domains, &[at])
+}
+
+/// Makes a VLAN or macvlan: asked for where its parent is.
+fn create_on(domains: &mut Domains, at: &End, kind: &Kind, parent: &End) -> Result<(), BackendError> {
+    let index = domains.enter(parent.domain)?.link(&parent.interface)?.index;
+    let message = |name: &_, namespace: &_, mark: &_| match kind {
+        Kind::Vlan { id, .. } => new::vlan(name, *id, index, namespace, mark),
+        _ => new::macvlan(name, index, namespace, mark),
+    };
+    let what = || format!("create {} {at} on {parent}", kind.word());
+    create_from(domains, parent.domain, at, what, |errno| lacks(errno, kind), message)?;
+    finished(domains, &[at])
+}
+
+/// Makes a VXLAN: asked for where its sockets shall be.
+fn create_vxlan(domains: &mut Domains, at: &End, kind: &Kind, vxlan: &Vxlan) -> Result<(), BackendError> {
+    let Vxlan { id, underlay, local, remote, port } = *vxlan;
+    let device = match domains.device(underlay)? {
+        Some(device) => Some(domains.enter(underlay)?.link(&device)?.index),
+        None => None,
+    };
+    let set_up = link::Vxlan { id, local, remote, port, device };
+    let message = |name: &_, namespace: &_, mark: &_| new::vxlan(name, &set_up, namespace, mark);
+    let what = || format!("create vxlan {at}, sockets in domain {underlay}");
+    create_from(domains, underlay, at, what, |errno| lacks(errno, kind), message)?;
+    finished(domains, &[at])
+}
+
+/// Has a link made from another domain's namespace, where what it stands on or its sockets are. The kernel looks for
+/// its name there, though the link will be elsewhere (net/core/rtnetlink.c, `rtnl_newlink`): if the name is taken
+/// there, the link is born with another.
+pub(super) fn create_from(
+    domains: &mut Domains,
+    origin: DomainId,
+    at: &End,
+    what: impl Fn() -> String,
+    advice: impl FnOnce(Errno) -> Option<String>,
+    message: impl FnOnce(&InterfaceName, &OwnedFd, &Mark) -> LinkMessage,
+) -> Result<(), BackendError> {
+    let (mark, same) = (domains.mark(at.domain), domains.share_a_namespace(origin, at.domain));
+    let namespace = domains.namespace(at.domain)?.fd().try_clone().doing(&what)?;
+    let from = domains.enter(origin)?;
+    if same || from.find(&at.interface)?.is_none() {
+        let message = message(&at.interface, &namespace, &mark);
+        return link::create(&mut from.route, message).doing_or(what, advice);
+    }
+    let birth_name = birth_name();
+    link::create(&mut from.route, message(&birth_name, &namespace, &mark)).doing_or(&what, advice)?;
+    let inside = domains.enter(at.domain)?;
+    let born = inside.link(&birth_name)?.index;
+    let named = link::change(&mut inside.route, born, &[Change::Name(&at.interface)]).doing(what);
+    if named.is_err() {
+        link::delete(&mut inside.route, born).doing(|| format!("delete what was to be {at}"))?;
+    }
+    named
+}
+
+fn birth_name() -> InterfaceName {
+    InterfaceName::new("rdom-new").expect("a plain word")
+}
+
+/// Ends the making of links, each with the mark of its domain; what was made is unmade if that fails.
+fn finished(domains: &mut Domains, ends: &[&End]) -> Result<(), BackendError> {
+    let finished = ends.iter().try_for_each(|end| finish(domains, end));
+    if finished.is_err() {
+        ends.iter().take(1).for_each(|end| undo(domains, end));
+    }
+    finished
+}
+
+fn lacks(errno: Errno, kind: &Kind) -> Option<String> {
+    let (module, option) = match kind {
+        Kind::Bridge => ("bridge", "CONFIG_BRIDGE"),
+        Kind::Vrf { .. } => ("vrf", "CONFIG_NET_VRF, or choose `isolation: netns`"),
+        Kind::Dummy => ("dummy", "CONFIG_DUMMY"),
+        Kind::Vlan { .. } => ("8021q", "CONFIG_VLAN_8021Q"),
+        Kind::Macvlan { .. } => ("macvlan", "CONFIG_MACVLAN"),
+        Kind::Vxlan(_) => ("vxlan", "CONFIG_VXLAN"),
+        Kind::Veth { .. } => ("veth", "CONFIG_VETH"),
+        Kind::WireGuard(_) => ("wireguard", "CONFIG_WIREGUARD"),
+        Kind::Loopback | Kind::Existing => return None,
+    };
+    unknown_kind(errno, module, option)
+}
+
+fn finish(domains: &mut Domains, at: &End) -> Result<(), BackendError> {
+    let mark = domains.mark(at.domain);
+    let inside = domains.enter(at.domain)?;
+    let index = inside.link(&at.interface)?.index;
+    link::change(&mut inside.route, index, &[Change::Finished(&mark)]).doing(|| format!("mark {at} as ours"))
+}
+
+fn undo(domains: &mut Domains, at: &End) {
+    let undone = domains.enter(at.domain).and_then(|inside| {
+        let index = inside.link(&at.interface)?.index;
+        link::delete(&mut inside.route, index).doing(|| format!("delete interface {at}"))
+    });
+    if let Err(error) = undone {
+        tracing::warn!(%at, %error, "something is left of an interface that could not be made");
+    }
+}
+
+/// Removes an interface of ours; one that is gone already is no error.
+pub(super) fn delete(domains: &mut Domains, tunnels: &mut Tunnels, at: &End) -> Result<(), BackendError> {
+    let (mark, network) = (domains.mark(at.domain), domains.network_mark().clone());
+    let inside = domains.enter(at.domain)?;
+    let Some(link) = inside.find(&at.interface)? else { return Ok(()) };
+    let ours =
+        link.is_ours(&mark) || far_is_ours(inside, &link, &network).doing(|| format!("look at {at}"))?;
+    if !ours {
+        return Err(BackendError::new(format!(
+            "cannot delete interface {at}: it was not made by this network"
+        )));
+    }
+    match link.driver {
+        Driver::Tun | Driver::WireGuard => tunnels.delete(domains, at, &link),
+        Driver::Veth
+        | Driver::Bridge
+        | Driver::Loopback
+        | Driver::Vrf { .. }
+        | Driver::Dummy
+        | Driver::Other
+        | Driver::Vlan { .. }
+        | Driver::Macvlan
+        | Driver::Vxlan(_) => {
+            link::delete(&mut inside.route, link.index).doing(|| format!("delete interface {at}"))
+        }
+    }
+}
+
+/// Removes the links that must not just go with their namespace, which takes the kernel some time: those with
+/// sockets, or the other end or what they stand on, elsewhere, where another network may soon want the same name.
+pub(super) fn delete_outliving(domains: &mut Domains, domain: DomainId) -> Result<(), BackendError> {
+    let what = || format!("remove what leads out of domain {domain}");
+    let default = domains.namespace(DomainId::DEFAULT)?.fd().try_clone().doing(what)?;
+    let mark = domains.mark(domain);
+    let socket = &mut domains.enter(domain)?.route;
+    let default = namespace_id::of(socket, &default).doing(what)?;
+    let leads_out = |link: &Link| match link.driver {
+        Driver::WireGuard | Driver::Vlan { .. } | Driver::Macvlan | Driver::Vxlan(_) => true,
+        Driver::Veth => default.is_some() && link.far_end.is_some_and(|far| far.namespace_id == default),
+        Driver::Loopback | Driver::Bridge | Driver::Tun => false,
+        Driver::Vrf { .. } | Driver::Dummy | Driver::Other => false,
+    };
+    let links = link::dump(socket).doing(what)?;
+    for link in links.iter().filter(|link| link.is_ours(&mark) && leads_out(link)) {
+        link::delete(socket, link.index).doing(what)?;
+    }
+    Ok(())
+}
+
+/// Removes every link of a domain that has no namespace to go with.
+pub(super) fn delete_all(domains: &mut Domains, domain: DomainId) -> Result<(), BackendError> {
+    let what = || format!("remove the interfaces of domain {domain}");
+    let mark = domains.mark(domain);
+    let socket = &mut domains.enter(domain)?.route;
+    let links = link::dump(socket).doing(what)?;
+    for link in links.iter().filter(|link| link.alias.as_deref() == Some(mark.alias())) {
+        link::delete(socket, link.index).doing(what)?;
+    }
+    Ok(())
+}
+
+/// One end of a link may lack its alias if a crash came between the two.
+fn far_is_ours(inside: &mut Inside, link: &Link, network: &Mark) -> Result<bool, NetlinkError> {
+    let Some(far) = link.far_end else { return Ok(false) };
+    Ok(link::find_far_end(&mut inside.route, far)?.is_some_and(|far| far.is_ours(network)))
+}
+
+/// Sets the largest packet, in bytes.
+pub(super) fn set_mtu(domains: &mut Domains, at: &End, mtu: u32) -> Result<(), BackendError> {
+    let inside = domains.enter(at.domain)?;
+    let index = inside.link(&at.interface)?.index;
+    link::change(&mut inside.route, index, &[Change::Mtu(mtu)]).doing(|| format!("set mtu of {at} to {mtu}"))
+}
+
+/// Makes an interface a port or member, or none. The kernel takes the IPv6 addresses of one that joins or leaves a
+/// VRF device (drivers/net/vrf.c, `cycle_netdev`); ours are added again.
+pub(super) fn set_controller(
+    domains: &mut Domains,
+    at: &End,
+    controller: Option<&InterfaceName>,
+) -> Result<(), BackendError> {
+    let what = || match controller {
+        Some(controller) => format!("add {at} to {controller}"),
+        None => format!("remove {at} from what it belongs to"),
+    };
+    let mark = domains.mark(at.domain);
+    let before = addresses::ours(domains, at)?;
+    let inside = domains.enter(at.domain)?;
+    let port = inside.link(&at.interface)?;
+    if let Some(other) = current_controller(inside, &port).doing(what)?.filter(|other| !other.is_ours(&mark))
+    {
+        let error = BackendError::new(format!("cannot {}: it is a port of {}", what(), other.name));
+        return Err(error.help(format!("{} was not made by rdom; take {at} out of it first", other.name)));
+    }
+    let index = controller.map_or(Ok(0), |controller| inside.link(controller).map(|link| link.index))?;
+    link::change(&mut inside.route, port.index, &[Change::Controller(index)]).doing(what)?;
+    addresses::add_lost(domains, at, &before)
+}
+
+fn current_controller(inside: &mut Inside, port: &Link) -> Result<Option<Link>, NetlinkError> {
+    match port.controller {
+        Some(index) => Ok(link::dump(&mut inside.route)?.into_iter().find(|link| link.index == index)),
+        None => Ok(None),
+    }
+}
+
+/// Sets an interface up or down. A link of ours that was left half-made is finished by this, too.
+pub(super) fn set_up(domains: &mut Domains, at: &End, up: Change<'_>) -> Result<(), BackendError> {
+    let what = || match up {
+        Change::Up(true) => format!("set {at} up"),
+        _ => format!("set {at} down"),
+    };
+    let mark = domains.mark(at.domain);
+    let inside = domains.enter(at.domain)?;
+    let link = inside.link(&at.interface)?;
+    let half_made = link.alias.is_none() && link.is_ours(&mark);
+    let going_up = matches!(up, Change::Up(true));
+    let changes = if half_made { vec![Change::Finished(&mark), up] } else { vec![up] };
+    let before = addresses::on_link(inside, &link).doing(what)?;
+    link::change(&mut inside.route, link.index, &changes).doing(what)?;
+    if going_up && addresses::is_own_loopback(at, &link) {
+        addresses::remove_all_but(&before, inside, &link).doing(what)?;
+    }
+    settle(inside, &at.interface).doing(what)
+}
+
+/// Waits until both ends of a link show their carrier. Before, the first packet is lost: its ARP request leaves by
+/// a queue that is not active yet (net/core/link_watch.c).
+fn settle(inside: &mut Inside, interface: &InterfaceName) -> Result<(), NetlinkError> {
+    let deadline = Instant::now() + SETTLED_WITHIN;
+    while Instant::now() < deadline {
+        let Some(link) = link::find(&mut inside.route, interface)? else { return Ok(()) };
+        let Some(far_end) = link.far_end else { return Ok(()) };
+        let far = link::find_far_end(&mut inside.route, far_end).ok().flatten();
+        if !link.unsettled && !far.is_some_and(|far| far.unsettled) {
+            return Ok(());
+        }
+        thread::sleep(ASK_EVERY);
+    }
+    Ok(())
+}
