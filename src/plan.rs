@@ -113,7 +113,7 @@ fn deleted_interfaces(compared: &Comparison) -> Vec<Step> {
         Kind::Dummy | Kind::Vlan { .. } | Kind::Macvlan { .. } | Kind::Vxlan(_) => true,
     });
     let mut gone: Vec<End> = once.map(|(at, _)| at).collect();
-    gone.sort_by_key(|at| Reverse(compare::depth(compared.observed, at)));
+    gone.sort_by_key(|at| Reverse(order(compared.observed, at)));
     gone.into_iter().map(|at| Step::DeleteInterface { at }).collect()
 }
 
@@ -125,7 +125,7 @@ fn additions(compared: &Comparison) -> Vec<Step> {
         Step::CreateDomain { domain, name, isolation }
     }));
     let mut wanted: Vec<_> = compared.desired.interfaces().collect();
-    wanted.sort_by_key(|(at, _)| compare::depth(compared.desired, at));
+    wanted.sort_by_key(|(at, _)| order(compared.desired, at));
     steps.extend(wanted.into_iter().filter_map(|(at, wanted)| created_interface(compared, at, wanted)));
     for (&domain, wanted) in &compared.desired.domains {
         steps.extend(set_sysctls(compared, domain, wanted));
@@ -139,6 +139,13 @@ fn additions(compared: &Comparison) -> Vec<Step> {
         steps.extend(added_rules(compared, domain, wanted));
     }
     steps
+}
+
+/// Interfaces are made in this order and removed in the other: VRF devices first, for sockets in any domain may be
+/// bound to them, and each before what stands on it.
+fn order(network: &Network, at: &End) -> (bool, usize) {
+    let is_vrf = network.interface(at).is_some_and(|found| matches!(found.kind, Kind::Vrf { .. }));
+    (!is_vrf, compare::depth(network, at))
 }
 
 fn created_interface(compared: &Comparison, at: End, wanted: &Interface) -> Option<Step> {

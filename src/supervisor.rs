@@ -35,8 +35,7 @@ use crate::plan::{bind, plan};
 use crate::probe::{self, Hazard, Unsupported};
 use crate::state::{Directories, KeyRing, Lock, LockError, Missing, StateError, Store};
 use crate::status::StatusView;
-use engines::Hosted;
-pub use engines::NoEngines;
+pub use engines::{Hosted, NoEngines};
 
 /// A network that is up, held by this process.
 pub struct Supervisor {

@@ -122,6 +122,14 @@ pub(crate) fn sysctl_name(text: &str) -> SysctlName {
     SysctlName::new(text).unwrap()
 }
 
+pub(crate) fn rtable_id(number: u32) -> RtableId {
+    RtableId::new(number).unwrap()
+}
+
+pub(crate) fn rule(priority: u32, selector: Selector, rtable: u32) -> Rule {
+    Rule { priority, selector, rtable: rtable_id(rtable) }
+}
+
 /// `1/veth0`
 pub(crate) fn end(text: &str) -> End {
     let (domain, interface) = text.split_once('/').unwrap();

@@ -2,7 +2,8 @@
 
 use super::isolate;
 use crate::model::{
-    Bindings, Capabilities, End, Endpoint, Engine, Interface, Key, Kind, Network, Peer, Preshared, WireGuard,
+    Bindings, Capabilities, End, Endpoint, Engine, Interface, Isolation, Key, Kind, Network, Peer, Preshared,
+    WireGuard,
 };
 
 /// The network with its open fields closed. What `bindings` does not know stays open.
@@ -28,7 +29,8 @@ fn bind_interface(
 ) {
     interface.mtu = interface.mtu.or(interface.kind.default_mtu());
     let Kind::WireGuard(tunnel) = &mut interface.kind else { return };
-    tunnel.engine = bind_engine(tunnel.engine, capabilities);
+    let underlay = network.domains.get(&tunnel.underlay).map(|domain| domain.isolation);
+    tunnel.engine = bind_engine(tunnel.engine, underlay, capabilities);
     tunnel.listen_port = port_of(at, tunnel, bindings);
     tunnel.key = bind_key(&tunnel.key, bindings);
     let peers = std::mem::take(&mut tunnel.peers);
@@ -39,8 +41,10 @@ fn bind_interface(
     tunnel.peers = bound.collect();
 }
 
-fn bind_engine(engine: Engine, capabilities: &Capabilities) -> Engine {
+/// The kernel's engine cannot bind its sockets to a VRF device, which is all that such an underlay is.
+fn bind_engine(engine: Engine, underlay: Option<Isolation>, capabilities: &Capabilities) -> Engine {
     match engine {
+        Engine::Auto if underlay == Some(Isolation::Vrf) => Engine::Userspace,
         Engine::Auto if capabilities.kernel_wireguard => Engine::Kernel,
         Engine::Auto => Engine::Userspace,
         Engine::Kernel | Engine::Userspace => engine,
@@ -139,5 +143,15 @@ mod tests {
         let peer = &tunnel.peers[&Key::Public(PublicKey([2; 32]))];
         assert_eq!(peer.endpoint.as_ref().and_then(|endpoint| endpoint.port), Some(7222));
         assert_eq!(peer.preshared_key, Some(Preshared::Known(Fingerprint([7; 8]))));
+    }
+
+    #[test]
+    fn an_underlay_without_a_namespace_takes_our_engine() {
+        let all = Capabilities { kernel_wireguard: true, vrf: true };
+        for (underlay, engine) in [(Isolation::Vrf, Engine::Userspace), (Isolation::NetnsVrf, Engine::Kernel)]
+        {
+            assert_eq!(bind_engine(Engine::Auto, Some(underlay), &all), engine);
+            assert_eq!(bind_engine(Engine::Kernel, Some(underlay), &all), Engine::Kernel, "as asked");
+        }
     }
 }

@@ -7,9 +7,9 @@ use crate::backend::linux::{EngineParts, Engines, in_namespace};
 use crate::model::End;
 use crate::wireguard::{Device, LinkEvents, Parts, UnderlaySockets};
 
-/// The engines of one network, by the place of their interfaces.
+/// The engines of one network, by the place of their interfaces; they end with it.
 #[derive(Default)]
-pub(super) struct Hosted {
+pub struct Hosted {
     devices: BTreeMap<End, Device>,
 }
 

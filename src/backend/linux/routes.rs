@@ -77,6 +77,19 @@ pub(super) fn remove_all(domains: &mut Domains, domain: DomainId) -> Result<(), 
     Ok(())
 }
 
+/// Forgets the routes of a domain that the kernel has removed by itself, with their interface or address.
+pub(super) fn forget_gone(domains: &mut Domains, domain: DomainId) -> Result<(), BackendError> {
+    let what = || format!("read the routes of domain {domain}");
+    let socket = &mut domains.enter(domain)?.route;
+    let names = names(socket).doing(what)?;
+    let there = route::dump(socket, &names).doing(what)?;
+    let there: Vec<String> = there.iter().map(|(table, route)| note(*table, route)).collect();
+    match domains.record(domain)?.routes.iter().all(|noted| there.contains(noted)) {
+        true => Ok(()),
+        false => domains.change(domain, |record| record.routes.retain(|noted| there.contains(noted))),
+    }
+}
+
 fn names(socket: &mut super::netlink::Netlink) -> Result<Names, NetlinkError> {
     let named = |link: link::Link| Some((link.index, InterfaceName::new(link.name).ok()?));
     Ok(link::dump(socket)?.into_iter().filter_map(named).collect())

@@ -3,6 +3,7 @@
 //! Nothing in a kernel is changed by it. What it removes no step would, for an observer does not see it.
 
 use super::domains::Domains;
+use super::routes;
 use super::tunnels::Tunnels;
 use crate::backend::BackendError;
 use crate::model::{DomainId, DomainName, End, InterfaceName};
@@ -24,11 +25,17 @@ pub(super) fn network(domains: &mut Domains, tunnels: &Tunnels) -> Result<(), Ba
             domains.forget(id)?;
         }
     }
+    routes::forget_gone(domains, DomainId::DEFAULT)?;
     let left = domains.records()?;
     let default_is_last = left.keys().all(|id| id.is_default());
-    let default_is_bare = left
-        .values()
-        .all(|record| record.sysctls.is_empty() && record.tunnels.is_empty() && record.addresses.is_empty());
+    let default_is_bare = left.values().all(|record| {
+        let DomainRecord { sysctls, addresses, tunnels, routes, rules, .. } = record;
+        sysctls.is_empty()
+            && addresses.is_empty()
+            && tunnels.is_empty()
+            && routes.is_empty()
+            && rules.is_empty()
+    });
     match default_is_last && default_is_bare {
         true => domains.forget(DomainId::DEFAULT),
         false => Ok(()),
