@@ -167,6 +167,7 @@ pub(super) fn parts_of(rule: &Rule, ipv6: Ipv6, scope: &Scope) -> Vec<Part> {
     let ways = match (iif, &scope.device) {
         (Some(iif), _) => vec![(Some(iif.clone()), None)],
         (None, None) => vec![(None, None)],
+        (None, Some(_)) if is_born_with(rule) => vec![(None, None)],
         (None, Some(device)) => vec![(Some(device.clone()), None), (None, Some(device.clone()))],
     };
     let part = |family, (iif, oif): &(Option<InterfaceName>, Option<InterfaceName>)| Part {
@@ -185,6 +186,14 @@ pub(super) fn parts_of(rule: &Rule, ipv6: Ipv6, scope: &Scope) -> Vec<Part> {
         .flat_map(|&family| ways.iter().map(move |way| (family, way)))
         .map(|(f, w)| part(f, w))
         .collect()
+}
+
+/// Whether it is for the mark of the rtable's own number, which only sockets of that rtable are born with, whichever
+/// domain it is of. Such a rule needs no device, and a socket that is bound to a VRF device would not meet one that
+/// names it: kernels forget the device before they ask the rules (`l3mdev_update_flow`, net/l3mdev/l3mdev.c).
+fn is_born_with(rule: &Rule) -> bool {
+    let own = Fwmark { value: rule.rtable.number(), mask: u32::MAX };
+    rule.selector == Selector { fwmark: Some(own), ..Selector::default() }
 }
 
 /// Adds one of the kernel's rules.
