@@ -59,7 +59,7 @@ pub(super) fn join(membership: &Membership) -> Result<(), Unsupported> {
     let Membership { network, rtable, device, mark } = membership;
     let group = directory_of(network)?.join(rtable.to_string());
     let birthmark = Birthmark { device: *device, mark: *mark };
-    let program = bpf::load(birthmark).map_err(|errno| refused_program(errno))?;
+    let program = bpf::load(birthmark).map_err(refused_program)?;
     let make = || DirBuilder::new().recursive(true).mode(0o755).create(&group);
     make().map_err(|error| closed(&group, &error))?;
     let opened = File::open(&group).map_err(|error| closed(&group, &error))?;
