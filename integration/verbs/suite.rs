@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::capability::lacks;
 use crate::copy::in_private_copies;
 use crate::world::{EXAMPLE, Traces, json, sh, write};
 
@@ -10,10 +11,26 @@ fn every_example_holds() {
     in_private_copies("suite::every_example_holds", || {
         let before = Traces::now();
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let files = format!("{0}/domains.yaml {0}/examples/*.yaml", root.display());
-        sh(&format!("rdom test {files}")).ends_with(0).says(", 0 failed").says("PASS");
+        let examples =
+            root.join("examples").read_dir().expect("examples").flatten().map(|entry| entry.path());
+        let mut files: Vec<_> =
+            examples.filter(|path| path.extension().is_some_and(|end| end == "yaml")).collect();
+        files.push(root.join("domains.yaml"));
+        files.retain(|file| !needs_more_than_this_kernel(file));
+        let files: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
+        sh(&format!("rdom test {}", files.join(" "))).ends_with(0).says(", 0 failed").says("PASS");
         before.is_all_there_is();
     });
+}
+
+/// Whether an example needs kinds of links that are missing here, and not required to be here.
+fn needs_more_than_this_kernel(file: &Path) -> bool {
+    let needs: &[&str] = match file.file_stem().and_then(|stem| stem.to_str()) {
+        Some("vrf") => &["vrf"],
+        Some("kinds") => &["dummy", "vlan", "macvlan", "vxlan"],
+        _ => &[],
+    };
+    needs.iter().any(|kind| lacks(kind))
 }
 
 #[test]
