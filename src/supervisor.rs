@@ -37,6 +37,7 @@ pub use engines::{Hosted, NoEngines};
 /// A network that is up, held by this process.
 pub struct Supervisor {
     desired: Network,
+    warnings: Vec<String>,
     directories: Directories,
     backend: Linux,
     queue: mpsc::Receiver<Event>,
@@ -115,9 +116,6 @@ impl Supervisor {
         probe::administration()?;
         let lock = take_lock(&network.name, directories)?;
         let stored = Store::of(directories).bindings(network, files, Missing::Generate)?;
-        for warning in &stored.warnings {
-            warn!("{warning}");
-        }
         let desired = bind(network, &stored.bindings, &probe::capabilities());
         if desired.tunnels().any(|(_, tunnel)| tunnel.engine == Engine::Userspace) {
             probe::tun_device()?;
@@ -127,7 +125,8 @@ impl Supervisor {
         backend.tidy()?;
         match bring_up(&mut backend, &desired, directories, signals) {
             Ok((server, queue)) => {
-                Ok(Self { desired, directories: directories.clone(), backend, queue, server, _lock: lock })
+                let (directories, warnings) = (directories.clone(), stored.warnings);
+                Ok(Self { desired, warnings, directories, backend, queue, server, _lock: lock })
             }
             Err(error) => {
                 forget_if_nothing_is_left(&mut backend, directories);
@@ -139,6 +138,11 @@ impl Supervisor {
     /// The network as it was asked for, with its keys and ports.
     pub fn desired(&self) -> &Network {
         &self.desired
+    }
+
+    /// What its operator should know of the files that it was made of, one sentence each.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// What there is, as its status document.
@@ -186,8 +190,8 @@ pub fn status(
 ) -> Result<StatusView, BackendError> {
     let observed = backend.observe()?;
     let reason = match probe::kernel_wireguard() {
-        true => "the kernel has WireGuard",
-        false => "the kernel has no WireGuard",
+        true => "the kernel has WireGuard; userspace where the file asks for it",
+        false => "the kernel has no WireGuard, so userspace",
     };
     Survey::of(directories)?.status(&observed, desired, reason.to_owned())
 }

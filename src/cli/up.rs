@@ -13,10 +13,11 @@ use nix::libc;
 use nix::unistd::{ForkResult, dup2_stderr, dup2_stdin, dup2_stdout, fork, pipe2, setsid};
 
 use super::file::{self, Document};
-use super::say::say;
+use super::say::{complain, say};
 use super::trouble::{Trouble, chain, help_of};
 use super::{Common, Ended, Which};
 use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::probe;
 use crate::state::{Directories, Roots};
 use crate::supervisor::{Cause, Failure, Signals, Supervisor, UpError};
 
@@ -36,6 +37,7 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
     if let Some(name) = &common.network {
         document.lowered.network.name = name.clone();
     }
+    probe::administration()?;
     let directories = Roots::of_environment().of(&document.lowered.network.name);
     if words.detach { detached(&document, &directories) } else { foreground(&document, &directories) }
 }
@@ -56,11 +58,13 @@ pub(super) fn bring_up(
 ) -> Result<Supervisor, Trouble> {
     let lowered = &document.lowered;
     let up = Supervisor::up(&lowered.network, &lowered.secrets, directories, signals);
-    up.map_err(|error| match error {
+    let up = up.map_err(|error| match error {
         UpError::Failed(failure) => explain(&failure, document),
         UpError::Unsupported(unsupported) => unsupported.into(),
         other => Trouble::failed(other),
-    })
+    })?;
+    up.warnings().iter().for_each(|warning| complain(format_args!("warning: {warning}")));
+    Ok(up)
 }
 
 /// A failed step as a diagnostic at the place of its object in the file, with what became of the others.
@@ -116,8 +120,10 @@ fn hear(told: OwnedFd) -> u8 {
 
 fn supervise(document: &Document, directories: &Directories, mut tell: File) -> Result<u8, Trouble> {
     let _ = setsid();
-    let terminal = io::stderr().as_fd().try_clone_to_owned().map_err(Trouble::failed)?;
-    leave_terminal(directories).map_err(Trouble::failed)?;
+    let mut terminal = File::from(io::stderr().as_fd().try_clone_to_owned().map_err(Trouble::failed)?);
+    leave_terminal(directories).map_err(|error| {
+        Trouble::failed(format!("cannot write a log in {}: {error}", directories.runtime.display()))
+    })?;
     let signals = Signals::hold().map_err(Trouble::failed)?;
     match bring_up(document, directories, &signals) {
         Err(trouble) => {
@@ -127,6 +133,9 @@ fn supervise(document: &Document, directories: &Directories, mut tell: File) -> 
             Ok(status)
         }
         Ok(supervisor) => {
+            for warning in supervisor.warnings() {
+                let _ = writeln!(terminal, "warning: {warning}");
+            }
             let _ = tell.write_all(&[0]);
             drop((tell, terminal));
             supervisor.serve().map_err(|failure| explain(&failure, document))?;

@@ -39,10 +39,14 @@ pub enum Misplaced {
     Backend(#[from] BackendError),
 }
 
-/// Checks every tunnel: a wildcard UDP socket of its port is in its underlay, and none is in its own domain.
+/// Checks every tunnel that is up, for others have no sockets: a wildcard UDP socket of its port is in its underlay,
+/// and none is in its own domain.
 pub(super) fn check(survey: &Survey, desired: &Network) -> Result<(), Misplaced> {
     for (at, tunnel) in desired.tunnels() {
         let Some(port) = tunnel.listen_port else { continue };
+        if !desired.interface(&at).is_some_and(|interface| interface.up) {
+            continue;
+        }
         let underlay = tunnel.underlay;
         if !has_port(&survey.socket_table(underlay)?, port) {
             return Err(Misplaced::Missing { at, port, underlay });

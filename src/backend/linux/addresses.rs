@@ -80,6 +80,24 @@ fn add_marked(domains: &mut Domains, at: &End, link: &Link, address: Address) ->
     })
 }
 
+/// Changes a link. A `lo` that goes up gets 127.0.0.1/8 and ::1/128 of the kernel, whatever it has; a domain's has
+/// nothing but what was asked for.
+pub(super) fn keep_to_ours(
+    inside: &mut Inside,
+    at: &End,
+    link: &Link,
+    change: impl FnOnce(&mut Inside) -> Result<(), NetlinkError>,
+) -> Result<(), NetlinkError> {
+    if !is_own_loopback(at, link) {
+        return change(inside);
+    }
+    let before = on_link(inside, link)?;
+    change(inside)?;
+    let mut added = on_link(inside, link)?;
+    added.retain(|now| before.iter().all(|held| held.address.network != now.address.network));
+    added.into_iter().try_for_each(|added| address::remove(&mut inside.route, link.index, added.address))
+}
+
 /// The kernel itself adds addresses to a domain's `lo` when it goes up.
 fn is_own_loopback(at: &End, link: &Link) -> bool {
     link.driver == Driver::Loopback && !at.domain.is_default()

@@ -334,7 +334,8 @@ pub(super) fn set_up(domains: &mut Domains, at: &End, up: Change<'_>) -> Result<
     let link = inside.link(&at.interface)?;
     let half_made = link.alias.is_none() && link.is_ours(&mark);
     let changes = if half_made { vec![Change::Finished(&mark), up] } else { vec![up] };
-    link::change(&mut inside.route, link.index, &changes).doing(what)?;
+    let change = |inside: &mut Inside| link::change(&mut inside.route, link.index, &changes);
+    addresses::keep_to_ours(inside, at, &link, change).doing(what)?;
     settle(inside, &at.interface).doing(what)
 }
 
