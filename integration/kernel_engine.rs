@@ -16,11 +16,14 @@ mod capability;
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
+use std::net::UdpSocket;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use capability::lacks;
 use copy::in_private_copies;
+use rdomain::backend::linux::mark::Mark;
+use rdomain::model::NetworkName;
 
 const RDOM: &str = env!("CARGO_BIN_EXE_rdom");
 const EXAMPLE: &str = include_str!("../domains.yaml");
@@ -44,13 +47,12 @@ fn the_example_holds_with_each_engine_at_each_end() {
     with_kernel_wireguard("the_example_holds_with_each_engine_at_each_end", || {
         let (kernel, ours) = ("kernel", "userspace");
         for engines in [[kernel, kernel], [kernel, ours], [ours, kernel], [ours, ours]] {
-            let file = write("pair", &with_engines(EXAMPLE, engines));
+            let [first, second] = engines;
+            let shown = |text: &str| format!("  - {{in: 0, exec: [{RDOM}, status], stdout: \"{text}\"}}\n");
+            let tests = [shown(&format!("1/wg1   {first}")), shown(&format!("2/wg2   {second}"))].concat();
+            let file = write("pair", &(with_engines(EXAMPLE, engines) + &tests));
             let said = run(&format!("{RDOM} test {file}"));
-            assert!(said.contains("5 passed, 0 failed"), "{engines:?}: {said}");
-            let status = run(&format!("{RDOM} run {file} -- {RDOM} status --json"));
-            let status: serde_json::Value = serde_json::from_str(&status).unwrap();
-            let engine = |n: usize| &status["domains"][n]["interfaces"][1]["tunnel"]["engine"];
-            assert_eq!([engine(1), engine(2)], engines, "{status:#}");
+            assert!(said.contains("7 passed, 0 failed"), "{engines:?}: {said}");
         }
     });
 }
@@ -185,6 +187,40 @@ fn settings_change_in_place_and_keep_the_session() {
         ping("rdom1", "192.168.5.2");
         assert_ne!(wg("wg1", "public-key"), before);
         assert_eq!(wg("wg1", "public-key"), run("wg pubkey < /run/key").trim());
+        down_leaves_nothing();
+    });
+}
+
+#[test]
+fn a_port_that_somebody_has_is_told_with_who_has_it() {
+    with_kernel_wireguard("a_port_that_somebody_has_is_told_with_who_has_it", || {
+        let _squatter = UdpSocket::bind("0.0.0.0:7222").unwrap();
+        let file = write("pair", &with_engines(EXAMPLE, ["kernel", "kernel"]));
+        let refused = output(&format!("{RDOM} up -d {file}"));
+        let told = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(1));
+        assert!(told.contains("cannot set 2/wg2 up: Address already in use"), "{told}");
+        assert!(told.contains(&format!("process {} (", std::process::id())), "{told}");
+        assert_eq!(run("ip netns"), "");
+        // Until it goes up, a tunnel has no sockets and can be anywhere.
+        let down = EXAMPLE.replace("      wg2:\n", "      wg2:\n        up: false\n");
+        let _up = Up::of("pair", &with_engines(&down, ["kernel", "kernel"]));
+        let sockets = run("ss -lnuH");
+        assert!(sockets.contains(":7111 ") && !sockets.contains("[::]:7222"), "{sockets}");
+    });
+}
+
+#[test]
+fn what_a_crash_left_half_made_is_removed() {
+    with_kernel_wireguard("what_a_crash_left_half_made_is_removed", || {
+        let example = with_engines(EXAMPLE, ["kernel", "kernel"]);
+        Up::of("pair", &example).killed();
+        let group = Mark::of(&NetworkName::new("pair").unwrap()).group();
+        run("ip -n rdom1 link delete wg1");
+        run(&format!("ip -n rdom1 link add rdom-new group {group} type wireguard"));
+        let _up = Up::of("pair", &example);
+        assert!(!run("ip -n rdom1 link").contains("rdom-new"));
+        ping("rdom1", "192.168.5.2");
         down_leaves_nothing();
     });
 }

@@ -143,7 +143,7 @@ fn lo_has_what_the_file_says() {
         let held = ip("rdom1", &["address", "show", "lo"]);
         assert_eq!(held[0]["addr_info"].as_array().unwrap().len(), 0, "{held}");
 
-        // Addresses that are there before it goes up.
+        // Addresses that are there before it goes up, and none of the kernel's beside them.
         world.take(Step::SetUp { at: lo.clone(), up: false });
         world.take(add_address("1/lo", "127.0.0.1/8"));
         world.take(add_address("1/lo", "192.0.2.1/32"));

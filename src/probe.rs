@@ -67,7 +67,8 @@ pub fn administration() -> Result<(), Unsupported> {
 pub fn tun_device() -> Result<(), Unsupported> {
     let node = Path::new("/dev/net/tun");
     match OpenOptions::new().read(true).write(true).open(node) {
-        Ok(_) => Ok(()),
+        Ok(file) if file.metadata().is_ok_and(|metadata| metadata.file_type().is_char_device()) => Ok(()),
+        Ok(_) => Err(no_device(node)),
         Err(error) => Err(closed_node(node, &error)),
     }
 }
@@ -98,6 +99,14 @@ pub fn refused_user_namespace(errno: Errno) -> Unsupported {
     }
 }
 
+fn no_device(node: &Path) -> Unsupported {
+    let path = node.display();
+    Unsupported {
+        missing: format!("{path} is not a device"),
+        remedy: format!("as root: rm {path} && mknod {path} c 10 200"),
+    }
+}
+
 fn closed_node(node: &Path, error: &io::Error) -> Unsupported {
     let path = node.display();
     let Ok(metadata) = File::open("/").and_then(|_| fs::metadata(node)) else {
@@ -107,8 +116,7 @@ fn closed_node(node: &Path, error: &io::Error) -> Unsupported {
         };
     };
     if !metadata.file_type().is_char_device() {
-        let remedy = format!("as root: rm {path} && mknod {path} c 10 200");
-        return Unsupported { missing: format!("{path} is not a device"), remedy };
+        return no_device(node);
     }
     let (mode, owner) = (metadata.mode() & 0o7777, metadata.uid());
     match error.raw_os_error().map(Errno::from_raw) {

@@ -40,7 +40,7 @@ pub use engines::{Hosted, NoEngines};
 /// A network that is up, held by this process.
 pub struct Supervisor {
     desired: Network,
-    hazards: Vec<Hazard>,
+    warnings: Vec<String>,
     directories: Directories,
     backend: Linux,
     queue: mpsc::Receiver<Event>,
@@ -127,9 +127,6 @@ impl Supervisor {
         probe::administration()?;
         let lock = take_lock(&network.name, directories)?;
         let stored = Store::of(directories).bindings(network, files, Missing::Generate)?;
-        for warning in &stored.warnings {
-            warn!("{warning}");
-        }
         let desired = bind(network, &stored.bindings, &probe::capabilities());
         if let Some((need, lack)) = probe::unmet(&desired).into_iter().next() {
             return Err(UpError::Lacking { who: need.who, lack });
@@ -140,7 +137,9 @@ impl Supervisor {
         match bring_up(&mut backend, &desired, directories, signals) {
             Ok(Up { hazards, server, queue }) => {
                 let directories = directories.clone();
-                Ok(Self { desired, hazards, directories, backend, queue, server, _lock: lock })
+                let mut warnings = stored.warnings;
+                warnings.extend(hazards.iter().map(ToString::to_string));
+                Ok(Self { desired, warnings, directories, backend, queue, server, _lock: lock })
             }
             Err(error) => {
                 forget_if_nothing_is_left(&mut backend, directories);
@@ -154,9 +153,10 @@ impl Supervisor {
         &self.desired
     }
 
-    /// What was in its way without an error when it came up.
-    pub fn hazards(&self) -> &[Hazard] {
-        &self.hazards
+    /// What its operator should know, one sentence each: of the files that it was made of, and of what is in its way
+    /// without an error.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// What there is, as its status document.
@@ -207,8 +207,8 @@ pub fn status(
 ) -> Result<StatusView, BackendError> {
     let observed = backend.observe()?;
     let reason = match probe::kernel_wireguard() {
-        true => "the kernel has WireGuard",
-        false => "the kernel has no WireGuard",
+        true => "the kernel has WireGuard; userspace where the file asks for it",
+        false => "the kernel has no WireGuard, so userspace",
     };
     Survey::of(directories)?.status(&observed, desired, reason.to_owned())
 }

@@ -34,8 +34,7 @@ pub(super) fn run(_: &Words, common: &Common) -> Ended {
         }
         return Ok(ExitCode::SUCCESS);
     };
-    if Lock::holder(&live.directories).is_some() {
-        Client::of(&live.directories).down().map_err(Trouble::failed)?;
+    if live.ask(Client::down)?.is_some() {
         let ended = wait_for_end(&live)?;
         tell_residents(&live);
         return Ok(ended);

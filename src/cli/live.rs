@@ -1,6 +1,8 @@
 //! Which network is meant, and where its domains are.
 
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::unistd::geteuid;
 
@@ -9,11 +11,15 @@ use super::trouble::Trouble;
 use crate::backend::Backend;
 use crate::backend::linux::view::Which;
 use crate::backend::linux::{Linux, Survey};
+use crate::control::{Client, ClientError};
 use crate::exec::Place;
 use crate::exec::group::Membership;
 use crate::model::{DomainId, DomainName, NetworkName, RtableId};
 use crate::state::{Directories, KeyRing, Ledger, Lock, Roots};
 use crate::supervisor::NoEngines;
+
+/// How long a process may take to die.
+const DYING: Duration = Duration::from_secs(1);
 
 /// A network that is up, or that something is left of.
 #[derive(Debug)]
@@ -55,6 +61,33 @@ impl Live {
                 Err(Trouble::Usage { message, help: Some("say which: -n NETWORK".into()) })
             }
         }
+    }
+
+    /// What its supervisor answers; nothing if it has none.
+    pub(super) fn ask<A>(
+        &self,
+        question: impl Fn(&Client) -> Result<A, ClientError>,
+    ) -> Result<Option<A>, Trouble> {
+        if Lock::holder(&self.directories).is_none() {
+            return Ok(None);
+        }
+        match question(&Client::of(&self.directories)) {
+            Ok(answer) => Ok(Some(answer)),
+            Err(ClientError::Unreachable { .. } | ClientError::HungUp(_)) if self.is_abandoned() => Ok(None),
+            Err(error) => Err(Trouble::failed(error)),
+        }
+    }
+
+    /// Whether it has no supervisor, or soon has none: one that was killed a moment ago still holds its lock.
+    fn is_abandoned(&self) -> bool {
+        let deadline = Instant::now() + DYING;
+        while Lock::holder(&self.directories).is_some() {
+            if Instant::now() > deadline {
+                return false;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        true
     }
 
     /// A look at all of its domains.

@@ -8,7 +8,7 @@ use super::trouble::Trouble;
 use super::{Common, Ended, Which, print};
 use crate::backend::linux::Linux;
 use crate::control::Client;
-use crate::state::{KeyRing, Lock};
+use crate::state::KeyRing;
 use crate::status::StatusView;
 use crate::supervisor::{self, NoEngines};
 
@@ -20,11 +20,8 @@ pub(super) struct Words {
 
 pub(super) fn run(_: &Words, common: &Common) -> Ended {
     let live = Live::find(common)?;
-    let view = match Lock::holder(&live.directories) {
-        Some(_) => {
-            let json = Client::of(&live.directories).status().map_err(Trouble::failed)?;
-            serde_json::from_str(&json).map_err(Trouble::failed)?
-        }
+    let view = match live.ask(Client::status)? {
+        Some(json) => serde_json::from_str(&json).map_err(Trouble::failed)?,
         None => {
             complain(format_args!(
                 "warning: network {name} has no supervisor any more, so userspace tunnels are gone\n\

@@ -11,7 +11,6 @@ use clap::Args;
 use nix::fcntl::OFlag;
 use nix::libc;
 use nix::unistd::{ForkResult, dup2_stderr, dup2_stdin, dup2_stdout, fork, pipe2, setsid};
-use tracing::warn;
 
 use super::file::{self, Document};
 use super::say::{complain, say};
@@ -19,7 +18,7 @@ use super::trouble::{Trouble, chain, help_of};
 use super::{Common, Ended, Which};
 use crate::backend::Nature;
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::probe::{Hazard, Unsupported};
+use crate::probe::{self, Unsupported};
 use crate::state::{Directories, Roots};
 use crate::supervisor::{Cause, Failure, Signals, Supervisor, UpError};
 
@@ -39,6 +38,7 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
     if let Some(name) = &common.network {
         document.lowered.network.name = name.clone();
     }
+    probe::administration()?;
     let directories = Roots::of_environment().of(&document.lowered.network.name);
     if words.detach { detached(&document, &directories) } else { foreground(&document, &directories) }
 }
@@ -46,7 +46,6 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
 fn foreground(document: &Document, directories: &Directories) -> Ended {
     let signals = Signals::hold().map_err(Trouble::failed)?;
     let supervisor = bring_up(document, directories, &signals)?;
-    supervisor.hazards().iter().for_each(|hazard| complain(warning(hazard)));
     say(format_args!("network {} is up: Ctrl-C takes it down", supervisor.desired().name));
     supervisor.serve().map_err(|failure| explain(&failure, document))?;
     Ok(ExitCode::SUCCESS)
@@ -60,14 +59,16 @@ pub(super) fn bring_up(
 ) -> Result<Supervisor, Trouble> {
     let lowered = &document.lowered;
     let up = Supervisor::up(&lowered.network, &lowered.secrets, directories, signals);
-    up.map_err(|error| match error {
+    let up = up.map_err(|error| match error {
         UpError::Failed(failure) => explain(&failure, document),
         UpError::Unsupported(unsupported) => unsupported.into(),
         UpError::Lacking { who, lack } => {
             Trouble::Unsupported(Unsupported { missing: format!("{who}: {}", lack.missing), ..lack })
         }
         other => Trouble::failed(other),
-    })
+    })?;
+    up.warnings().iter().for_each(|warning| complain(format_args!("warning: {warning}")));
+    Ok(up)
 }
 
 /// A failed step as a diagnostic at the place of its object in the file, with what became of the others.
@@ -92,10 +93,6 @@ fn explain(failure: &Failure, document: &Document) -> Trouble {
         Cause::Backend(_) | Cause::Interrupted | Cause::Unsettled(_) => 1,
     };
     Trouble::Diagnostics(Box::new(Diagnostics::new(&source.file, &source.text, vec![diagnostic])), status)
-}
-
-fn warning(hazard: &Hazard) -> String {
-    format!("rdom: warning: {} [{}]\nhelp: {}", hazard.message, hazard.name, hazard.remedy)
 }
 
 /// The parent waits until the child, in a session of its own, says that all is up or what went wrong.
@@ -131,8 +128,10 @@ fn hear(told: OwnedFd) -> u8 {
 
 fn supervise(document: &Document, directories: &Directories, mut tell: File) -> Result<u8, Trouble> {
     let _ = setsid();
-    let terminal = io::stderr().as_fd().try_clone_to_owned().map_err(Trouble::failed)?;
-    leave_terminal(directories).map_err(Trouble::failed)?;
+    let mut terminal = File::from(io::stderr().as_fd().try_clone_to_owned().map_err(Trouble::failed)?);
+    leave_terminal(directories).map_err(|error| {
+        Trouble::failed(format!("cannot write a log in {}: {error}", directories.runtime.display()))
+    })?;
     let signals = Signals::hold().map_err(Trouble::failed)?;
     match bring_up(document, directories, &signals) {
         Err(trouble) => {
@@ -142,10 +141,8 @@ fn supervise(document: &Document, directories: &Directories, mut tell: File) -> 
             Ok(status)
         }
         Ok(supervisor) => {
-            let mut terminal = File::from(terminal);
-            for hazard in supervisor.hazards() {
-                warn!("{hazard}");
-                let _ = writeln!(terminal, "{}", warning(hazard));
+            for warning in supervisor.warnings() {
+                let _ = writeln!(terminal, "warning: {warning}");
             }
             let _ = tell.write_all(&[0]);
             drop((tell, terminal));

@@ -80,8 +80,26 @@ fn add_marked(domains: &mut Domains, at: &End, link: &Link, address: Address) ->
     })
 }
 
+/// Changes a link. A `lo` that goes up gets 127.0.0.1/8 and ::1/128 of the kernel, whatever it has; a domain's has
+/// nothing but what was asked for.
+pub(super) fn keep_to_ours(
+    inside: &mut Inside,
+    at: &End,
+    link: &Link,
+    change: impl FnOnce(&mut Inside) -> Result<(), NetlinkError>,
+) -> Result<(), NetlinkError> {
+    if !is_own_loopback(at, link) {
+        return change(inside);
+    }
+    let before = on_link(inside, link)?;
+    change(inside)?;
+    let mut added = on_link(inside, link)?;
+    added.retain(|now| before.iter().all(|held| held.address.network != now.address.network));
+    added.into_iter().try_for_each(|added| address::remove(&mut inside.route, link.index, added.address))
+}
+
 /// The kernel itself adds addresses to a domain's `lo` when it goes up.
-pub(super) fn is_own_loopback(at: &End, link: &Link) -> bool {
+fn is_own_loopback(at: &End, link: &Link) -> bool {
     link.driver == Driver::Loopback && !at.domain.is_default()
 }
 
@@ -94,16 +112,6 @@ pub(super) fn on_link(inside: &mut Inside, link: &Link) -> Result<Vec<Held>, Net
     let mut held = address::dump(&mut inside.route)?;
     held.retain(|held| held.index == link.index);
     Ok(held)
-}
-
-/// Removes what the kernel itself added to a domain's `lo`: it has what the file says, if anything.
-pub(super) fn remove_all_but(kept: &[Held], inside: &mut Inside, link: &Link) -> Result<(), NetlinkError> {
-    for held in on_link(inside, link)? {
-        if !kept.iter().any(|kept| kept.address.network == held.address.network) {
-            address::remove(&mut inside.route, link.index, held.address)?;
-        }
-    }
-    Ok(())
 }
 
 /// Removes an address.

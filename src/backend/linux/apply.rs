@@ -21,7 +21,8 @@ pub(super) fn step(domains: &mut Domains, tunnels: &mut Tunnels, step: &Step) ->
         Step::DeleteInterface { at } => links::delete(domains, tunnels, at),
         Step::SetMtu { at, mtu } => links::set_mtu(domains, at, *mtu),
         Step::SetController { at, controller } => links::set_controller(domains, at, controller.as_ref()),
-        Step::SetUp { at, up } => links::set_up(domains, at, Change::Up(*up)),
+        Step::SetUp { at, up } => links::set_up(domains, at, Change::Up(*up))
+            .map_err(|error| tunnels.name_port_holder(error, domains, at)),
         Step::AddAddress { at, address } => addresses::add(domains, at, *address),
         Step::RemoveAddress { at, address } => addresses::remove(domains, at, *address),
         Step::SetTunnel { at, tunnel } => tunnels.set(domains, at, tunnel),

@@ -333,13 +333,9 @@ pub(super) fn set_up(domains: &mut Domains, at: &End, up: Change<'_>) -> Result<
     let inside = domains.enter(at.domain)?;
     let link = inside.link(&at.interface)?;
     let half_made = link.alias.is_none() && link.is_ours(&mark);
-    let going_up = matches!(up, Change::Up(true));
     let changes = if half_made { vec![Change::Finished(&mark), up] } else { vec![up] };
-    let before = addresses::on_link(inside, &link).doing(what)?;
-    link::change(&mut inside.route, link.index, &changes).doing(what)?;
-    if going_up && addresses::is_own_loopback(at, &link) {
-        addresses::remove_all_but(&before, inside, &link).doing(what)?;
-    }
+    let change = |inside: &mut Inside| link::change(&mut inside.route, link.index, &changes);
+    addresses::keep_to_ours(inside, at, &link, change).doing(what)?;
     settle(inside, &at.interface).doing(what)
 }
 

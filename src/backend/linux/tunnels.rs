@@ -310,7 +310,27 @@ impl Tunnels {
                 Err(BackendError::new(format!("cannot {}: it is no tunnel", what())))
             }
         };
-        made.map_err(|error| name_port_holder(error, domains, at, change))
+        made.map_err(|error| match change {
+            Change::Tunnel { listen_port: Some(port), .. } => with_port_holder(error, domains, at, *port),
+            Change::Tunnel { listen_port: None, .. } | Change::Peer { .. } | Change::NoPeer { .. } => error,
+        })
+    }
+
+    /// Adds who has this tunnel's port, if that is what an error in setting it up is about: the kernel's driver opens
+    /// its sockets only then.
+    pub(super) fn name_port_holder(
+        &self,
+        error: BackendError,
+        domains: &mut Domains,
+        at: &End,
+    ) -> BackendError {
+        if !is_taken(&error) {
+            return error;
+        }
+        match self.current_of(domains, at) {
+            Ok(current) => with_port_holder(error, domains, at, current.listen_port),
+            Err(_) => error,
+        }
     }
 
     /// What the model says of the tunnel that this link is; `None` if its engine is gone.
@@ -393,13 +413,14 @@ fn resolve(underlay: &Namespace, at: &End, endpoint: &Endpoint) -> Result<Socket
     }
 }
 
-fn name_port_holder(error: BackendError, domains: &Domains, at: &End, change: &Change<'_>) -> BackendError {
-    let (true, Change::Tunnel { listen_port: Some(port), .. }) = (is_taken(&error), change) else {
+/// Adds who has this port, if that is what the error is about.
+fn with_port_holder(error: BackendError, domains: &Domains, at: &End, port: u16) -> BackendError {
+    if !is_taken(&error) {
         return error;
-    };
+    }
     let holder = || {
         let record = domains.record(at.domain).ok()?.tunnels.remove(at.interface.as_str())?;
-        port::holder(domains.namespace(DomainId::new(record.underlay).ok()?).ok()?, *port)
+        port::holder(domains.namespace(DomainId::new(record.underlay).ok()?).ok()?, port)
     };
     match holder() {
         Some(holder) => error.help(holder),

@@ -1,0 +1,29 @@
+//! rdom as a user meets it: what is typed, what is said, how it ends, and what is left of it.
+//!
+//! What is true of the kernel is judged by ip(8), ss(8), wg(8) and ping(8), never by rdom itself. Each test runs in
+//! private copies of the machine, once as root and once as somebody who is root of a user namespace only.
+
+mod capability;
+mod copy;
+#[path = "verbs/demo.rs"]
+mod demo;
+#[path = "verbs/exec.rs"]
+mod exec;
+#[path = "verbs/file.rs"]
+mod file;
+#[path = "verbs/keys.rs"]
+mod keys;
+#[path = "verbs/life.rs"]
+mod life;
+#[path = "verbs/obstacles.rs"]
+mod obstacles;
+#[path = "verbs/rights.rs"]
+mod rights;
+#[path = "verbs/run.rs"]
+mod run;
+#[path = "verbs/suite.rs"]
+mod suite;
+#[path = "verbs/views.rs"]
+mod views;
+#[path = "verbs/world.rs"]
+mod world;

@@ -1,0 +1,133 @@
+//! What is there already and somebody else's: named, and left as it is.
+
+use crate::copy::in_private_copies;
+use crate::world::{
+    Background, EXAMPLE, Traces, addresses, is_file, kill_supervisor, ok, pings, sh, udp_ports, up, wait_for,
+    write,
+};
+
+/// A link between the default domain and domain 1.
+const LINK: &str = "
+domains:
+  0: {interfaces: {v0: {addresses: [10.0.0.1/24]}}}
+  1: {interfaces: {v1: {addresses: [10.0.0.2/24]}}}
+links:
+  - {ends: [0/v0, 1/v1]}
+";
+
+#[test]
+fn a_namespace_of_the_same_name() {
+    in_private_copies("obstacles::a_namespace_of_the_same_name", || {
+        write("domains.yaml", EXAMPLE);
+        ok("ip netns add rdom2 && ip -n rdom2 link add theirs type veth");
+        let before = Traces::now();
+        let refused = sh("rdom up -d").ends_with(1);
+        let refused = refused.says("a namespace called `rdom2` exists already").says("domains.yaml:11:3");
+        refused.says("help: ").says("everything is as it was before");
+        assert_eq!(Traces::now(), before);
+        ok("ip -n rdom2 link show dev theirs");
+        sh("rdom down").ends_with(0).says("nothing is up");
+        ok("ip -n rdom2 link show dev theirs");
+    });
+}
+
+#[test]
+fn an_interface_of_the_same_name() {
+    in_private_copies("obstacles::an_interface_of_the_same_name", || {
+        write("link.yaml", LINK);
+        ok("ip link add v0 type veth peer name w0 && ip address add 10.9.9.9/24 dev v0");
+        let before = Traces::now();
+        let refused = sh("rdom up -d link.yaml").ends_with(1);
+        refused.says("0/v0: an interface of this name exists already").says("link.yaml:3:20").says("help: ");
+        assert_eq!(Traces::now(), before);
+    });
+}
+
+#[test]
+fn a_port_that_is_taken() {
+    in_private_copies("obstacles::a_port_that_is_taken", || {
+        write("domains.yaml", EXAMPLE);
+        for family in ["-4", "-6"] {
+            let squatter = Background::start("nc", &format!("nc {family} -u -l -p 7222"));
+            wait_for("the squatter", || udp_ports("default") == [7222]);
+            let before = Traces::now();
+            let refused = sh("rdom up -d").ends_with(1).says("7222").says("Address already in use");
+            let refused = refused.says("domains.yaml:13:7").says("everything is as it was before");
+            refused.says(&format!("process {} (nc", squatter.pid()));
+            assert_eq!(Traces::now(), before);
+            crate::world::signal(squatter.pid(), nix::sys::signal::Signal::SIGKILL);
+            squatter.end();
+        }
+        ok("rdom up -d");
+        ok("rdom down");
+    });
+}
+
+#[test]
+fn a_file_in_the_place_of_a_socket_for_wg() {
+    in_private_copies("obstacles::a_file_in_the_place_of_a_socket_for_wg", || {
+        write("/run/wireguard/wg1.sock", "theirs");
+        up();
+        assert_eq!(ok("cat /run/wireguard/wg1.sock"), "theirs");
+        assert_eq!(ok("rdom exec 1 wg show wg1 listen-port"), "7111\n");
+        assert_eq!(ok("wg show rdom1.wg1 listen-port"), "7111\n");
+        assert_eq!(ok("wg show wg2 listen-port"), "7222\n");
+        ok("rdom down");
+        assert_eq!(ok("cat /run/wireguard/wg1.sock"), "theirs");
+        assert!(!is_file("/run/wireguard/rdom1.wg1.sock") && !is_file("/run/wireguard/wg2.sock"));
+    });
+}
+
+#[test]
+fn addresses_and_routes_of_others_in_a_domain_of_ours() {
+    in_private_copies("obstacles::addresses_and_routes_of_others_in_a_domain_of_ours", || {
+        let before = Traces::now();
+        write("link.yaml", LINK);
+        ok("rdom up -d link.yaml");
+        ok("ip -n rdom1 address add 10.9.9.9/24 dev v1");
+        ok("ip -n rdom1 route add 10.88.0.0/16 via 10.0.0.1 proto bird");
+        ok("ip -n rdom1 route add 10.99.0.0/16 via 10.0.0.1");
+        ok("ip -n rdom1 link add theirs type veth");
+        sh("rdom plan link.yaml").ends_with(0).says("nothing to do");
+
+        kill_supervisor();
+        ok("ip -n rdom1 address del 10.0.0.2/24 dev v1");
+        let planned = sh("rdom plan link.yaml").ends_with(3);
+        assert_eq!(planned.out, "add address 10.0.0.2/24 to 1/v1\n");
+        ok("rdom up -d link.yaml");
+        assert_eq!(addresses("rdom1", "v1"), ["10.9.9.9/24", "10.0.0.2/24"]);
+        let routes = ok("ip -n rdom1 route");
+        assert!(routes.contains("10.9.9.0/24"), "{routes}");
+        ok("ip -n rdom1 link show dev theirs");
+        pings("rdom1", "10.0.0.1");
+        ok("rdom down");
+        assert_eq!(Traces::now(), before);
+    });
+}
+
+#[test]
+fn a_second_run_keeps_routes_of_others() {
+    in_private_copies("obstacles::a_second_run_keeps_routes_of_others", || {
+        write("link.yaml", LINK);
+        ok("rdom up -d link.yaml");
+        ok("ip -n rdom1 route add 10.88.0.0/16 via 10.0.0.1 proto bird");
+        ok("ip -n rdom1 route add 10.99.0.0/16 via 10.0.0.1");
+        ok("ip route add 10.77.0.0/16 via 10.0.0.2");
+        kill_supervisor();
+        let routed = LINK.to_owned() + "";
+        write(
+            "link.yaml",
+            &routed
+                .replace("[10.0.0.2/24]}}", "[10.0.0.2/24]}}, routes: [{to: 10.66.0.0/16, via: 10.0.0.1}]"),
+        );
+        ok("rdom up -d link.yaml");
+        let routes = ok("ip -n rdom1 route show");
+        for kept in
+            ["10.88.0.0/16 via 10.0.0.1 dev v1 proto bird", "10.99.0.0/16 via 10.0.0.1", "10.66.0.0/16"]
+        {
+            assert!(routes.contains(kept), "{kept} is not in {routes}");
+        }
+        assert!(ok("ip route show").contains("10.77.0.0/16"));
+        ok("rdom down");
+    });
+}
