@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::capability::lacks;
 use crate::copy::in_private_copies;
 use crate::world::{EXAMPLE, Traces, json, sh, write};
 
@@ -10,10 +11,25 @@ fn every_example_holds() {
     in_private_copies("suite::every_example_holds", || {
         let before = Traces::now();
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let files = format!("{0}/domains.yaml {0}/examples/*.yaml", root.display());
-        sh(&format!("rdom test {files}")).ends_with(0).says(", 0 failed").says("PASS");
+        let examples = std::fs::read_dir(root.join("examples")).expect("examples").flatten();
+        let here = examples.map(|entry| entry.path()).filter(|path| kinds_are_here(path));
+        let files = here.map(|path| path.display().to_string()).collect::<Vec<_>>().join(" ");
+        sh(&format!("rdom test {}/domains.yaml {files}", root.display()))
+            .ends_with(0)
+            .says(", 0 failed")
+            .says("PASS");
         assert_eq!(Traces::now(), before);
     });
+}
+
+/// Whether this kernel has the kinds of links that an example is about.
+fn kinds_are_here(example: &Path) -> bool {
+    let needed: &[&str] = match example.file_stem().and_then(|stem| stem.to_str()) {
+        Some("vrf") => &["vrf"],
+        Some("kinds") => &["dummy", "macvlan", "vlan", "vxlan"],
+        _ => &[],
+    };
+    !needed.iter().any(|kind| lacks(kind))
 }
 
 #[test]
