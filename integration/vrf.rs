@@ -26,8 +26,8 @@ use copy::in_private_copies;
 use rdomain::backend::Backend;
 use rdomain::backend::linux::{Linux, Namespace};
 use rdomain::model::{
-    Capabilities, DomainId, DomainName, Engine, InterfaceName, Isolation, Kind, Network, Prefix, Route,
-    RtableId, Rule, Selector, Target,
+    Capabilities, DomainId, DomainName, Engine, Fwmark, InterfaceName, Isolation, Kind, Network, Prefix,
+    Route, RtableId, Rule, Selector, Target,
 };
 use rdomain::plan::{Step, bind, plan};
 use rdomain::spec::{self, Source};
@@ -226,7 +226,7 @@ links:
         // Its own address, but none of the loopback: the table of local addresses is asked first (vrf.rst).
         ping(Isolation::Vrf, 1, "10.0.0.1");
 
-        // A rule of a guest is about the guest alone, and goes with it, as its further rtables do.
+        // Rules and further rtables of a guest go with it. It is their mark that keeps them to the guest.
         let (one, twenty) = (DomainId::new(1).unwrap(), RtableId::new(20).unwrap());
         let to: Prefix = "10.88.0.0/16".parse().unwrap();
         let target = Target::Unicast {
@@ -236,20 +236,23 @@ links:
             onlink: false,
         };
         let route = Route { to, metric: 0, target };
-        let selector = Selector { to: Some(to), ..Selector::default() };
+        let fwmark = Some(Fwmark { value: 20, mask: u32::MAX });
+        let selector = Selector { to: Some(to), fwmark, ..Selector::default() };
         let rule = Rule { priority: 500, selector, rtable: twenty };
         up.backend.apply(&Step::AddRoute { domain: one, rtable: twenty, route: route.clone() }).unwrap();
         up.backend.apply(&Step::AddRule { domain: one, rule: rule.clone() }).unwrap();
         let seen = up.backend.observe().unwrap();
-        assert_eq!(seen.domains[&one].rules, BTreeSet::from([rule]));
+        assert_eq!(seen.domains[&one].rules, BTreeSet::from([rule.clone()]));
         assert_eq!(seen.domains[&one].rtables, BTreeMap::from([(twenty, BTreeSet::from([route]))]));
         assert!(
             seen.domains[&DomainId::DEFAULT].rules.is_empty()
                 && seen.domains[&DomainId::DEFAULT].rtables.is_empty()
         );
-        assert!(run("ip route get 10.88.0.1 vrf vrf1").contains("via 10.0.0.2"));
-        assert!(!output("ip route get 10.88.0.1 vrf vrf3").status.success(), "another guest's");
-        assert!(!output("ip route get 10.88.0.1").status.success(), "the default domain's");
+        assert!(run("ip route get 10.88.0.1 mark 20 vrf vrf1").contains("via 10.0.0.2"));
+        assert!(!output("ip route get 10.88.0.1 vrf vrf1").status.success(), "without the mark");
+        let unmarked = Rule { selector: Selector { to: Some(to), ..Selector::default() }, ..rule.clone() };
+        let error = up.backend.apply(&Step::AddRule { domain: one, rule: unmarked }).unwrap_err();
+        assert!(error.to_string().contains("about every domain in the same namespace"), "{error}");
         up.down();
         assert_eq!(landscape(), before);
 
