@@ -45,7 +45,7 @@ fn a_firewall_that_drops_a_tunnels_port_is_named() {
          $rdom doctor $file",
     );
     let (before, after) = said.split_once("is down\n").expect("an end");
-    assert!(before.contains("rdom: warning: the firewall chain `inet filter input` of domain 0"), "{said}");
+    assert!(before.contains("warning: the firewall chain `inet filter input` of domain 0"), "{said}");
     assert!(before.contains("UDP port 7222 of 2/wg2 [closed-firewall]"), "{said}");
     assert!(before.contains("help: nft add rule inet filter input udp dport 7222 accept"), "{said}");
     assert!(!before.contains("UDP port 7111 of"), "{said}");

@@ -13,7 +13,7 @@ mod copy;
 
 mod capability;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
@@ -25,8 +25,11 @@ use capability::lacks;
 use copy::in_private_copies;
 use rdomain::backend::Backend;
 use rdomain::backend::linux::{Linux, Namespace};
-use rdomain::model::{Capabilities, DomainId, DomainName, Engine, Isolation, Kind, Network};
-use rdomain::plan::{bind, plan};
+use rdomain::model::{
+    Capabilities, DomainId, DomainName, Engine, Fwmark, InterfaceName, Isolation, Kind, Network, Prefix,
+    Route, RtableId, Rule, Selector, Target,
+};
+use rdomain::plan::{Step, bind, plan};
 use rdomain::spec::{self, Source};
 use rdomain::state::{Directories, Missing, Roots, Store};
 use rdomain::supervisor::{Hosted, converge};
@@ -208,7 +211,7 @@ links:
   - {ends: [3/c, 4/d]}
   - {ends: [1/a2, 4/a3]}
 ";
-        let up = Up::of(twins, Isolation::Vrf, [Engine::Kernel; 2]);
+        let mut up = Up::of(twins, Isolation::Vrf, [Engine::Kernel; 2]);
         assert!(run("ip -j link show dev a").contains("\"ifalias\":\"rdom:test/1\""));
         assert_eq!(run("ip netns"), "");
         // The same addresses twice, each pair by itself.
@@ -222,6 +225,34 @@ links:
         assert!(!output("ping -c 1 -W 1 -I vrf1 10.77.0.1").status.success());
         // Its own address, but none of the loopback: the table of local addresses is asked first (vrf.rst).
         ping(Isolation::Vrf, 1, "10.0.0.1");
+
+        // Rules and further rtables of a guest go with it. It is their mark that keeps them to the guest.
+        let (one, twenty) = (DomainId::new(1).unwrap(), RtableId::new(20).unwrap());
+        let to: Prefix = "10.88.0.0/16".parse().unwrap();
+        let target = Target::Unicast {
+            via: Some("10.0.0.2".parse().unwrap()),
+            dev: InterfaceName::new("a").unwrap(),
+            src: None,
+            onlink: false,
+        };
+        let route = Route { to, metric: 0, target };
+        let fwmark = Some(Fwmark { value: 20, mask: u32::MAX });
+        let selector = Selector { to: Some(to), fwmark, ..Selector::default() };
+        let rule = Rule { priority: 500, selector, rtable: twenty };
+        up.backend.apply(&Step::AddRoute { domain: one, rtable: twenty, route: route.clone() }).unwrap();
+        up.backend.apply(&Step::AddRule { domain: one, rule: rule.clone() }).unwrap();
+        let seen = up.backend.observe().unwrap();
+        assert_eq!(seen.domains[&one].rules, BTreeSet::from([rule.clone()]));
+        assert_eq!(seen.domains[&one].rtables, BTreeMap::from([(twenty, BTreeSet::from([route]))]));
+        assert!(
+            seen.domains[&DomainId::DEFAULT].rules.is_empty()
+                && seen.domains[&DomainId::DEFAULT].rtables.is_empty()
+        );
+        assert!(run("ip route get 10.88.0.1 mark 20 vrf vrf1").contains("via 10.0.0.2"));
+        assert!(!output("ip route get 10.88.0.1 vrf vrf1").status.success(), "without the mark");
+        let unmarked = Rule { selector: Selector { to: Some(to), ..Selector::default() }, ..rule.clone() };
+        let error = up.backend.apply(&Step::AddRule { domain: one, rule: unmarked }).unwrap_err();
+        assert!(error.to_string().contains("about every domain in the same namespace"), "{error}");
         up.down();
         assert_eq!(landscape(), before);
 

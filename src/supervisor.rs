@@ -41,7 +41,6 @@ pub use engines::{Hosted, NoEngines};
 pub struct Supervisor {
     desired: Network,
     warnings: Vec<String>,
-    hazards: Vec<Hazard>,
     directories: Directories,
     backend: Linux,
     queue: mpsc::Receiver<Event>,
@@ -137,8 +136,10 @@ impl Supervisor {
         backend.tidy()?;
         match bring_up(&mut backend, &desired, directories, signals) {
             Ok(Up { hazards, server, queue }) => {
-                let (directories, warnings) = (directories.clone(), stored.warnings);
-                Ok(Self { desired, warnings, hazards, directories, backend, queue, server, _lock: lock })
+                let directories = directories.clone();
+                let mut warnings = stored.warnings;
+                warnings.extend(hazards.iter().map(ToString::to_string));
+                Ok(Self { desired, warnings, directories, backend, queue, server, _lock: lock })
             }
             Err(error) => {
                 forget_if_nothing_is_left(&mut backend, directories);
@@ -152,14 +153,10 @@ impl Supervisor {
         &self.desired
     }
 
-    /// What its operator should know of the files that it was made of, one sentence each.
+    /// What its operator should know, one sentence each: of the files that it was made of, and of what is in its way
+    /// without an error.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
-    }
-
-    /// What was in its way without an error when it came up.
-    pub fn hazards(&self) -> &[Hazard] {
-        &self.hazards
     }
 
     /// What there is, as its status document.

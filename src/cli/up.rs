@@ -12,7 +12,6 @@ use nix::fcntl::OFlag;
 use nix::libc;
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, dup2_stderr, dup2_stdin, dup2_stdout, fork, pipe2, setsid};
-use tracing::warn;
 
 use super::file::{self, Document};
 use super::say::{complain, say};
@@ -20,7 +19,7 @@ use super::trouble::{Trouble, chain, help_of};
 use super::{Common, Ended, Which};
 use crate::backend::Nature;
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::probe::{self, Hazard, Unsupported};
+use crate::probe::{self, Unsupported};
 use crate::state::{Directories, Roots};
 use crate::supervisor::{Cause, Failure, Signals, Supervisor, UpError};
 
@@ -48,7 +47,6 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
 fn foreground(document: &Document, directories: &Directories) -> Ended {
     let signals = Signals::hold().map_err(Trouble::failed)?;
     let supervisor = bring_up(document, directories, &signals)?;
-    supervisor.hazards().iter().for_each(|hazard| complain(warning(hazard)));
     say(format_args!("network {} is up: Ctrl-C takes it down", supervisor.desired().name));
     supervisor.serve().map_err(|failure| explain(&failure, document))?;
     Ok(ExitCode::SUCCESS)
@@ -96,10 +94,6 @@ fn explain(failure: &Failure, document: &Document) -> Trouble {
         Cause::Backend(_) | Cause::Interrupted | Cause::Unsettled(_) => 1,
     };
     Trouble::Diagnostics(Box::new(Diagnostics::new(&source.file, &source.text, vec![diagnostic])), status)
-}
-
-fn warning(hazard: &Hazard) -> String {
-    format!("rdom: warning: {} [{}]\nhelp: {}", hazard.message, hazard.name, hazard.remedy)
 }
 
 /// The parent waits until the child, in a session of its own, says that all is up or what went wrong.
@@ -153,10 +147,6 @@ fn supervise(document: &Document, directories: &Directories, mut tell: File) -> 
         Ok(supervisor) => {
             for warning in supervisor.warnings() {
                 let _ = writeln!(terminal, "warning: {warning}");
-            }
-            for hazard in supervisor.hazards() {
-                warn!("{hazard}");
-                let _ = writeln!(terminal, "{}", warning(hazard));
             }
             let _ = tell.write_all(&[0]);
             drop((tell, terminal));

@@ -44,8 +44,8 @@ pub(super) fn check(survey: &Survey, desired: &Network) -> Result<(), Misplaced>
     misplaced(survey, desired)?.into_iter().next().map_or(Ok(()), Err)
 }
 
-/// The tunnels that are up, for others have no sockets, and not where they belong: a wildcard UDP socket of a tunnel's port is in its underlay, and none
-/// is in its own domain.
+/// The tunnels that are not where they belong, of those that are up, for others have no sockets: a wildcard UDP socket
+/// of a tunnel's port is in its underlay, and none is in its own domain.
 pub fn misplaced(survey: &Survey, network: &Network) -> Result<Vec<Misplaced>, BackendError> {
     let mut found = Vec::new();
     for (at, tunnel) in network.tunnels() {

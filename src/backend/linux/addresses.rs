@@ -99,7 +99,7 @@ pub(super) fn keep_to_ours(
 }
 
 /// The kernel itself adds addresses to a domain's `lo` when it goes up.
-pub(super) fn is_own_loopback(at: &End, link: &Link) -> bool {
+fn is_own_loopback(at: &End, link: &Link) -> bool {
     link.driver == Driver::Loopback && !at.domain.is_default()
 }
 

@@ -11,7 +11,6 @@ use super::mark::{AddressMarks, Mark};
 use super::namespace::{self, Namespace, NamespaceError};
 use super::namespaces::{Namespaces, Place};
 use super::netlink::{Netlink, Protocol};
-use super::rule::Scope;
 use super::tables::Tables;
 use crate::backend::BackendError;
 use crate::model::{DomainId, DomainName, End, InterfaceName, Isolation, Rule};
@@ -128,11 +127,6 @@ impl Domains {
     /// Which table of its namespace each rtable of a domain is.
     pub(super) fn tables(&self, id: DomainId) -> Result<Tables, BackendError> {
         Ok(Tables::of(id, self.inside(id)?.isolation))
-    }
-
-    /// What the rules of a domain are about.
-    pub(super) fn scope(&self, id: DomainId) -> Result<Scope, BackendError> {
-        Ok(Scope { tables: self.tables(id)?, device: self.device(id)? })
     }
 
     /// The VRF device that stands for a domain which has no namespace of its own.

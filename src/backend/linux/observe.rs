@@ -16,9 +16,9 @@ use super::explain::Doing;
 use super::link::{self, Driver, FarEnd, Link};
 use super::mark::Mark;
 use super::netlink::NetlinkError;
-use super::rule::{self, Scope};
+use super::tables::Tables;
 use super::tunnels::Tunnels;
-use super::{namespace_id, route, routes, sysctl};
+use super::{namespace_id, route, routes, rule, sysctl};
 use crate::backend::BackendError;
 use crate::model::{
     Address, Domain, DomainId, DomainName, End, Interface, InterfaceName, Isolation, Kind, Network,
@@ -76,7 +76,7 @@ pub(super) fn network(
 fn looks(domains: &mut Domains) -> Result<BTreeMap<DomainId, Look>, BackendError> {
     let mut looks = BTreeMap::new();
     for (id, record) in domains.refresh()? {
-        let sight = Sight { scope: domains.scope(id)?, is_shared: domains.is_shared(id) };
+        let sight = Sight { tables: domains.tables(id)?, is_shared: domains.is_shared(id) };
         let inside = domains.enter(id)?;
         let mut look = look(inside, record, &sight).doing(|| format!("read domain {id}"))?;
         look.links.retain(|(_, link)| domains.holds(id, link));
@@ -97,7 +97,7 @@ fn has_loose_end(looks: &BTreeMap<DomainId, Look>, cables: &Cables, mark: &Mark)
 
 /// How a domain's routes and rules are told from others'.
 struct Sight {
-    scope: Scope,
+    tables: Tables,
     is_shared: bool,
 }
 
@@ -110,11 +110,11 @@ fn look(inside: &mut Inside, record: DomainRecord, sight: &Sight) -> Result<Look
     let mut routes = Vec::new();
     for (table, route) in route::dump(&mut inside.route, &names)? {
         let ours = !sight.is_shared || record.routes.contains(&routes::note(table, &route));
-        let rtable = sight.scope.tables.rtable_of(table).filter(|_| ours);
+        let rtable = sight.tables.rtable_of(table).filter(|_| ours);
         routes.extend(rtable.map(|rtable| (rtable, route)));
     }
     let (parts, ipv6) = rule::dump(&mut inside.route)?;
-    let mut rules = rule::whole(&parts, ipv6, &sight.scope);
+    let mut rules = rule::whole(&parts, ipv6, sight.tables);
     rules.retain(|rule| !sight.is_shared || record.rules.contains(&rule.to_string()));
     let (name, isolation) = (inside.name.clone(), inside.isolation);
     Ok(Look { name, isolation, links, addresses, routes, rules, record })

@@ -1,9 +1,8 @@
 //! Policy rules: rtnetlink(7) `RTM_*RULE` messages, and what is read from them (linux/fib_rules.h).
 //!
-//! One rule of the model may be several of the kernel's: each is of one family, and a rule of a domain that is a VRF
-//! alone is said twice, for what leaves by its VRF device and for what came in by it, for it must not meet packets of
-//! the rest of the namespace. What is read is put together again; of a rule that is there in part only, that part is
-//! seen as a rule of its own, so that a plan removes it. A rule for a whole family has its prefix as `from`.
+//! One rule of the model is one of the kernel's for each family that it is about. What is read is put together again; of
+//! a rule that is there for one family only, that part is seen as a rule of its own, so that a plan removes it. A rule
+//! for a whole family has its prefix as `from`.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -28,7 +27,6 @@ pub(super) struct Part {
     from: Option<Prefix>,
     to: Option<Prefix>,
     iif: Option<InterfaceName>,
-    oif: Option<InterfaceName>,
     uid: Option<(u32, u32)>,
     fwmark: Option<Fwmark>,
     table: u32,
@@ -45,14 +43,6 @@ enum Family {
 pub(super) enum Ipv6 {
     There,
     Missing,
-}
-
-/// What a domain's rules are about, and which tables they lead to.
-#[derive(Clone, Debug)]
-pub(super) struct Scope {
-    pub(super) tables: Tables,
-    /// The VRF device of a domain without a namespace of its own.
-    pub(super) device: Option<InterfaceName>,
 }
 
 /// Every rule of ours in the socket's namespace.
@@ -88,17 +78,8 @@ fn read(message: &RuleMessage) -> Option<Part> {
     let header = &message.header;
     let family = if header.family == AddressFamily::Inet6 { Family::V6 } else { Family::V4 };
     let table = header.table.into();
-    let mut part = Part {
-        family,
-        priority: 0,
-        from: None,
-        to: None,
-        iif: None,
-        oif: None,
-        uid: None,
-        fwmark: None,
-        table,
-    };
+    let mut part =
+        Part { family, priority: 0, from: None, to: None, iif: None, uid: None, fwmark: None, table };
     let (mut ours, mut mark, mut mask) = (false, 0, None);
     let prefix = |address: &IpAddr, length| Some(Prefix::containing(IpNetwork::new(*address, length).ok()?));
     for attribute in &message.attributes {
@@ -108,7 +89,6 @@ fn read(message: &RuleMessage) -> Option<Part> {
             RuleAttribute::Source(address) => part.from = prefix(address, header.src_len),
             RuleAttribute::Destination(address) => part.to = prefix(address, header.dst_len),
             RuleAttribute::Iifname(name) => part.iif = InterfaceName::new(name.as_str()).ok(),
-            RuleAttribute::Oifname(name) => part.oif = InterfaceName::new(name.as_str()).ok(),
             RuleAttribute::UidRange(range) => part.uid = Some((range.start, range.end)),
             RuleAttribute::FwMark(value) => mark = *value,
             RuleAttribute::FwMask(value) => mask = Some(*value),
@@ -120,17 +100,17 @@ fn read(message: &RuleMessage) -> Option<Part> {
     (ours && header.action == RuleAction::ToTable).then_some(part)
 }
 
-/// The model's rules that these are, for a domain of this scope.
-pub(super) fn whole(parts: &BTreeSet<Part>, ipv6: Ipv6, scope: &Scope) -> BTreeSet<Rule> {
+/// The model's rules that these are, for a domain with these tables.
+pub(super) fn whole(parts: &BTreeSet<Part>, ipv6: Ipv6, tables: Tables) -> BTreeSet<Rule> {
     let mut left = parts.clone();
     let mut rules = BTreeSet::new();
     while let Some(part) = left.first().cloned() {
         left.remove(&part);
-        let fits = |rule: &Rule| parts_of(rule, ipv6, scope).iter().all(|part| parts.contains(part));
-        let named = |rule: &Rule| parts_of(rule, ipv6, scope).contains(&part);
-        let mut candidates = candidates(&part, scope).into_iter();
+        let fits = |rule: &Rule| parts_of(rule, ipv6, tables).iter().all(|part| parts.contains(part));
+        let named = |rule: &Rule| parts_of(rule, ipv6, tables).contains(&part);
+        let mut candidates = candidates(&part, tables).into_iter();
         let Some(rule) = candidates.find(|rule| named(rule) && fits(rule)) else { continue };
-        for part in parts_of(&rule, ipv6, scope) {
+        for part in parts_of(&rule, ipv6, tables) {
             left.remove(&part);
         }
         rules.insert(rule);
@@ -139,24 +119,16 @@ pub(super) fn whole(parts: &BTreeSet<Part>, ipv6: Ipv6, scope: &Scope) -> BTreeS
 }
 
 /// What a part may be of, the most general first.
-fn candidates(part: &Part, scope: &Scope) -> Vec<Rule> {
-    let Some(rtable) = scope.tables.rtable_of(part.table) else { return Vec::new() };
-    let selector =
-        Selector { from: part.from, to: part.to, iif: part.iif.clone(), uid: part.uid, fwmark: part.fwmark };
-    let everywhere = Selector { iif: None, ..selector.clone() };
-    let mut rules = Vec::new();
-    for selector in [everywhere, selector] {
-        let of_family = Selector { from: selector.from.or(Some(part.family.whole())), ..selector.clone() };
-        for selector in [selector, of_family] {
-            rules.push(Rule { priority: part.priority, selector, rtable });
-        }
-    }
-    rules
+fn candidates(part: &Part, tables: Tables) -> Vec<Rule> {
+    let Some(rtable) = tables.rtable_of(part.table) else { return Vec::new() };
+    let Part { from, to, iif, uid, fwmark, .. } = part.clone();
+    let of_any_family = Selector { from, to, iif, uid, fwmark };
+    let of_family = Selector { from: from.or(Some(part.family.whole())), ..of_any_family.clone() };
+    [of_any_family, of_family].map(|selector| Rule { priority: part.priority, selector, rtable }).into()
 }
 
-/// The kernel's rules that a rule of a domain of this scope is made of, in the order of their making: a rule of
-/// which only the first ones are there reads as another rule.
-pub(super) fn parts_of(rule: &Rule, ipv6: Ipv6, scope: &Scope) -> Vec<Part> {
+/// The kernel's rules that a rule of a domain with these tables is made of, in the order of their making.
+pub(super) fn parts_of(rule: &Rule, ipv6: Ipv6, tables: Tables) -> Vec<Part> {
     let Selector { from, to, iif, uid, fwmark } = &rule.selector;
     let families = match from.or(*to).map(Prefix::is_ipv6) {
         Some(true) => &[Family::V6][..],
@@ -164,36 +136,17 @@ pub(super) fn parts_of(rule: &Rule, ipv6: Ipv6, scope: &Scope) -> Vec<Part> {
         None if ipv6 == Ipv6::There => &[Family::V4, Family::V6],
         None => &[Family::V4],
     };
-    let ways = match (iif, &scope.device) {
-        (Some(iif), _) => vec![(Some(iif.clone()), None)],
-        (None, None) => vec![(None, None)],
-        (None, Some(_)) if is_born_with(rule) => vec![(None, None)],
-        (None, Some(device)) => vec![(Some(device.clone()), None), (None, Some(device.clone()))],
-    };
-    let part = |family, (iif, oif): &(Option<InterfaceName>, Option<InterfaceName>)| Part {
+    let part = |&family: &Family| Part {
         family,
         priority: rule.priority,
         from: from.filter(|from| !from.is_default()),
         to: to.filter(|to| !to.is_default()),
         iif: iif.clone(),
-        oif: oif.clone(),
         uid: *uid,
         fwmark: *fwmark,
-        table: scope.tables.number_of(rule.rtable),
+        table: tables.number_of(rule.rtable),
     };
-    families
-        .iter()
-        .flat_map(|&family| ways.iter().map(move |way| (family, way)))
-        .map(|(f, w)| part(f, w))
-        .collect()
-}
-
-/// Whether it is for the mark of the rtable's own number, which only sockets of that rtable are born with, whichever
-/// domain it is of. Such a rule needs no device, and a socket that is bound to a VRF device would not meet one that
-/// names it: kernels forget the device before they ask the rules (`l3mdev_update_flow`, net/l3mdev/l3mdev.c).
-fn is_born_with(rule: &Rule) -> bool {
-    let own = Fwmark { value: rule.rtable.number(), mask: u32::MAX };
-    rule.selector == Selector { fwmark: Some(own), ..Selector::default() }
+    families.iter().map(part).collect()
 }
 
 /// Adds one of the kernel's rules.
@@ -219,7 +172,6 @@ fn message(part: &Part) -> RuleMessage {
     attributes.extend(part.from.map(|from| RuleAttribute::Source(from.address())));
     attributes.extend(part.to.map(|to| RuleAttribute::Destination(to.address())));
     attributes.extend(part.iif.iter().map(|name| RuleAttribute::Iifname(name.to_string())));
-    attributes.extend(part.oif.iter().map(|name| RuleAttribute::Oifname(name.to_string())));
     attributes.extend(part.uid.map(|(start, end)| RuleAttribute::UidRange(RuleUidRange { start, end })));
     if let Some(Fwmark { value, mask }) = part.fwmark {
         attributes.extend([RuleAttribute::FwMark(value), RuleAttribute::FwMask(mask)]);
@@ -250,10 +202,8 @@ mod tests {
     use super::*;
     use crate::model::{DomainId, Isolation, RtableId};
 
-    fn scope(isolation: Isolation) -> Scope {
-        let id = DomainId::new(5).unwrap();
-        let device = (isolation == Isolation::Vrf).then(|| InterfaceName::of_vrf(id));
-        Scope { tables: Tables::of(id, isolation), device }
+    fn tables(isolation: Isolation) -> Tables {
+        Tables::of(DomainId::new(5).unwrap(), isolation)
     }
 
     fn wire(part: &Part) -> Part {
@@ -287,39 +237,35 @@ mod tests {
     fn what_is_added_is_put_together_again() {
         for isolation in [Isolation::Netns, Isolation::NetnsVrf, Isolation::Vrf] {
             for ipv6 in [Ipv6::There, Ipv6::Missing] {
-                let scope = scope(isolation);
+                let tables = tables(isolation);
                 let mut rules = of_every_selector();
                 if ipv6 == Ipv6::Missing {
                     rules.retain(|rule| rule.priority != 4);
                 }
-                let parts = rules.iter().flat_map(|rule| parts_of(rule, ipv6, &scope));
+                let parts = rules.iter().flat_map(|rule| parts_of(rule, ipv6, tables));
                 let parts = parts.map(|part| wire(&part)).collect();
-                assert_eq!(whole(&parts, ipv6, &scope), rules, "{isolation} {ipv6:?}");
+                assert_eq!(whole(&parts, ipv6, tables), rules, "{isolation} {ipv6:?}");
             }
         }
     }
 
     #[test]
-    fn every_beginning_of_a_rule_is_seen_and_is_not_that_rule() {
-        for isolation in [Isolation::Netns, Isolation::Vrf] {
-            let scope = scope(isolation);
-            let wanted = rule(1, 10, Selector::default());
-            let parts = parts_of(&wanted, Ipv6::There, &scope);
-            for made in 1..parts.len() {
-                let there: BTreeSet<_> = parts[..made].iter().cloned().collect();
-                let seen = whole(&there, Ipv6::There, &scope);
-                assert!(!seen.contains(&wanted), "{made}: {seen:?}");
-                let removed: BTreeSet<_> =
-                    seen.iter().flat_map(|rule| parts_of(rule, Ipv6::There, &scope)).collect();
-                assert_eq!(removed, there, "{made}: removing what is seen removes all");
-            }
+    fn half_a_rule_is_seen_and_is_not_that_rule() {
+        let tables = tables(Isolation::Netns);
+        let wanted = rule(1, 10, Selector::default());
+        for half in parts_of(&wanted, Ipv6::There, tables) {
+            let there = BTreeSet::from([half]);
+            let seen = whole(&there, Ipv6::There, tables);
+            assert!(seen.len() == 1 && !seen.contains(&wanted), "{seen:?}");
+            let named = seen.iter().flat_map(|rule| parts_of(rule, Ipv6::There, tables));
+            assert_eq!(named.collect::<BTreeSet<_>>(), there, "removing what is seen removes all");
         }
     }
 
     #[test]
     fn rules_of_others_are_left_out() {
         let part =
-            parts_of(&rule(1, 10, Selector::default()), Ipv6::There, &scope(Isolation::Netns)).remove(0);
+            parts_of(&rule(1, 10, Selector::default()), Ipv6::There, tables(Isolation::Netns)).remove(0);
         let mut foreign = message(&part);
         foreign.attributes.retain(|attribute| !matches!(attribute, RuleAttribute::Protocol(_)));
         assert_eq!(read(&foreign), None);

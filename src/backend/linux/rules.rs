@@ -12,11 +12,18 @@ use crate::model::{DomainId, Rule};
 /// Adds a rule, which is ours from then on. Parts of it that are there already stay.
 pub(super) fn add(domains: &mut Domains, domain: DomainId, rule: &Rule) -> Result<(), BackendError> {
     let what = || format!("add rule {rule} to domain {domain}");
-    let scope = domains.scope(domain)?;
+    let is_guest = !domains.enter(domain)?.isolation.has_namespace();
+    if is_guest && rule.selector.fwmark.is_none() && rule.selector.iif.is_none() {
+        let error = format!("cannot {}: it would be about every domain in the same namespace", what());
+        return Err(BackendError::new(error).help(
+            "where a domain has `isolation: vrf`, its rules need `fwmark` or `iif`; or choose `netns+vrf`",
+        ));
+    }
+    let tables = domains.tables(domain)?;
     let socket = &mut domains.enter(domain)?.route;
     let (there, ipv6) = rule::dump(socket).doing(what)?;
     let news = domains.note_rule(domain, rule, Ours::Yes)?;
-    let mut missing = rule::parts_of(rule, ipv6, &scope);
+    let mut missing = rule::parts_of(rule, ipv6, tables);
     missing.retain(|part| !there.contains(part));
     let added = add_parts(&mut domains.enter(domain)?.route, &missing);
     if added.is_err() && news {
@@ -42,10 +49,10 @@ fn add_parts(socket: &mut Netlink, parts: &[Part]) -> Result<(), NetlinkError> {
 /// Removes a rule; one that is gone already is no error.
 pub(super) fn remove(domains: &mut Domains, domain: DomainId, rule: &Rule) -> Result<(), BackendError> {
     let what = || format!("remove rule {rule} from domain {domain}");
-    let scope = domains.scope(domain)?;
+    let tables = domains.tables(domain)?;
     let socket = &mut domains.enter(domain)?.route;
     let (there, ipv6) = rule::dump(socket).doing(what)?;
-    let mut parts = rule::parts_of(rule, ipv6, &scope);
+    let mut parts = rule::parts_of(rule, ipv6, tables);
     parts.retain(|part| there.contains(part));
     remove_parts(socket, &parts).doing(what)?;
     domains.note_rule(domain, rule, Ours::No).map(|_| ())
@@ -65,9 +72,9 @@ fn remove_parts(socket: &mut Netlink, parts: &[Part]) -> Result<(), NetlinkError
 /// Removes every rule of a domain that has no namespace to go with.
 pub(super) fn remove_all(domains: &mut Domains, domain: DomainId) -> Result<(), BackendError> {
     let what = || format!("read the rules of domain {domain}");
-    let (noted, scope) = (domains.record(domain)?.rules, domains.scope(domain)?);
+    let (noted, tables) = (domains.record(domain)?.rules, domains.tables(domain)?);
     let (there, ipv6) = rule::dump(&mut domains.enter(domain)?.route).doing(what)?;
-    for rule in rule::whole(&there, ipv6, &scope) {
+    for rule in rule::whole(&there, ipv6, tables) {
         if noted.contains(&rule.to_string()) {
             remove(domains, domain, &rule)?;
         }
