@@ -20,6 +20,9 @@ pub trait Ground {
     /// The namespace of a domain.
     fn namespace(&self, domain: DomainId) -> Option<&Namespace>;
 
+    /// Whether a domain has a namespace of its own.
+    fn has_namespace(&self, domain: DomainId) -> bool;
+
     /// The sockets of a domain that wait for somebody.
     fn sockets(&self, domain: DomainId) -> Result<SocketTable, BackendError>;
 

@@ -26,7 +26,6 @@ fn every_example_holds() {
 /// Whether an example needs kinds of links that are missing here, and not required to be here.
 fn needs_more_than_this_kernel(file: &Path) -> bool {
     let needs: &[&str] = match file.file_stem().and_then(|stem| stem.to_str()) {
-        Some("vrf") => &["vrf"],
         Some("kinds") => &["dummy", "vlan", "macvlan", "vxlan"],
         _ => &[],
     };

@@ -78,6 +78,11 @@ impl Ground for LiveGround {
         self.survey.namespaces().domain(domain).map(|place| &place.namespace)
     }
 
+    fn has_namespace(&self, domain: DomainId) -> bool {
+        let place = self.survey.namespaces().domain(domain);
+        place.is_some_and(|place| place.record.isolation.has_namespace())
+    }
+
     fn sockets(&self, domain: DomainId) -> Result<SocketTable, BackendError> {
         self.survey.socket_table(domain)
     }
