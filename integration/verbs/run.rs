@@ -104,7 +104,7 @@ fn what_ctrl_c_means_is_the_commands_to_say() {
         signal(-run.pid(), Signal::SIGINT);
         run.end().ends_with(9);
         let plain =
-            Background::start("run", "setsid rdom run domains.yaml -- sh -c 'echo ready; sleep 1000'");
+            Background::start("run", "setsid rdom run domains.yaml -- sh -c 'echo ready; exec sleep 1000'");
         let plain = plain.waits_until("ready");
         signal(-plain.pid(), Signal::SIGINT);
         plain.end().ends_with(130);

@@ -1,6 +1,7 @@
 //! `rdom run FILE -- COMMAND...`: a private, throw-away copy of the network, gone when COMMAND ends.
 
 use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::thread;
@@ -85,10 +86,17 @@ fn up_inside(document: &Document) -> Result<(), Trouble> {
 
 fn run_command(command: &[OsString]) -> u8 {
     let Some((program, arguments)) = command.split_first() else { return OWN_FAILURE };
-    let child = Command::new(program).args(arguments).spawn();
-    // What Ctrl-C means is the command's to decide.
-    unsafe { libc::signal(libc::SIGINT, libc::SIG_IGN) };
-    match child.and_then(|mut child| child.wait()) {
+    let mut command = Command::new(program);
+    command.args(arguments);
+    // What Ctrl-C means is the command's to decide: it is ignored out here before there is a command, and not in there.
+    unsafe {
+        libc::signal(libc::SIGINT, libc::SIG_IGN);
+        command.pre_exec(|| {
+            libc::signal(libc::SIGINT, libc::SIG_DFL);
+            Ok(())
+        });
+    }
+    match command.spawn().and_then(|mut child| child.wait()) {
         Ok(ended) => status_of(ended),
         Err(error) => {
             complain(format_args!("rdom: {}: {error}", program.display()));
