@@ -10,8 +10,6 @@ pub mod ping;
 
 use std::convert::Infallible;
 use std::ffi::{CString, OsStr, OsString};
-use std::fs::{self, File};
-use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
@@ -168,20 +166,6 @@ fn show(source: &Path, place: &Path) {
     if let Err(errno) = mount(Some(source), place, nothing, MsFlags::MS_BIND | MsFlags::MS_REC, nothing) {
         debug!(source = %source.display(), place = %place.display(), error = errno.desc(), "not shown");
     }
-}
-
-/// The namespace that the calling thread is in.
-pub fn current_namespace() -> io::Result<OwnedFd> {
-    File::open("/proc/thread-self/ns/net").map(OwnedFd::from)
-}
-
-/// Whether two descriptors are of the same namespace.
-pub fn same_namespace(one: &OwnedFd, other: &OwnedFd) -> bool {
-    let identity = |fd: &OwnedFd| {
-        let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
-        fs::metadata(path).map(|metadata| std::os::unix::fs::MetadataExt::ino(&metadata)).ok()
-    };
-    identity(one).is_some() && identity(one) == identity(other)
 }
 
 /// How a child ended, as a shell tells it: its status, or 128 + n if signal n ended it.
