@@ -16,7 +16,7 @@ use std::time::Instant;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::file::{self, Document};
+use super::file;
 use super::say::{complain, say};
 use super::trouble::{Trouble, paint};
 use super::{Common, Ended};
@@ -231,9 +231,4 @@ fn tell_all(reports: &[FileReport], format: Format, started: Instant) -> Result<
         say(annotations.trim_end());
     }
     Ok(())
-}
-
-/// The document of the one file that a copy is about.
-fn document(path: &Path) -> Result<Document, Trouble> {
-    file::read(Some(path))
 }

@@ -6,15 +6,16 @@ use std::thread;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Words, document, is_chosen, listed};
+use super::{Words, is_chosen, listed};
 use crate::backend::BackendError;
 use crate::backend::linux::{Namespace, Survey};
+use crate::cli::file;
 use crate::cli::live::Live;
 use crate::cli::run::private_copy;
 use crate::cli::say::say;
 use crate::cli::trouble::Trouble;
 use crate::cli::{Common, Ended};
-use crate::model::DomainId;
+use crate::model::{DomainId, InterfaceName};
 use crate::spec::Test;
 use crate::status::SocketTable;
 use crate::suite::{self, Ground, Verdict};
@@ -30,7 +31,7 @@ pub(super) enum Said {
 }
 
 pub(super) fn run(path: &Path, words: &Words, common: &Common) -> Ended {
-    let document = document(path)?;
+    let document = file::read(Some(path))?;
     let tests = document.lowered.tests.clone();
     let chosen = listed(&document.source.file, &document.lowered, &[]);
     let chosen = chosen.iter().map(|test| is_chosen(&test.text(), &words.filter));
@@ -81,9 +82,9 @@ impl Ground for LiveGround {
         self.survey.namespaces().domain(domain).map(|place| &place.namespace)
     }
 
-    fn has_namespace(&self, domain: DomainId) -> bool {
-        let place = self.survey.namespaces().domain(domain);
-        place.is_some_and(|place| place.record.isolation.has_namespace())
+    fn device(&self, domain: DomainId) -> Option<InterfaceName> {
+        let place = self.survey.namespaces().domain(domain)?;
+        (!place.record.isolation.has_namespace()).then(|| InterfaceName::of_vrf(domain))
     }
 
     fn sockets(&self, domain: DomainId) -> Result<SocketTable, BackendError> {

@@ -1,8 +1,10 @@
 //! Copies as processes: so many at a time, each heard until it ends, all of them ended by Ctrl-C.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
@@ -177,13 +179,21 @@ fn drain(mut pipe: impl Read + Send + 'static) -> thread::JoinHandle<String> {
     })
 }
 
-/// How to get into a copy, and how to end it. Its process 1 is the child of the process that made it.
-fn kept(child: &Child, captures: Vec<std::path::PathBuf>) -> Kept {
+/// How to get into a copy, and how to end it. Its process 1 is that child of the process that made it which has
+/// processes of its own.
+fn kept(child: &Child, captures: Vec<PathBuf>) -> Kept {
     let maker = child.id();
-    let first = std::fs::read_to_string(format!("/proc/{maker}/task/{maker}/children")).unwrap_or_default();
-    let first = first.split_whitespace().next().unwrap_or_default().to_owned();
-    let enter = format!("nsenter -t {first} -U -n -m -p --preserve-credentials sh");
+    let children = fs::read_to_string(format!("/proc/{maker}/task/{maker}/children")).unwrap_or_default();
+    let first = children.split_whitespace().find(|pid| is_apart(pid, "pid")).unwrap_or_default();
+    let user = if is_apart(first, "user") { "-U --preserve-credentials " } else { "" };
+    let enter = format!("nsenter -t {first} {user}-n -m -p sh");
     Kept { enter, end: format!("kill {maker}, or Ctrl-C for all"), captures }
+}
+
+/// Whether a process is in another namespace of this type than we are.
+fn is_apart(pid: &str, namespace: &str) -> bool {
+    let of = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/{namespace}")).ok();
+    of(pid) != of("self")
 }
 
 /// The processes that run, and whether they shall.
