@@ -4,6 +4,7 @@
 //! its time. So no test sleeps, and none passes only because it looked too early.
 
 mod assertion;
+mod inside;
 
 use std::time::{Duration, Instant};
 
@@ -11,17 +12,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::backend::BackendError;
 use crate::backend::linux::Namespace;
-use crate::model::DomainId;
+use crate::model::{DomainId, InterfaceName};
 use crate::spec::Test;
 use crate::status::SocketTable;
+use inside::Inside;
 
 /// Where tests run: the domains of a network that is up.
 pub trait Ground {
     /// The namespace of a domain.
     fn namespace(&self, domain: DomainId) -> Option<&Namespace>;
 
-    /// Whether a domain has a namespace of its own.
-    fn has_namespace(&self, domain: DomainId) -> bool;
+    /// The device that sockets of a domain are bound to, if it has no namespace of its own.
+    fn device(&self, domain: DomainId) -> Option<InterfaceName>;
 
     /// The sockets of a domain that wait for somebody.
     fn sockets(&self, domain: DomainId) -> Result<SocketTable, BackendError>;
@@ -59,7 +61,10 @@ pub fn run(test: &Test, ground: &dyn Ground) -> Verdict {
     let started = Instant::now();
     let failure = match ground.namespace(test.inside) {
         None => Some(format!("there is no domain {}", test.inside)),
-        Some(namespace) => assertion::failure(test, namespace, ground, started + test.within),
+        Some(namespace) => {
+            let inside = Inside { namespace, device: ground.device(test.inside) };
+            assertion::failure(test, &inside, ground, started + test.within)
+        }
     };
     Verdict {
         domain: test.inside.number(),

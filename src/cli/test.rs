@@ -18,7 +18,7 @@ use super::trouble::Trouble;
 use super::{Common, Ended, file};
 use crate::backend::BackendError;
 use crate::backend::linux::{Namespace, Survey};
-use crate::model::DomainId;
+use crate::model::{DomainId, InterfaceName};
 use crate::spec::Test;
 use crate::status::SocketTable;
 use crate::suite::{self, Ground, Verdict};
@@ -78,9 +78,9 @@ impl Ground for LiveGround {
         self.survey.namespaces().domain(domain).map(|place| &place.namespace)
     }
 
-    fn has_namespace(&self, domain: DomainId) -> bool {
-        let place = self.survey.namespaces().domain(domain);
-        place.is_some_and(|place| place.record.isolation.has_namespace())
+    fn device(&self, domain: DomainId) -> Option<InterfaceName> {
+        let place = self.survey.namespaces().domain(domain)?;
+        (!place.record.isolation.has_namespace()).then(|| InterfaceName::of_vrf(domain))
     }
 
     fn sockets(&self, domain: DomainId) -> Result<SocketTable, BackendError> {
