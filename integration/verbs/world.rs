@@ -218,7 +218,14 @@ fn processes() -> String {
 
 /// Whether a process of this name lives.
 pub(crate) fn is_running(comm: &str) -> bool {
-    processes().lines().any(|line| line.split_once(' ').is_some_and(|(_, name)| name == comm))
+    process(comm).is_some()
+}
+
+/// The process of this name.
+pub(crate) fn process(comm: &str) -> Option<i32> {
+    let processes = processes();
+    let mut found = processes.lines().filter_map(|line| line.split_once(' '));
+    found.find(|(_, name)| *name == comm).and_then(|(pid, _)| pid.parse().ok())
 }
 
 /// The local ports of the UDP sockets of a namespace, `default` or a name, sorted, IPv4 first.
