@@ -23,6 +23,8 @@ mod obstacles;
 mod rights;
 #[path = "verbs/run.rs"]
 mod run;
+#[path = "verbs/soak.rs"]
+mod soak;
 #[path = "verbs/suite.rs"]
 mod suite;
 #[path = "verbs/views.rs"]
