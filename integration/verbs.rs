@@ -27,6 +27,8 @@ mod run;
 mod soak;
 #[path = "verbs/suite.rs"]
 mod suite;
+#[path = "verbs/units.rs"]
+mod units;
 #[path = "verbs/views.rs"]
 mod views;
 #[path = "verbs/world.rs"]
