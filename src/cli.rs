@@ -8,6 +8,7 @@ mod check;
 mod demo;
 mod doctor;
 mod down;
+mod engine;
 mod exec;
 mod file;
 mod ifconfig;
@@ -115,6 +116,9 @@ enum Verb {
     Netstat(netstat::Words),
     /// The userspace WireGuard engine alone, as `wireguard-go IFNAME`
     Wireguard(wireguard::Words),
+    /// The userspace engine's process, as a supervisor starts it
+    #[command(hide = true)]
+    Engine,
 }
 
 impl Verb {
@@ -128,7 +132,9 @@ impl Verb {
             Verb::Status(words) => &words.which,
             Verb::Exec(words) => &words.which,
             Verb::Demo(_) | Verb::Check(_) | Verb::Run(_) | Verb::Test(_) => return None,
-            Verb::Route(_) | Verb::Ifconfig(_) | Verb::Netstat(_) | Verb::Wireguard(_) => return None,
+            Verb::Route(_) | Verb::Ifconfig(_) | Verb::Netstat(_) | Verb::Wireguard(_) | Verb::Engine => {
+                return None;
+            }
         };
         which.name.as_ref()
     }
@@ -155,6 +161,7 @@ pub fn main() -> ExitCode {
         Verb::Ifconfig(words) => ifconfig::run(&words, &common),
         Verb::Netstat(words) => netstat::run(&words, &common),
         Verb::Wireguard(words) => wireguard::run(&words),
+        Verb::Engine => engine::run(),
     };
     ended.unwrap_or_else(|trouble| ExitCode::from(trouble.tell()))
 }
@@ -184,6 +191,9 @@ fn heed_broken_pipes(verb: &Verb) {
         Verb::Check(_) | Verb::Plan(_) | Verb::Doctor(_) | Verb::Status(_) | Verb::Exec(_) => {}
         Verb::Route(_) | Verb::Ifconfig(_) | Verb::Netstat(_) => {}
         Verb::Demo(_) | Verb::Up(_) | Verb::Down(_) | Verb::Run(_) | Verb::Test(_) | Verb::Wireguard(_) => {
+            return;
+        }
+        Verb::Engine => {
             return;
         }
     }
