@@ -1,0 +1,11 @@
+//! Other people's words for what a `domains.yaml` says: the command lines and outputs of OpenBSD's tools.
+//!
+//! Pure: text in, values out. [`ifconfig`] and [`route`] read argument lists with the messages that ifconfig(8) and
+//! route(8) have for bad ones; [`listing`], [`table`] and [`rdomains`] read what they print.
+
+pub mod arguments;
+pub mod ifconfig;
+pub mod listing;
+pub mod rdomains;
+pub mod route;
+pub mod table;
