@@ -11,7 +11,7 @@ mod node;
 mod origins;
 mod report;
 mod test;
-mod values;
+pub(crate) mod values;
 mod words;
 mod write;
 mod yaml;
