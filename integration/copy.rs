@@ -9,6 +9,8 @@ use crate::capability::lacks;
 
 /// Set in a copy: what its root is root of.
 const INSIDE: &str = "RDOM_TEST_INSIDE";
+/// The namespaces of the real root's.
+const ROOTS: &str = "-nmp";
 /// The program under test, in the PATH of a copy as `rdom`.
 const RDOM: &str = env!("CARGO_BIN_EXE_rdom");
 
@@ -50,6 +52,14 @@ pub(crate) fn in_roots_copy(test: &str, body: impl FnOnce()) {
     in_copies_of(&[Owner::Root], test, body);
 }
 
+/// Whose copy this is.
+pub(crate) fn owner() -> Owner {
+    match env::var(INSIDE).as_deref() {
+        Ok(ROOTS) => Owner::Root,
+        _ => Owner::Anybody,
+    }
+}
+
 fn in_copies_of(owners: &[Owner], test: &str, body: impl FnOnce()) {
     if env::var_os(INSIDE).is_some() {
         return body();
@@ -68,7 +78,7 @@ fn in_copies_of(owners: &[Owner], test: &str, body: impl FnOnce()) {
 
 fn in_copy_of(owner: Owner, test: &str) {
     let flags = match owner {
-        Owner::Root => "-nmp",
+        Owner::Root => ROOTS,
         Owner::Anybody => "-Urnmp",
     };
     let path = env::var("PATH").unwrap_or_default();

@@ -5,6 +5,8 @@
 
 mod capability;
 mod copy;
+#[path = "verbs/crash.rs"]
+mod crash;
 #[path = "verbs/demo.rs"]
 mod demo;
 #[path = "verbs/exec.rs"]

@@ -8,6 +8,7 @@ mod check;
 mod demo;
 mod doctor;
 mod down;
+mod engine;
 mod exec;
 mod export;
 mod file;
@@ -121,6 +122,9 @@ enum Verb {
     Netstat(netstat::Words),
     /// The userspace WireGuard engine alone, as `wireguard-go IFNAME`
     Wireguard(wireguard::Words),
+    /// The userspace engine's process, as a supervisor starts it
+    #[command(hide = true)]
+    Engine,
 }
 
 impl Verb {
@@ -135,7 +139,9 @@ impl Verb {
             Verb::Exec(words) => &words.which,
             Verb::Export(words) => &words.which,
             Verb::Demo(_) | Verb::Check(_) | Verb::Import(_) | Verb::Run(_) | Verb::Test(_) => return None,
-            Verb::Route(_) | Verb::Ifconfig(_) | Verb::Netstat(_) | Verb::Wireguard(_) => return None,
+            Verb::Route(_) | Verb::Ifconfig(_) | Verb::Netstat(_) | Verb::Wireguard(_) | Verb::Engine => {
+                return None;
+            }
         };
         which.name.as_ref()
     }
@@ -164,6 +170,7 @@ pub fn main() -> ExitCode {
         Verb::Ifconfig(words) => ifconfig::run(&words, &common),
         Verb::Netstat(words) => netstat::run(&words, &common),
         Verb::Wireguard(words) => wireguard::run(&words),
+        Verb::Engine => engine::run(),
     };
     ended.unwrap_or_else(|trouble| ExitCode::from(trouble.tell()))
 }
@@ -194,6 +201,9 @@ fn heed_broken_pipes(verb: &Verb) {
         Verb::Export(_) | Verb::Import(_) => {}
         Verb::Route(_) | Verb::Ifconfig(_) | Verb::Netstat(_) => {}
         Verb::Demo(_) | Verb::Up(_) | Verb::Down(_) | Verb::Run(_) | Verb::Test(_) | Verb::Wireguard(_) => {
+            return;
+        }
+        Verb::Engine => {
             return;
         }
     }

@@ -13,6 +13,7 @@ pub mod cli;
 pub mod control;
 pub mod convert;
 pub mod diagnostic;
+pub mod engine;
 pub mod exec;
 pub mod model;
 pub mod plan;

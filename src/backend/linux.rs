@@ -38,7 +38,7 @@ pub use namespace::{Namespace, in_namespace};
 pub use namespaces::{Namespaces, Place};
 pub use sockets::TunnelSockets;
 pub use survey::Survey;
-pub use tunnels::{EngineParts, Engines};
+pub use tunnels::{EngineParts, Engines, SocketPlace};
 
 use crate::backend::{Backend, BackendError};
 use crate::model::{Network, NetworkName};
@@ -73,7 +73,7 @@ impl Linux {
     /// Removes records, sockets and links to them of domains and tunnels that are gone: after a crash, and when the
     /// network has been taken down. Changes nothing in the kernel.
     pub fn tidy(&mut self) -> Result<(), BackendError> {
-        tidy::network(&mut self.domains, &self.tunnels)
+        tidy::network(&mut self.domains, &mut self.tunnels)
     }
 }
 
