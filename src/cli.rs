@@ -24,6 +24,7 @@ mod say;
 mod status;
 mod test;
 mod trouble;
+mod unit;
 mod up;
 mod wireguard;
 
@@ -120,6 +121,8 @@ enum Verb {
     Ifconfig(ifconfig::Words),
     /// netstat(1)'s views: `-ln` sockets of a domain, `-R` domains and their tables
     Netstat(netstat::Words),
+    /// A drop-in that puts a service of systemd's into a domain
+    Unit(unit::Words),
     /// The userspace WireGuard engine alone, as `wireguard-go IFNAME`
     Wireguard(wireguard::Words),
     /// The userspace engine's process, as a supervisor starts it
@@ -138,6 +141,7 @@ impl Verb {
             Verb::Status(words) => &words.which,
             Verb::Exec(words) => &words.which,
             Verb::Export(words) => &words.which,
+            Verb::Unit(words) => &words.which,
             Verb::Demo(_) | Verb::Check(_) | Verb::Import(_) | Verb::Run(_) | Verb::Test(_) => return None,
             Verb::Route(_) | Verb::Ifconfig(_) | Verb::Netstat(_) | Verb::Wireguard(_) | Verb::Engine => {
                 return None;
@@ -169,6 +173,7 @@ pub fn main() -> ExitCode {
         Verb::Route(words) => route::run(&words, &common),
         Verb::Ifconfig(words) => ifconfig::run(&words, &common),
         Verb::Netstat(words) => netstat::run(&words, &common),
+        Verb::Unit(words) => unit::run(&words, &common),
         Verb::Wireguard(words) => wireguard::run(&words),
         Verb::Engine => engine::run(),
     };
@@ -199,7 +204,7 @@ fn heed_broken_pipes(verb: &Verb) {
     match verb {
         Verb::Check(_) | Verb::Plan(_) | Verb::Doctor(_) | Verb::Status(_) | Verb::Exec(_) => {}
         Verb::Export(_) | Verb::Import(_) => {}
-        Verb::Route(_) | Verb::Ifconfig(_) | Verb::Netstat(_) => {}
+        Verb::Route(_) | Verb::Ifconfig(_) | Verb::Netstat(_) | Verb::Unit(_) => {}
         Verb::Demo(_) | Verb::Up(_) | Verb::Down(_) | Verb::Run(_) | Verb::Test(_) | Verb::Wireguard(_) => {
             return;
         }

@@ -34,7 +34,11 @@ const ROOMS: &[Room] = &[
     Room { name: "status", may_use: &["model", "plan"], effects: Effects::None },
     Room { name: "state", may_use: &["model"], effects: Effects::Some },
     Room { name: "probe", may_use: &["model"], effects: Effects::Some },
-    Room { name: "backend", may_use: &["model", "plan", "status", "state", "probe"], effects: Effects::Some },
+    Room {
+        name: "backend",
+        may_use: &["model", "plan", "status", "state", "probe", "convert"],
+        effects: Effects::Some,
+    },
     Room { name: "wireguard", may_use: &["model"], effects: Effects::Some },
     Room { name: "engine", may_use: &["model", "wireguard"], effects: Effects::Some },
     Room { name: "sandbox", may_use: &["probe"], effects: Effects::Some },
