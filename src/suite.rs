@@ -5,10 +5,13 @@
 
 mod assertion;
 mod inside;
+mod report;
+mod verdict;
+
+pub use report::{github, junit, summary, tap};
+pub use verdict::{FileReport, Kept, Outcome, Verdict, exit_status};
 
 use std::time::{Duration, Instant};
-
-use serde::{Deserialize, Serialize};
 
 use crate::backend::BackendError;
 use crate::backend::linux::Namespace;
@@ -32,32 +35,8 @@ pub trait Ground {
     fn command(&self, domain: DomainId, words: &[String]) -> std::process::Command;
 }
 
-/// What came of one test.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Verdict {
-    /// The number of the domain that it ran in.
-    pub domain: u32,
-    /// Its name.
-    pub name: String,
-    /// What it asserts.
-    pub asserted: String,
-    /// How long it took.
-    pub duration_secs: f64,
-    /// What was seen instead of what was asserted; none if the assertion held.
-    pub failure: Option<String>,
-    /// The line of the file, from 1.
-    pub line: usize,
-}
-
-impl Verdict {
-    /// Whether the assertion held.
-    pub fn passed(&self) -> bool {
-        self.failure.is_none()
-    }
-}
-
-/// Runs one test.
-pub fn run(test: &Test, ground: &dyn Ground) -> Verdict {
+/// Runs one test; `number` is its own among those of its file, from 0.
+pub fn run(number: usize, test: &Test, ground: &dyn Ground) -> Verdict {
     let started = Instant::now();
     let failure = match ground.namespace(test.inside) {
         None => Some(format!("there is no domain {}", test.inside)),
@@ -67,6 +46,7 @@ pub fn run(test: &Test, ground: &dyn Ground) -> Verdict {
         }
     };
     Verdict {
+        number,
         domain: test.inside.number(),
         name: test.name.clone(),
         asserted: test.assertion.to_string(),

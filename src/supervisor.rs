@@ -1,10 +1,12 @@
 //! Makes a network so, keeps it, and takes it down again.
 //!
-//! One process a network, under the network's lock. It is told things by signals and by its control socket, one at a
-//! time, and owns the userspace engines: their threads end with it, and their TUN devices with them.
+//! One process a network, under the network's lock. It is told things by signals, by its control socket and by the end
+//! of an engine, one at a time. Userspace engines are processes of their own, which outlive it and are taken over by
+//! the next one; in a private copy they are threads of it.
 
 mod engines;
 mod place;
+mod service_manager;
 mod signals;
 mod surroundings;
 mod transaction;
@@ -35,7 +37,8 @@ use crate::plan::{bind, plan};
 use crate::probe::{self, Hazard, Unsupported};
 use crate::state::{Directories, KeyRing, Lock, LockError, Missing, StateError, Store};
 use crate::status::StatusView;
-pub use engines::{Hosted, NoEngines};
+use engines::Processes;
+pub use engines::{Hosted, Lodging, NoEngines};
 
 /// A network that is up, held by this process.
 pub struct Supervisor {
@@ -53,6 +56,10 @@ pub struct Supervisor {
 enum Event {
     Request(Request),
     Signal(Signal),
+    /// A process with userspace engines is gone.
+    EngineEnded,
+    /// A service manager waits for a sign of life.
+    LifeAskedFor,
 }
 
 impl From<Request> for Event {
@@ -123,6 +130,7 @@ impl Supervisor {
         files: &BTreeMap<SecretName, PathBuf>,
         directories: &Directories,
         signals: &Signals,
+        lodging: Lodging,
     ) -> Result<Self, UpError> {
         probe::administration()?;
         let lock = take_lock(&network.name, directories)?;
@@ -131,11 +139,12 @@ impl Supervisor {
         if let Some((need, lack)) = probe::unmet(&desired).into_iter().next() {
             return Err(UpError::Lacking { who: need.who, lack });
         }
-        let engines = Box::new(Hosted::default());
+        let (sender, queue) = mpsc::channel(QUEUE_LENGTH);
+        let engines = lodging.engines(directories, sender.clone());
         let mut backend = Linux::open(network.name.clone(), directories, stored.keys, engines)?;
         backend.tidy()?;
-        match bring_up(&mut backend, &desired, directories, signals) {
-            Ok(Up { hazards, server, queue }) => {
+        match bring_up(&mut backend, &desired, directories, signals, sender) {
+            Ok(Up { hazards, server }) => {
                 let directories = directories.clone();
                 let mut warnings = stored.warnings;
                 warnings.extend(hazards.iter().map(ToString::to_string));
@@ -168,6 +177,7 @@ impl Supervisor {
 
     /// Keeps the network until a signal or a request ends it, then takes it down.
     pub fn serve(mut self) -> Result<(), Box<Failure>> {
+        service_manager::ready(&self.desired);
         while let Some(event) = self.queue.blocking_recv() {
             match event {
                 Event::Request(Request::Status(reply)) => drop(reply.send(self.status())),
@@ -182,13 +192,28 @@ impl Supervisor {
                     info!(signal = signal.as_str(), "ending");
                     break;
                 }
+                Event::EngineEnded => self.repair(),
+                Event::LifeAskedFor => service_manager::alive(),
             }
         }
         self.down()
     }
 
+    /// Makes the network what it shall be again: an engine that is gone is started, and all else stays as it is.
+    fn repair(&mut self) {
+        match converge(&mut self.backend, &self.desired, &|| false) {
+            Ok(Outcome { taken }) if taken.is_empty() => {}
+            Ok(Outcome { taken }) => {
+                greet(&mut self.backend);
+                info!(network = %self.desired.name, steps = taken.len(), "repaired");
+            }
+            Err(failure) => warn!(%failure, cause = %failure.cause, "not repaired"),
+        }
+    }
+
     /// Takes the network down.
     pub fn down(&mut self) -> Result<(), Box<Failure>> {
+        service_manager::stopping();
         let steps = take_down(&mut self.backend, &self.desired.name)?;
         forget(&self.directories);
         for residents in group::remove_all(&self.desired.name) {
@@ -217,7 +242,6 @@ pub fn status(
 struct Up {
     hazards: Vec<Hazard>,
     server: Server,
-    queue: mpsc::Receiver<Event>,
 }
 
 /// Takes the steps, checks where sockets are, and opens the control socket; what fails after the steps undoes them.
@@ -226,13 +250,15 @@ fn bring_up(
     desired: &Network,
     directories: &Directories,
     signals: &Signals,
+    sender: mpsc::Sender<Event>,
 ) -> Result<Up, UpError> {
     let outcome = converge(backend, desired, &|| signals.pending()).map_err(UpError::Failed)?;
+    greet(backend);
     let checked = Survey::of(directories).map_err(UpError::from).and_then(|survey| {
         place::check(&survey, desired)?;
         let hazards = probe::hazards(desired, &Within(&survey));
-        let (server, queue) = listen(directories, signals)?;
-        Ok(Up { hazards, server, queue })
+        let server = listen(directories, signals, sender)?;
+        Ok(Up { hazards, server })
     });
     match checked {
         Ok(_) => info!(network = %desired.name, steps = outcome.taken.len(), "up"),
@@ -241,11 +267,19 @@ fn bring_up(
     checked
 }
 
+/// A peer that is not greeted takes longer to notice that its session is gone.
+fn greet(backend: &mut Linux) {
+    if let Err(error) = backend.greet() {
+        warn!(%error, "peers were not greeted");
+    }
+}
+
 /// Removes what a supervisor that is no more left behind, and returns the number of steps that it took.
 pub fn clean_up(network: &NetworkName, directories: &Directories) -> Result<usize, UpError> {
     probe::administration()?;
     let lock = take_lock(network, directories)?;
-    let mut backend = Linux::open(network.clone(), directories, KeyRing::default(), Box::new(NoEngines))?;
+    let engines = Box::new(Processes::of(directories));
+    let mut backend = Linux::open(network.clone(), directories, KeyRing::default(), engines)?;
     let steps = take_down(&mut backend, network).map_err(UpError::Failed)?;
     forget(directories);
     drop(lock);
@@ -268,7 +302,11 @@ fn take_down(backend: &mut Linux, network: &NetworkName) -> Result<usize, Box<Fa
 }
 
 /// Opens the control socket and answers on it; what it is told and what signals say arrive in one queue.
-fn listen(directories: &Directories, signals: &Signals) -> Result<(Server, mpsc::Receiver<Event>), UpError> {
+fn listen(
+    directories: &Directories,
+    signals: &Signals,
+    sender: mpsc::Sender<Event>,
+) -> Result<Server, UpError> {
     let path = control::socket(directories);
     let open = || {
         if path.exists() {
@@ -276,9 +314,9 @@ fn listen(directories: &Directories, signals: &Signals) -> Result<(Server, mpsc:
         }
         let listener = UnixListener::bind(&path)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
-        let (sender, receiver) = mpsc::channel(QUEUE_LENGTH);
         signals.forward(sender.clone())?;
-        Ok((control::serve(listener, sender)?, receiver))
+        service_manager::ask_for_life(sender.clone());
+        control::serve(listener, sender)
     };
     open().map_err(|source| UpError::Control { path: path.clone(), source })
 }

@@ -21,7 +21,7 @@ use crate::backend::Nature;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::probe::{self, Unsupported};
 use crate::state::{Directories, Roots};
-use crate::supervisor::{Cause, Failure, Signals, Supervisor, UpError};
+use crate::supervisor::{Cause, Failure, Lodging, Signals, Supervisor, UpError};
 
 #[derive(Debug, Args)]
 pub(super) struct Words {
@@ -46,7 +46,7 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
 
 fn foreground(document: &Document, directories: &Directories) -> Ended {
     let signals = Signals::hold().map_err(Trouble::failed)?;
-    let supervisor = bring_up(document, directories, &signals)?;
+    let supervisor = bring_up(document, directories, &signals, Lodging::Apart)?;
     say(format_args!("network {} is up: Ctrl-C takes it down", supervisor.desired().name));
     supervisor.serve().map_err(|failure| explain(&failure, document))?;
     Ok(ExitCode::SUCCESS)
@@ -57,9 +57,10 @@ pub(super) fn bring_up(
     document: &Document,
     directories: &Directories,
     signals: &Signals,
+    lodging: Lodging,
 ) -> Result<Supervisor, Trouble> {
     let lowered = &document.lowered;
-    let up = Supervisor::up(&lowered.network, &lowered.secrets, directories, signals);
+    let up = Supervisor::up(&lowered.network, &lowered.secrets, directories, signals, lodging);
     let up = up.map_err(|error| match error {
         UpError::Failed(failure) => explain(&failure, document),
         UpError::Unsupported(unsupported) => unsupported.into(),
@@ -137,7 +138,7 @@ fn supervise(document: &Document, directories: &Directories, mut tell: File) -> 
         Trouble::failed(format!("cannot write a log in {}: {error}", directories.runtime.display()))
     })?;
     let signals = Signals::hold().map_err(Trouble::failed)?;
-    match bring_up(document, directories, &signals) {
+    match bring_up(document, directories, &signals, Lodging::Apart) {
         Err(trouble) => {
             let _ = dup2_stderr(&terminal);
             let status = trouble.tell();

@@ -85,9 +85,7 @@ fn make_room(domains: &mut Domains, tunnels: &mut Tunnels, at: &End) -> Result<(
             false => "it was not made by rdom: rename it or remove it, or choose another name",
         }));
     }
-    let record = Default::default();
-    let dead = link.driver == Driver::Tun && tunnels.read(&inside.namespace, at, &link, &record)?.is_none();
-    match dead {
+    match tunnels.is_dead(&inside.namespace, at, &link)? {
         true => tunnels.delete(domains, at, &link),
         false => Err(BackendError::new(format!("cannot create {at}: it exists already"))),
     }

@@ -66,7 +66,7 @@ impl Gate {
             (true, false) => {
                 self.up = false;
                 self.shared.core().suspend();
-                self.shared.set_sockets(None);
+                self.shared.close_sockets();
                 Ok(())
             }
             (false, true) => self.come_up(),
@@ -78,7 +78,6 @@ impl Gate {
         self.up = true;
         let opened = if self.shared.sockets().is_some() { Ok(()) } else { self.open(self.port) };
         self.shared.core().resume(Instant::now());
-        self.shared.nudge();
         opened
     }
 
@@ -88,7 +87,6 @@ impl Gate {
             sockets.set_mark(self.fwmark)?;
         }
         self.port = sockets.port;
-        self.shared.set_sockets(Some(Arc::new(sockets)));
-        Ok(())
+        self.shared.use_sockets(sockets)
     }
 }

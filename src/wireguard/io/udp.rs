@@ -117,6 +117,7 @@ fn open_one(address: SocketAddr, device: Option<&OsStr>) -> io::Result<UdpSocket
         setsockopt(&socket, BindToDevice, &device.to_owned())?;
     }
     enlarge_buffers(&socket);
+    ask_for_details(&socket, family);
     bind_to(&socket, address)?;
     Ok(socket.into())
 }
@@ -133,6 +134,33 @@ fn enlarge_buffers(socket: &impl AsFd) {
     }
     if setsockopt(socket, SndBufForce, &bytes).is_err() {
         let _kept_default = setsockopt(socket, SndBuf, &bytes);
+    }
+}
+
+/// Trains of datagrams at once, where they came to, and their ECN field; and outer packets that may be fragmented, as
+/// the kernel's engine has them. Without one of these the engine does without it.
+fn ask_for_details(socket: &OwnedFd, family: AddressFamily) {
+    let v4 = [(libc::IP_PKTINFO, 1), (libc::IP_RECVTOS, 1), (libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DONT)];
+    let v6 = [
+        (libc::IPV6_RECVPKTINFO, 1),
+        (libc::IPV6_RECVTCLASS, 1),
+        (libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_DONT),
+    ];
+    let (level, options) =
+        if family == AddressFamily::Inet6 { (libc::IPPROTO_IPV6, v6) } else { (libc::IPPROTO_IP, v4) };
+    for (option, value) in options {
+        set(socket, level, option, value);
+    }
+    set(socket, libc::SOL_UDP, libc::UDP_GRO, 1);
+}
+
+fn set(socket: &OwnedFd, level: libc::c_int, option: libc::c_int, value: libc::c_int) {
+    let length = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: the kernel reads one integer, which lives until the call returns.
+    let done =
+        unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const value).cast(), length) };
+    if done != 0 {
+        tracing::debug!(level, option, error = %io::Error::last_os_error(), "a socket lacks an option");
     }
 }
 

@@ -6,7 +6,10 @@ use std::time::{Duration, Instant};
 use x25519_dalek::{PublicKey as DalekKey, StaticSecret};
 
 use crate::model::PublicKey;
-use crate::wireguard::{Batch, Core, PADDING, PeerSetting, ROOM_FOR_ANY, Secret, Selected, Setting};
+use crate::wireguard::{
+    Batch, Core, PADDING, PeerSetting, ROOM_FOR_ANY, Route, Secret, Segments, Selected, Setting, Train,
+    VirtioHeader,
+};
 
 /// A core, where it is, and what its interface got.
 pub(super) struct Site {
@@ -98,7 +101,9 @@ impl World {
         buffer.resize(packet.len() + PADDING, 0xaa);
         let now = self.now;
         let site_ = self.site(site);
-        site_.core.outbound(&mut buffer, packet.len(), now, &mut site_.batch);
+        if let Some(mut segments) = Segments::of(&mut buffer, packet.len(), VirtioHeader::default()) {
+            site_.core.outbound(&mut segments, now, &mut site_.batch);
+        }
         self.collect(site);
     }
 
@@ -106,7 +111,8 @@ impl World {
     pub(super) fn deliver(&mut self, site: u8, from: SocketAddr, datagram: &[u8]) {
         let now = self.now;
         let site_ = self.site(site);
-        site_.core.inbound(datagram, from, now, &mut site_.batch);
+        let mut train = Train::single(datagram, Route::to(from));
+        site_.core.inbound(&mut train, now, &mut site_.batch);
         self.collect(site);
     }
 
