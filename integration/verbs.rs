@@ -23,8 +23,14 @@ mod obstacles;
 mod rights;
 #[path = "verbs/run.rs"]
 mod run;
+#[path = "verbs/soak.rs"]
+mod soak;
+#[path = "verbs/standalone.rs"]
+mod standalone;
 #[path = "verbs/suite.rs"]
 mod suite;
+#[path = "verbs/units.rs"]
+mod units;
 #[path = "verbs/views.rs"]
 mod views;
 #[path = "verbs/world.rs"]

@@ -10,8 +10,10 @@ mod doctor;
 mod down;
 mod engine;
 mod exec;
+mod export;
 mod file;
 mod ifconfig;
+mod import;
 mod live;
 mod netstat;
 mod ping;
@@ -22,11 +24,14 @@ mod say;
 mod status;
 mod test;
 mod trouble;
+mod unit;
 mod up;
 mod wireguard;
 
+use std::ffi::OsString;
 use std::fmt;
 use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -100,6 +105,10 @@ enum Verb {
     Down(down::Words),
     /// What this system can do, and what FILE or the network that is up makes of it
     Doctor(doctor::Words),
+    /// Write a file's network in other people's words: a shell script, files of wg-quick(8)
+    Export(export::Words),
+    /// Write a `domains.yaml` from other people's files: those of wg-quick(8)
+    Import(import::Words),
     /// Show domains, interfaces, tunnels and peers
     Status(status::Words),
     /// Run a program in a domain: it becomes the program, as `route -T N exec` does
@@ -114,6 +123,8 @@ enum Verb {
     Ifconfig(ifconfig::Words),
     /// netstat(1)'s views: `-ln` sockets of a domain, `-R` domains and their tables
     Netstat(netstat::Words),
+    /// A drop-in that puts a service of systemd's into a domain
+    Unit(unit::Words),
     /// The userspace WireGuard engine alone, as `wireguard-go IFNAME`
     Wireguard(wireguard::Words),
     /// The userspace engine's process, as a supervisor starts it
@@ -131,7 +142,9 @@ impl Verb {
             Verb::Doctor(words) => &words.which,
             Verb::Status(words) => &words.which,
             Verb::Exec(words) => &words.which,
-            Verb::Demo(_) | Verb::Check(_) | Verb::Run(_) | Verb::Test(_) => return None,
+            Verb::Export(words) => &words.which,
+            Verb::Unit(words) => &words.which,
+            Verb::Demo(_) | Verb::Check(_) | Verb::Import(_) | Verb::Run(_) | Verb::Test(_) => return None,
             Verb::Route(_) | Verb::Ifconfig(_) | Verb::Netstat(_) | Verb::Wireguard(_) | Verb::Engine => {
                 return None;
             }
@@ -142,7 +155,7 @@ impl Verb {
 
 /// Runs the command line that this process was started with.
 pub fn main() -> ExitCode {
-    let Rdom { mut common, verb } = Rdom::parse();
+    let Rdom { mut common, verb } = Rdom::parse_from(words());
     common.network = verb.network().cloned().or(common.network);
     start_log(&common, &verb);
     heed_broken_pipes(&verb);
@@ -155,21 +168,36 @@ pub fn main() -> ExitCode {
         Verb::Doctor(words) => doctor::run(&words, &common),
         Verb::Status(words) => status::run(&words, &common),
         Verb::Exec(words) => exec::run(&words, &common),
+        Verb::Export(words) => export::run(&words, &common),
+        Verb::Import(words) => import::run(&words, &common),
         Verb::Run(words) => run::run(&words),
         Verb::Test(words) => test::run(&words, &common),
         Verb::Route(words) => route::run(&words, &common),
         Verb::Ifconfig(words) => ifconfig::run(&words, &common),
         Verb::Netstat(words) => netstat::run(&words, &common),
+        Verb::Unit(words) => unit::run(&words, &common),
         Verb::Wireguard(words) => wireguard::run(&words),
         Verb::Engine => engine::run(),
     };
     ended.unwrap_or_else(|trouble| ExitCode::from(trouble.tell()))
 }
 
+/// What was typed. Called by one of these names the program is its verb `wireguard`: wg-quick(8) takes one word as
+/// WG_QUICK_USERSPACE_IMPLEMENTATION.
+fn words() -> Vec<OsString> {
+    let mut words: Vec<_> = std::env::args_os().collect();
+    let name = words.first().and_then(|path| Path::new(path).file_name());
+    if name.is_some_and(|name| name == "rdom-wireguard" || name == "wireguard-go") {
+        words.splice(..1, ["rdom", "wireguard"].map(OsString::from));
+    }
+    words
+}
+
 /// To standard error; `RDOM_LOG` sets levels by module, as `RUST_LOG` does elsewhere.
 fn start_log(common: &Common, verb: &Verb) {
     let usual = match (common.verbose, verb) {
         (0, Verb::Up(_)) => "info",
+        (0, Verb::Wireguard(_)) => wireguard::log_level().unwrap_or("warn"),
         (0, _) => "warn",
         (1, _) => "info",
         (2, _) => "debug",
@@ -189,7 +217,8 @@ fn start_log(common: &Common, verb: &Verb) {
 fn heed_broken_pipes(verb: &Verb) {
     match verb {
         Verb::Check(_) | Verb::Plan(_) | Verb::Doctor(_) | Verb::Status(_) | Verb::Exec(_) => {}
-        Verb::Route(_) | Verb::Ifconfig(_) | Verb::Netstat(_) => {}
+        Verb::Export(_) | Verb::Import(_) => {}
+        Verb::Route(_) | Verb::Ifconfig(_) | Verb::Netstat(_) | Verb::Unit(_) => {}
         Verb::Demo(_) | Verb::Up(_) | Verb::Down(_) | Verb::Run(_) | Verb::Test(_) | Verb::Wireguard(_) => {
             return;
         }

@@ -72,6 +72,11 @@ impl Store {
         Ok(stored)
     }
 
+    /// The file that the private key of this tunnel is kept in, if it is kept here.
+    pub fn private_key(&self, at: &End) -> PathBuf {
+        self.path("keys", at)
+    }
+
     fn add_file(&self, stored: &mut Stored, name: &SecretName, path: &Path) -> Result<(), StateError> {
         let metadata = fs::metadata(path).map_err(|source| StateError::new("read", path, source))?;
         let text = fs::read_to_string(path).map_err(|source| StateError::new("read", path, source))?;

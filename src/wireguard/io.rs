@@ -38,7 +38,7 @@ use self::control::Control;
 use self::gate::Gate;
 pub use self::link::LinkEvents;
 use self::send::send;
-pub use self::standalone::run_standalone;
+pub use self::standalone::{Given, run_standalone};
 use self::traffic::{Clock, Family, Inward, Outward};
 use self::tun::Tun;
 pub use self::tun::open_tun;
