@@ -29,11 +29,9 @@ fn discipline() -> String {
 }
 
 #[test]
-fn a_rate_is_kept_changed_and_taken_away() {
-    in_private_copies("a_rate_is_kept_changed_and_taken_away", || {
-        for (impairment, told) in
-            [(", rate: 8mbit", "rate 8Mbit"), ("", "noqueue"), (", rate: 1gbit", "rate 1Gbit")]
-        {
+fn a_rate_is_kept() {
+    in_private_copies("a_rate_is_kept", || {
+        for (impairment, told) in [(", rate: 8mbit", "rate 8Mbit"), ("", "noqueue")] {
             write("net.yaml", &file(impairment));
             ok("rdom up -d net.yaml");
             let shown =
@@ -47,7 +45,7 @@ fn a_rate_is_kept_changed_and_taken_away() {
 
 #[test]
 fn a_discipline_of_somebody_else_is_in_the_plan() {
-    in_private_copies("a_discipline_of_somebody_else_is_in_the_plan", || {
+    in_roots_copy("a_discipline_of_somebody_else_is_in_the_plan", || {
         write("net.yaml", &file(", rate: 8mbit"));
         ok("rdom up -d net.yaml");
         ok("ip netns exec rdom1 tc qdisc delete dev a root");
@@ -58,7 +56,7 @@ fn a_discipline_of_somebody_else_is_in_the_plan() {
 
 #[test]
 fn a_delay_is_felt_or_what_it_needs_is_named() {
-    in_private_copies("a_delay_is_felt_or_what_it_needs_is_named", || {
+    in_roots_copy("a_delay_is_felt_or_what_it_needs_is_named", || {
         write("net.yaml", &file(", delay: 20ms, loss: 0.1%, rate: 100mbit"));
         if lacks("netem") {
             sh("rdom up -d net.yaml").ends_with(4).says("netem").says("1/a");
