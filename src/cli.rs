@@ -12,10 +12,12 @@ mod engine;
 mod exec;
 mod file;
 mod ifconfig;
+mod import;
 mod live;
 mod netstat;
 mod ping;
 mod plan;
+mod portability;
 mod route;
 mod run;
 mod say;
@@ -114,6 +116,8 @@ enum Verb {
     Ifconfig(ifconfig::Words),
     /// netstat(1)'s views: `-ln` sockets of a domain, `-R` domains and their tables
     Netstat(netstat::Words),
+    /// Turn an OpenBSD's shell script of ifconfig(8) and route(8) into a file
+    Import(import::Words),
     /// The userspace WireGuard engine alone, as `wireguard-go IFNAME`
     Wireguard(wireguard::Words),
     /// The userspace engine's process, as a supervisor starts it
@@ -131,7 +135,7 @@ impl Verb {
             Verb::Doctor(words) => &words.which,
             Verb::Status(words) => &words.which,
             Verb::Exec(words) => &words.which,
-            Verb::Demo(_) | Verb::Check(_) | Verb::Run(_) | Verb::Test(_) => return None,
+            Verb::Demo(_) | Verb::Check(_) | Verb::Run(_) | Verb::Test(_) | Verb::Import(_) => return None,
             Verb::Route(_) | Verb::Ifconfig(_) | Verb::Netstat(_) | Verb::Wireguard(_) | Verb::Engine => {
                 return None;
             }
@@ -159,6 +163,7 @@ pub fn main() -> ExitCode {
         Verb::Test(words) => test::run(&words, &common),
         Verb::Route(words) => route::run(&words, &common),
         Verb::Ifconfig(words) => ifconfig::run(&words, &common),
+        Verb::Import(words) => import::run(&words),
         Verb::Netstat(words) => netstat::run(&words, &common),
         Verb::Wireguard(words) => wireguard::run(&words),
         Verb::Engine => engine::run(),
@@ -189,7 +194,7 @@ fn start_log(common: &Common, verb: &Verb) {
 fn heed_broken_pipes(verb: &Verb) {
     match verb {
         Verb::Check(_) | Verb::Plan(_) | Verb::Doctor(_) | Verb::Status(_) | Verb::Exec(_) => {}
-        Verb::Route(_) | Verb::Ifconfig(_) | Verb::Netstat(_) => {}
+        Verb::Route(_) | Verb::Ifconfig(_) | Verb::Netstat(_) | Verb::Import(_) => {}
         Verb::Demo(_) | Verb::Up(_) | Verb::Down(_) | Verb::Run(_) | Verb::Test(_) | Verb::Wireguard(_) => {
             return;
         }

@@ -78,6 +78,7 @@ const ROOMS: &[Room] = &[
             "status",
             "state",
             "probe",
+            "convert",
             "backend",
             "wireguard",
             "engine",
