@@ -23,8 +23,12 @@ mod obstacles;
 mod rights;
 #[path = "verbs/run.rs"]
 mod run;
+#[path = "verbs/soak.rs"]
+mod soak;
 #[path = "verbs/suite.rs"]
 mod suite;
+#[path = "verbs/units.rs"]
+mod units;
 #[path = "verbs/views.rs"]
 mod views;
 #[path = "verbs/world.rs"]

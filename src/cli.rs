@@ -10,6 +10,7 @@ mod doctor;
 mod down;
 mod engine;
 mod exec;
+mod export;
 mod file;
 mod ifconfig;
 mod import;
@@ -24,6 +25,7 @@ mod say;
 mod status;
 mod test;
 mod trouble;
+mod unit;
 mod up;
 mod wireguard;
 
@@ -102,6 +104,10 @@ enum Verb {
     Down(down::Words),
     /// What this system can do, and what FILE or the network that is up makes of it
     Doctor(doctor::Words),
+    /// Write a file's network in other people's words: a shell script, files of wg-quick(8)
+    Export(export::Words),
+    /// Write a `domains.yaml` from other people's files: those of wg-quick(8), or an OpenBSD's script
+    Import(import::Words),
     /// Show domains, interfaces, tunnels and peers
     Status(status::Words),
     /// Run a program in a domain: it becomes the program, as `route -T N exec` does
@@ -116,8 +122,8 @@ enum Verb {
     Ifconfig(ifconfig::Words),
     /// netstat(1)'s views: `-ln` sockets of a domain, `-R` domains and their tables
     Netstat(netstat::Words),
-    /// Turn an OpenBSD's shell script of ifconfig(8) and route(8) into a file
-    Import(import::Words),
+    /// A drop-in that puts a service of systemd's into a domain
+    Unit(unit::Words),
     /// The userspace WireGuard engine alone, as `wireguard-go IFNAME`
     Wireguard(wireguard::Words),
     /// The userspace engine's process, as a supervisor starts it
@@ -135,7 +141,9 @@ impl Verb {
             Verb::Doctor(words) => &words.which,
             Verb::Status(words) => &words.which,
             Verb::Exec(words) => &words.which,
-            Verb::Demo(_) | Verb::Check(_) | Verb::Run(_) | Verb::Test(_) | Verb::Import(_) => return None,
+            Verb::Export(words) => &words.which,
+            Verb::Unit(words) => &words.which,
+            Verb::Demo(_) | Verb::Check(_) | Verb::Import(_) | Verb::Run(_) | Verb::Test(_) => return None,
             Verb::Route(_) | Verb::Ifconfig(_) | Verb::Netstat(_) | Verb::Wireguard(_) | Verb::Engine => {
                 return None;
             }
@@ -159,12 +167,14 @@ pub fn main() -> ExitCode {
         Verb::Doctor(words) => doctor::run(&words, &common),
         Verb::Status(words) => status::run(&words, &common),
         Verb::Exec(words) => exec::run(&words, &common),
+        Verb::Export(words) => export::run(&words, &common),
+        Verb::Import(words) => import::run(&words, &common),
         Verb::Run(words) => run::run(&words),
         Verb::Test(words) => test::run(&words, &common),
         Verb::Route(words) => route::run(&words, &common),
         Verb::Ifconfig(words) => ifconfig::run(&words, &common),
-        Verb::Import(words) => import::run(&words),
         Verb::Netstat(words) => netstat::run(&words, &common),
+        Verb::Unit(words) => unit::run(&words, &common),
         Verb::Wireguard(words) => wireguard::run(&words),
         Verb::Engine => engine::run(),
     };
@@ -194,7 +204,8 @@ fn start_log(common: &Common, verb: &Verb) {
 fn heed_broken_pipes(verb: &Verb) {
     match verb {
         Verb::Check(_) | Verb::Plan(_) | Verb::Doctor(_) | Verb::Status(_) | Verb::Exec(_) => {}
-        Verb::Route(_) | Verb::Ifconfig(_) | Verb::Netstat(_) | Verb::Import(_) => {}
+        Verb::Export(_) | Verb::Import(_) => {}
+        Verb::Route(_) | Verb::Ifconfig(_) | Verb::Netstat(_) | Verb::Unit(_) => {}
         Verb::Demo(_) | Verb::Up(_) | Verb::Down(_) | Verb::Run(_) | Verb::Test(_) | Verb::Wireguard(_) => {
             return;
         }

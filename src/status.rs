@@ -22,6 +22,7 @@ mod samples;
 mod socket;
 mod text;
 mod tunnel;
+mod unit;
 
 pub use doctor::{
     ChoiceView, DoctorView, FileView, FindingView, HazardView, LiveView, MissingView, TunnelPlace,
@@ -38,3 +39,4 @@ pub use route::{Family, RouteFlag, RouteRow, RouteTable, not_in_table};
 pub use route_get::RouteGet;
 pub use socket::{Protocol, SocketTable, SocketView};
 pub use tunnel::{PeerView, TunnelView};
+pub use unit::UnitView;

@@ -6,6 +6,7 @@
 
 mod engines;
 mod place;
+mod service_manager;
 mod signals;
 mod surroundings;
 mod transaction;
@@ -57,6 +58,8 @@ enum Event {
     Signal(Signal),
     /// A process with userspace engines is gone.
     EngineEnded,
+    /// A service manager waits for a sign of life.
+    LifeAskedFor,
 }
 
 impl From<Request> for Event {
@@ -174,6 +177,7 @@ impl Supervisor {
 
     /// Keeps the network until a signal or a request ends it, then takes it down.
     pub fn serve(mut self) -> Result<(), Box<Failure>> {
+        service_manager::ready(&self.desired);
         while let Some(event) = self.queue.blocking_recv() {
             match event {
                 Event::Request(Request::Status(reply)) => drop(reply.send(self.status())),
@@ -189,6 +193,7 @@ impl Supervisor {
                     break;
                 }
                 Event::EngineEnded => self.repair(),
+                Event::LifeAskedFor => service_manager::alive(),
             }
         }
         self.down()
@@ -198,13 +203,17 @@ impl Supervisor {
     fn repair(&mut self) {
         match converge(&mut self.backend, &self.desired, &|| false) {
             Ok(Outcome { taken }) if taken.is_empty() => {}
-            Ok(Outcome { taken }) => info!(network = %self.desired.name, steps = taken.len(), "repaired"),
+            Ok(Outcome { taken }) => {
+                greet(&mut self.backend);
+                info!(network = %self.desired.name, steps = taken.len(), "repaired");
+            }
             Err(failure) => warn!(%failure, cause = %failure.cause, "not repaired"),
         }
     }
 
     /// Takes the network down.
     pub fn down(&mut self) -> Result<(), Box<Failure>> {
+        service_manager::stopping();
         let steps = take_down(&mut self.backend, &self.desired.name)?;
         forget(&self.directories);
         for residents in group::remove_all(&self.desired.name) {
@@ -244,6 +253,7 @@ fn bring_up(
     sender: mpsc::Sender<Event>,
 ) -> Result<Up, UpError> {
     let outcome = converge(backend, desired, &|| signals.pending()).map_err(UpError::Failed)?;
+    greet(backend);
     let checked = Survey::of(directories).map_err(UpError::from).and_then(|survey| {
         place::check(&survey, desired)?;
         let hazards = probe::hazards(desired, &Within(&survey));
@@ -255,6 +265,13 @@ fn bring_up(
         Err(_) => drop(take_down(backend, &desired.name)),
     }
     checked
+}
+
+/// A peer that is not greeted takes longer to notice that its session is gone.
+fn greet(backend: &mut Linux) {
+    if let Err(error) = backend.greet() {
+        warn!(%error, "peers were not greeted");
+    }
 }
 
 /// Removes what a supervisor that is no more left behind, and returns the number of steps that it took.
@@ -298,6 +315,7 @@ fn listen(
         let listener = UnixListener::bind(&path)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
         signals.forward(sender.clone())?;
+        service_manager::ask_for_life(sender.clone());
         control::serve(listener, sender)
     };
     open().map_err(|source| UpError::Control { path: path.clone(), source })

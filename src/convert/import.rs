@@ -1,7 +1,9 @@
-//! From an OpenBSD's script to what it leaves behind, as a `domains.yaml` says it.
+//! From an OpenBSD's script to what it leaves behind.
 //!
 //! Commands are read as the tools read them, and mean what they mean there: the first address is replaced, a move to
 //! another rdomain loses addresses, `wgaip` replaces.
+
+mod network;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -13,6 +15,8 @@ use super::ifconfig::{Action, AddressChange, Change, Ifconfig, Mode, Peer, Tunne
 use super::route::{RouteCommand, Verb, Words};
 use super::script::{NotUnderstood, Script, Unknown};
 use crate::model::PublicKey;
+
+pub use network::Settled;
 
 /// What a script leaves behind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -62,8 +66,8 @@ pub enum KeySource {
     Made,
     /// It is in this file.
     File(String),
-    /// It is written in the script, and is not repeated.
-    Written,
+    /// It is written in the script.
+    Written(KeyBytes),
 }
 
 /// A peer of a tunnel.
@@ -260,6 +264,6 @@ fn source(key: &KeyBytes, script: &Script) -> KeySource {
     match script.unknown(&key.0) {
         Some(Unknown::File(file)) => KeySource::File(file.clone()),
         Some(Unknown::Made | Unknown::PublicKeyOf(_)) => KeySource::Made,
-        None => KeySource::Written,
+        None => KeySource::Written(*key),
     }
 }
