@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use super::lower::loopback_addresses;
 use super::yaml::Words;
 use crate::model::{
-    Address, Domain, DomainId, DomainName, End, Engine, Hop, Interface, InterfaceName, Isolation, Key, Kind,
-    Network, Peer, Prefix, Preshared, Route, Rule, SecretName, Target, Vxlan, WireGuard,
+    Action, Address, Domain, DomainId, DomainName, End, Engine, Hop, Interface, InterfaceName, Isolation,
+    Key, Kind, Network, Peer, Prefix, Preshared, Route, Rule, SecretName, Target, Vxlan, WireGuard,
 };
 
 /// A file for this network, which is not bound yet; `secrets` are where the keys that it names are.
@@ -68,8 +68,9 @@ impl Writer<'_> {
             let further = further.map(|(rtable, inside)| (rtable, Words::block([("routes", inside)])));
             words.push(("rtables", Words::block(further)));
         }
-        if !domain.rules.is_empty() {
-            words.push(("rules", Words::Lines(domain.rules.iter().map(rule).collect())));
+        let rules: Vec<_> = domain.rules.iter().filter_map(rule).collect();
+        if !rules.is_empty() {
+            words.push(("rules", Words::Lines(rules)));
         }
         if !domain.sysctls.is_empty() {
             words.push(("sysctls", Words::block(domain.sysctls.iter().map(|(n, v)| (n, Words::text(v))))));
@@ -275,7 +276,12 @@ fn hop(hop: &Hop) -> Words {
     Words::flow(words)
 }
 
-fn rule(rule: &Rule) -> Words {
+/// Nothing for what a file cannot ask for.
+fn rule(rule: &Rule) -> Option<Words> {
+    let rtable = match rule.action {
+        Action::Lookup(rtable) => rtable,
+        Action::GoTo(_) | Action::Continue => return None,
+    };
     let selector = &rule.selector;
     let prefix = |key: &'static str, prefix: &Option<Prefix>| prefix.map(|prefix| (key, Words::text(prefix)));
     let mut words: Vec<(&str, Words)> = Vec::new();
@@ -284,9 +290,9 @@ fn rule(rule: &Rule) -> Words {
     words.extend(selector.iif.iter().map(|iif| ("iif", Words::text(iif))));
     words.extend(selector.uid.map(|uids| ("uid", uid(uids))));
     words.extend(selector.fwmark.map(|fwmark| ("fwmark", Words::text(fwmark))));
-    words.push(("rtable", Words::text(rule.rtable)));
+    words.push(("rtable", Words::text(rtable)));
     words.push(("priority", Words::text(rule.priority)));
-    Words::flow(words)
+    Some(Words::flow(words))
 }
 
 fn uid((first, last): (u32, u32)) -> Words {

@@ -4,8 +4,8 @@ use std::fmt::{self, Display};
 
 use super::{KeyFiles, namespace};
 use crate::model::{
-    Address, DomainId, End, Hop, Impairment, Key, Kind, Network, Peer, Preshared, Route, RtableId, Rule,
-    Target, Vxlan, WireGuard,
+    Action, Address, DomainId, End, Hop, Impairment, Key, Kind, Network, Peer, Preshared, Route, RtableId,
+    Rule, Target, Vxlan, WireGuard,
 };
 use crate::plan::Step;
 
@@ -185,16 +185,21 @@ impl Shell<'_> {
             Some(_) => &[""],
             None => &["", "-6 "],
         };
-        let one = |family: &&str| {
-            let table = self.table(domain, rule.rtable);
-            let words = RuleWords(rule);
-            format!(
-                "{} {family}rule {verb} priority {}{words} lookup {table}",
-                self.ip(domain),
-                rule.priority
-            )
+        let action = match rule.action {
+            Action::Lookup(rtable) => format!("lookup {}", self.table(domain, rtable)),
+            Action::GoTo(priority) => format!("goto {priority}"),
+            Action::Continue => "nop".to_owned(),
         };
-        families.iter().map(one).collect()
+        let all = |family: &&str| {
+            let ip = format!("{} {family}rule", self.ip(domain));
+            let words = RuleWords(rule);
+            let mut commands = vec![format!("{ip} {verb} priority {}{words} {action}", rule.priority)];
+            if rule.priority == 0 {
+                commands.extend(local_behind(&ip, verb));
+            }
+            commands
+        };
+        families.iter().flat_map(all).collect()
     }
 
     /// The table of an rtable: `main` is the own one of a namespace without a VRF.
@@ -273,6 +278,14 @@ impl Display for RouteWords<'_> {
     }
 }
 
+/// Has the kernel's rule for local addresses behind another of its priority, or again as it was. ip(8) makes no rule
+/// twice, so the one behind has another protocol; there is one at every moment.
+fn local_behind(ip: &str, verb: &str) -> [String; 2] {
+    let (new, old) = if verb == "add" { ("static", "kernel") } else { ("kernel", "static") };
+    let command = |verb, protocol| format!("{ip} {verb} priority 0 protocol {protocol} lookup local");
+    [command("add", new), command("delete", old)]
+}
+
 /// The selector of a rule as ip-rule(8) takes it, a space before each part.
 struct RuleWords<'r>(&'r Rule);
 
@@ -283,7 +296,8 @@ impl Display for RuleWords<'_> {
         selector.to.iter().try_for_each(|to| write!(f, " to {to}"))?;
         selector.iif.iter().try_for_each(|iif| write!(f, " iif {iif}"))?;
         selector.uid.iter().try_for_each(|(first, last)| write!(f, " uidrange {first}-{last}"))?;
-        selector.fwmark.iter().try_for_each(|fwmark| write!(f, " fwmark {fwmark}"))
+        selector.fwmark.iter().try_for_each(|fwmark| write!(f, " fwmark {fwmark}"))?;
+        f.write_str(if selector.in_vrf { " l3mdev" } else { "" })
     }
 }
 
