@@ -170,9 +170,17 @@ impl Supervisor {
 
     /// What there is, as its status document.
     pub fn status(&mut self) -> Answer {
-        let view = status(&mut self.backend, &self.directories, Some(&self.desired));
-        let view = view.map_err(|error| error.to_string())?;
+        let view = self.kept().map_err(|error| error.to_string())?;
         serde_json::to_string(&view).map_err(|error| error.to_string())
+    }
+
+    fn kept(&mut self) -> Result<StatusView, BackendError> {
+        let view = status(&mut self.backend, &self.directories, Some(&self.desired))?;
+        let missing = plan(&self.desired, &self.backend.observe()?);
+        let misplaced = misplaced(&Survey::of(&self.directories)?, &self.desired)?;
+        let steps = missing.iter().map(ToString::to_string);
+        let differs = steps.chain(misplaced.iter().map(ToString::to_string)).collect();
+        Ok(view.kept_by(std::process::id(), differs))
     }
 
     /// Keeps the network until a signal or a request ends it, then takes it down.
