@@ -18,6 +18,7 @@ mod live;
 mod netstat;
 mod ping;
 mod plan;
+mod portability;
 mod route;
 mod run;
 mod say;
@@ -107,7 +108,7 @@ enum Verb {
     Doctor(doctor::Words),
     /// Write a file's network in other people's words: a shell script, files of wg-quick(8)
     Export(export::Words),
-    /// Write a `domains.yaml` from other people's files: those of wg-quick(8)
+    /// Write a `domains.yaml` from other people's files: those of wg-quick(8), or an OpenBSD's script
     Import(import::Words),
     /// Show domains, interfaces, tunnels and peers
     Status(status::Words),
