@@ -25,6 +25,8 @@ mod obstacles;
 mod rights;
 #[path = "verbs/run.rs"]
 mod run;
+#[path = "verbs/security.rs"]
+mod security;
 #[path = "verbs/soak.rs"]
 mod soak;
 #[path = "verbs/standalone.rs"]

@@ -111,6 +111,9 @@ pub enum UpError {
     /// Every step was taken, but a socket is not where it belongs.
     #[error(transparent)]
     Misplaced(#[from] Misplaced),
+    /// Privileges that a supervisor does not need could not be given up.
+    #[error("cannot give up privileges")]
+    Privileges(#[source] io::Error),
     /// The control socket could not be made.
     #[error("cannot listen at {}", path.display())]
     Control {
@@ -143,7 +146,7 @@ impl Supervisor {
         let engines = lodging.engines(directories, sender.clone());
         let mut backend = Linux::open(network.name.clone(), directories, stored.keys, engines)?;
         backend.tidy()?;
-        match bring_up(&mut backend, &desired, directories, signals, sender) {
+        match bring_up(&mut backend, &desired, directories, signals, sender, lodging) {
             Ok(Up { hazards, server }) => {
                 let directories = directories.clone();
                 let mut warnings = stored.warnings;
@@ -259,12 +262,14 @@ fn bring_up(
     directories: &Directories,
     signals: &Signals,
     sender: mpsc::Sender<Event>,
+    lodging: Lodging,
 ) -> Result<Up, UpError> {
     let outcome = converge(backend, desired, &|| signals.pending()).map_err(UpError::Failed)?;
     greet(backend);
     let checked = Survey::of(directories).map_err(UpError::from).and_then(|survey| {
         place::check(&survey, desired)?;
         let hazards = probe::hazards(desired, &Within(&survey));
+        lodging.confine().map_err(UpError::Privileges)?;
         let server = listen(directories, signals, sender)?;
         Ok(Up { hazards, server })
     });
