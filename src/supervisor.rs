@@ -150,6 +150,7 @@ impl Supervisor {
             Ok(Up { hazards, server }) => {
                 let directories = directories.clone();
                 let mut warnings = stored.warnings;
+                warnings.extend(probe::isolation_held_back(network));
                 warnings.extend(hazards.iter().map(ToString::to_string));
                 Ok(Self { desired, warnings, directories, backend, queue, server, _lock: lock })
             }
