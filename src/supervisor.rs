@@ -111,6 +111,9 @@ pub enum UpError {
     /// Every step was taken, but a socket is not where it belongs.
     #[error(transparent)]
     Misplaced(#[from] Misplaced),
+    /// Privileges that a supervisor does not need could not be given up.
+    #[error("cannot give up privileges")]
+    Privileges(#[source] io::Error),
     /// The control socket could not be made.
     #[error("cannot listen at {}", path.display())]
     Control {
@@ -143,10 +146,11 @@ impl Supervisor {
         let engines = lodging.engines(directories, sender.clone());
         let mut backend = Linux::open(network.name.clone(), directories, stored.keys, engines)?;
         backend.tidy()?;
-        match bring_up(&mut backend, &desired, directories, signals, sender) {
+        match bring_up(&mut backend, &desired, directories, signals, sender, lodging) {
             Ok(Up { hazards, server }) => {
                 let directories = directories.clone();
                 let mut warnings = stored.warnings;
+                warnings.extend(probe::isolation_held_back(network));
                 warnings.extend(hazards.iter().map(ToString::to_string));
                 Ok(Self { desired, warnings, directories, backend, queue, server, _lock: lock })
             }
@@ -170,9 +174,17 @@ impl Supervisor {
 
     /// What there is, as its status document.
     pub fn status(&mut self) -> Answer {
-        let view = status(&mut self.backend, &self.directories, Some(&self.desired));
-        let view = view.map_err(|error| error.to_string())?;
+        let view = self.kept().map_err(|error| error.to_string())?;
         serde_json::to_string(&view).map_err(|error| error.to_string())
+    }
+
+    fn kept(&mut self) -> Result<StatusView, BackendError> {
+        let view = status(&mut self.backend, &self.directories, Some(&self.desired))?;
+        let missing = plan(&self.desired, &self.backend.observe()?);
+        let misplaced = misplaced(&Survey::of(&self.directories)?, &self.desired)?;
+        let steps = missing.iter().map(ToString::to_string);
+        let differs = steps.chain(misplaced.iter().map(ToString::to_string)).collect();
+        Ok(view.kept_by(std::process::id(), differs))
     }
 
     /// Keeps the network until a signal or a request ends it, then takes it down.
@@ -251,12 +263,14 @@ fn bring_up(
     directories: &Directories,
     signals: &Signals,
     sender: mpsc::Sender<Event>,
+    lodging: Lodging,
 ) -> Result<Up, UpError> {
     let outcome = converge(backend, desired, &|| signals.pending()).map_err(UpError::Failed)?;
     greet(backend);
     let checked = Survey::of(directories).map_err(UpError::from).and_then(|survey| {
         place::check(&survey, desired)?;
         let hazards = probe::hazards(desired, &Within(&survey));
+        lodging.confine().map_err(UpError::Privileges)?;
         let server = listen(directories, signals, sender)?;
         Ok(Up { hazards, server })
     });

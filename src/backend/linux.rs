@@ -18,6 +18,7 @@ mod namespaces;
 pub mod netlink;
 mod observe;
 mod port;
+mod qdisc;
 mod route;
 mod routes;
 mod rule;
