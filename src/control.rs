@@ -3,6 +3,7 @@
 //! | request | answer |
 //! |---|---|
 //! | `GET /v1/status` | 200 and a status document |
+//! | `POST /v1/apply`, a JSON body with `network`, `file`, `directory` and `text` | 200 and the steps that were taken; 409 and why nothing has changed |
 //! | `POST /v1/down` | 200 once everything is taken down, 409 and the reason if it could not be |
 //!
 //! The socket is 0600 in a directory that is 0700, and every caller's credentials are asked of the kernel
@@ -13,7 +14,7 @@ mod client;
 mod server;
 
 pub use client::{Client, ClientError};
-pub use server::{Answer, Request, Server, serve};
+pub use server::{Answer, Request, Server, Wanted, serve};
 
 use std::path::PathBuf;
 

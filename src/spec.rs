@@ -74,6 +74,15 @@ pub struct Lowered {
     pub notes: Diagnostics,
 }
 
+/// A file that was read without errors, with its text.
+#[derive(Clone, Debug)]
+pub struct Document {
+    /// Its text and where it is.
+    pub source: Source,
+    /// What it says.
+    pub lowered: Lowered,
+}
+
 /// Reads a file; an error is everything that is wrong with it, warnings included.
 pub fn read(source: &Source) -> Result<Lowered, Diagnostics> {
     let mut report = Report::default();

@@ -71,6 +71,11 @@ impl Linux {
         Ok(Self { network, domains, tunnels })
     }
 
+    /// Takes further keys, beside those that it has: of a file that takes the place of another.
+    pub fn learn(&mut self, keys: KeyRing) {
+        self.tunnels.keys.add_all(keys);
+    }
+
     /// Has engines that took the place of others shake hands with their peers, now that all else is as it shall be: what
     /// is sent to one that is not there yet is lost, and said again after five seconds only.
     pub fn greet(&mut self) -> Result<(), BackendError> {

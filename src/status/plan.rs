@@ -14,6 +14,16 @@ pub struct PlanView {
     pub steps: Vec<StepView>,
 }
 
+/// What a network that was up has become, for people and programs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppliedView {
+    /// The steps that were taken.
+    #[serde(flatten)]
+    pub plan: PlanView,
+    /// What its operator should know, one sentence each.
+    pub warnings: Vec<String>,
+}
+
 /// One step of a plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepView {
