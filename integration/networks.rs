@@ -9,9 +9,9 @@ use std::net::SocketAddr;
 use ipnetwork::IpNetwork;
 use proptest::prelude::*;
 use rdomain::model::{
-    Address, Domain, DomainId, DomainName, End, Endpoint, Engine, Fingerprint, Hop, Interface, InterfaceName,
-    Isolation, Key, Kind, Network, NetworkName, Peer, Prefix, Preshared, PublicKey, Route, RtableId, Rule,
-    Selector, SysctlName, Target, Vxlan, WireGuard,
+    Action, Address, Domain, DomainId, DomainName, End, Endpoint, Engine, Fingerprint, Hop, Interface,
+    InterfaceName, Isolation, Key, Kind, Network, NetworkName, Peer, Prefix, Preshared, PublicKey, Route,
+    RtableId, Rule, Selector, SysctlName, Target, Vxlan, WireGuard,
 };
 
 #[derive(Clone, Debug)]
@@ -256,7 +256,8 @@ fn try_grow(network: &mut Network, fact: Fact) -> Option<()> {
             let selector = Selector { from, ..Selector::default() };
             let rules = &mut network.domains.get_mut(&domain_id(domain))?.rules;
             let free = rules.iter().all(|rule| rule.priority != priority);
-            free.then(|| rules.insert(Rule { priority, selector, rtable: RtableId::new(10).unwrap() }))?;
+            let action = Action::Lookup(RtableId::new(10).unwrap());
+            free.then(|| rules.insert(Rule { priority, selector, action }))?;
         }
         Fact::Multipath { of: [one, two], subnet: number } => {
             let ((one, _), (two, _)) = (nth(network, one)?, nth(network, two)?);

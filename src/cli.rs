@@ -11,8 +11,10 @@ mod doctor;
 mod down;
 mod engine;
 mod exec;
+mod export;
 mod file;
 mod ifconfig;
+mod import;
 mod live;
 mod netstat;
 mod ping;
@@ -104,6 +106,10 @@ enum Verb {
     Down(down::Words),
     /// What this system can do, and what FILE or the network that is up makes of it
     Doctor(doctor::Words),
+    /// Write a file's network in other people's words: a shell script, files of wg-quick(8)
+    Export(export::Words),
+    /// Write a `domains.yaml` from other people's files: those of wg-quick(8)
+    Import(import::Words),
     /// Show domains, interfaces, tunnels and peers
     Status(status::Words),
     /// Run a program in a domain: it becomes the program, as `route -T N exec` does
@@ -138,8 +144,9 @@ impl Verb {
             Verb::Doctor(words) => &words.which,
             Verb::Status(words) => &words.which,
             Verb::Exec(words) => &words.which,
+            Verb::Export(words) => &words.which,
             Verb::Unit(words) => &words.which,
-            Verb::Demo(_) | Verb::Check(_) | Verb::Run(_) | Verb::Test(_) => return None,
+            Verb::Demo(_) | Verb::Check(_) | Verb::Import(_) | Verb::Run(_) | Verb::Test(_) => return None,
             Verb::Route(_) | Verb::Ifconfig(_) | Verb::Netstat(_) | Verb::Wireguard(_) | Verb::Engine => {
                 return None;
             }
@@ -164,6 +171,8 @@ pub fn main() -> ExitCode {
         Verb::Doctor(words) => doctor::run(&words, &common),
         Verb::Status(words) => status::run(&words, &common),
         Verb::Exec(words) => exec::run(&words, &common),
+        Verb::Export(words) => export::run(&words, &common),
+        Verb::Import(words) => import::run(&words, &common),
         Verb::Run(words) => run::run(&words),
         Verb::Test(words) => test::run(&words, &common),
         Verb::Route(words) => route::run(&words, &common),
@@ -199,6 +208,7 @@ fn start_log(common: &Common, verb: &Verb) {
 fn heed_broken_pipes(verb: &Verb) {
     match verb {
         Verb::Check(_) | Verb::Plan(_) | Verb::Doctor(_) | Verb::Status(_) | Verb::Exec(_) => {}
+        Verb::Export(_) | Verb::Import(_) => {}
         Verb::Route(_) | Verb::Ifconfig(_) | Verb::Netstat(_) | Verb::Unit(_) => {}
         Verb::Demo(_)
         | Verb::Up(_)

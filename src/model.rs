@@ -26,5 +26,5 @@ pub use name::{DomainId, DomainName, End, InterfaceName, NameError, NetworkName,
 pub use object::Object;
 pub use prefix::{ParsePrefixError, Prefix};
 pub use route::{Hop, Route, Target};
-pub use rule::{Fwmark, Rule, Selector};
+pub use rule::{Action, Fwmark, Rule, Selector};
 pub use wireguard::{Endpoint, Engine, Host, Peer, WireGuard};

@@ -118,11 +118,7 @@ fn take(network: &mut Network, step: &Step) -> Result<(), Refusal> {
             inside.rtables.retain(|_, routes| !routes.is_empty());
             removed(gone)
         }
-        Step::AddRule { domain: id, rule } => {
-            let rules = &mut domain(network, *id)?.rules;
-            added(!rules.iter().any(|other| other.priority == rule.priority))?;
-            added(rules.insert(rule.clone()))
-        }
+        Step::AddRule { domain: id, rule } => added(domain(network, *id)?.rules.insert(rule.clone())),
         Step::RemoveRule { domain: id, rule } => removed(domain(network, *id)?.rules.remove(rule)),
         Step::SetSysctl { domain: id, name, value } => {
             known_sysctl(network, *id, name)?;

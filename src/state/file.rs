@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use nix::libc::O_NOFOLLOW;
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 /// A file or directory of state that could not be read or written.
 #[derive(Debug, Error)]
@@ -55,6 +56,21 @@ pub(super) fn replace(path: &Path, text: &str) -> Result<(), StateError> {
         std::fs::rename(&beside, path)
     };
     write().map_err(|source| StateError::new("write", path, source))
+}
+
+/// Puts a secret into a file for its owner alone; one that holds another secret stays as it is, and is an error.
+pub fn put_secret(path: &Path, secret: &str) -> Result<(), StateError> {
+    match read(path)? {
+        Some(held) if held.trim() == secret => Ok(()),
+        Some(_) => {
+            let other = io::Error::new(io::ErrorKind::AlreadyExists, "it holds another key: move it away");
+            Err(StateError::new("write", path, other))
+        }
+        None => {
+            path.parent().filter(|parent| !parent.as_os_str().is_empty()).map_or(Ok(()), make_directory)?;
+            replace(path, &Zeroizing::new(format!("{secret}\n")))
+        }
+    }
 }
 
 fn read_to_end(mut file: File) -> io::Result<String> {

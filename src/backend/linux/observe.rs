@@ -113,8 +113,8 @@ fn look(inside: &mut Inside, record: DomainRecord, sight: &Sight) -> Result<Look
         let rtable = sight.tables.rtable_of(table).filter(|_| ours);
         routes.extend(rtable.map(|rtable| (rtable, route)));
     }
-    let (parts, ipv6) = rule::dump(&mut inside.route)?;
-    let mut rules = rule::whole(&parts, ipv6, sight.tables);
+    let seen = rule::dump(&mut inside.route)?;
+    let mut rules = rule::whole(&(&seen.parts - &seen.misplaced), seen.ipv6, sight.tables);
     rules.retain(|rule| !sight.is_shared || record.rules.contains(&rule.to_string()));
     let (name, isolation) = (inside.name.clone(), inside.isolation);
     Ok(Look { name, isolation, links, addresses, routes, rules, record })

@@ -75,7 +75,7 @@ fn loopback(
 }
 
 /// 127.0.0.1/8 and ::1/128.
-fn loopback_addresses() -> BTreeSet<Address> {
+pub(in crate::spec) fn loopback_addresses() -> BTreeSet<Address> {
     let v4 = IpNetwork::new(Ipv4Addr::LOCALHOST.into(), 8);
     let v6 = IpNetwork::new(Ipv6Addr::LOCALHOST.into(), 128);
     [v4, v6].into_iter().flatten().map(Address::new).collect()
