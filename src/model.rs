@@ -7,6 +7,7 @@
 
 mod bindings;
 mod domain;
+mod drift;
 mod interface;
 mod isolation;
 mod key;
@@ -19,6 +20,7 @@ mod wireguard;
 
 pub use bindings::{Bindings, Capabilities};
 pub use domain::{Domain, Network};
+pub use drift::Drift;
 pub use interface::{Address, Interface, Kind, Vxlan};
 pub use isolation::Isolation;
 pub use key::{Fingerprint, Key, ParseKeyError, Preshared, PublicKey, SecretName};

@@ -5,6 +5,8 @@
 //! the next one; in a private copy they are threads of it.
 
 mod apply;
+mod decide;
+mod drift;
 mod engines;
 mod explain;
 mod place;
@@ -12,6 +14,7 @@ mod service_manager;
 mod signals;
 mod surroundings;
 mod transaction;
+mod watching;
 
 pub use explain::explain;
 pub use place::{Misplaced, misplaced};
@@ -31,6 +34,7 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
+use crate::backend::linux::monitor::{Heard, Monitor};
 use crate::backend::linux::{Linux, Survey};
 use crate::backend::{Backend, BackendError};
 use crate::control::{self, Answer, Request, Server};
@@ -41,6 +45,7 @@ use crate::probe::{self, Hazard, Unsupported};
 use crate::spec::Document;
 use crate::state::{Directories, KeyRing, Lock, LockError, Missing, StateError, Store, Stored};
 use crate::status::StatusView;
+use decide::Watch;
 use engines::Processes;
 pub use engines::{Hosted, Lodging, NoEngines};
 
@@ -51,6 +56,9 @@ pub struct Supervisor {
     warnings: Vec<String>,
     directories: Directories,
     backend: Linux,
+    watch: Watch,
+    monitor: Option<Monitor>,
+    sender: mpsc::WeakSender<Event>,
     queue: mpsc::Receiver<Event>,
     server: Server,
     _lock: Lock,
@@ -63,6 +71,8 @@ enum Event {
     Signal(Signal),
     /// A process with userspace engines is gone.
     EngineEnded,
+    /// Something has changed in namespaces of the network, or time has passed.
+    Heard(Heard),
     /// A service manager waits for a sign of life.
     LifeAskedFor,
 }
@@ -142,11 +152,24 @@ impl Supervisor {
         let engines = lodging.engines(directories, sender.clone());
         let mut backend = Linux::open(desired.name.clone(), directories, keys, engines)?;
         backend.tidy()?;
+        let weak = sender.downgrade();
         match bring_up(&mut backend, &desired, directories, signals, sender) {
             Ok(Up { hazards, server }) => {
                 let (document, directories) = (document.clone(), directories.clone());
                 warnings.extend(hazards.iter().map(ToString::to_string));
-                Ok(Self { document, desired, warnings, directories, backend, queue, server, _lock: lock })
+                Ok(Self {
+                    watch: Watch::new(document.lowered.drift),
+                    monitor: None,
+                    sender: weak,
+                    document,
+                    desired,
+                    warnings,
+                    directories,
+                    backend,
+                    queue,
+                    server,
+                    _lock: lock,
+                })
             }
             Err(error) => {
                 forget_if_nothing_is_left(&mut backend, directories);
@@ -177,6 +200,7 @@ impl Supervisor {
     pub fn serve(mut self) -> Result<(), Box<Failure>> {
         service_manager::ready(&self.desired);
         let terminal = Terminal::now();
+        self.begin_to_watch();
         while let Some(event) = self.queue.blocking_recv() {
             match event {
                 Event::Request(Request::Status(reply)) => drop(reply.send(self.status())),
@@ -194,6 +218,7 @@ impl Supervisor {
                     break;
                 }
                 Event::EngineEnded => self.repair(),
+                Event::Heard(heard) => self.hear(heard),
                 Event::LifeAskedFor => service_manager::alive(),
             }
         }

@@ -12,6 +12,7 @@ mod explain;
 mod link;
 mod links;
 pub mod mark;
+pub mod monitor;
 pub mod namespace;
 mod namespace_id;
 mod namespaces;
@@ -40,13 +41,17 @@ pub use sockets::TunnelSockets;
 pub use survey::Survey;
 pub use tunnels::{EngineParts, Engines, SocketPlace};
 
+use std::collections::BTreeSet;
+
 use crate::backend::{Backend, BackendError};
-use crate::model::{Network, NetworkName};
+use crate::model::{DomainId, Network, NetworkName};
 use crate::plan::Step;
 use crate::state::{Directories, KeyRing, Ledger};
 
 use domains::Domains;
+use explain::Doing;
 use mark::Mark;
+use monitor::Monitor;
 use tunnels::Tunnels;
 
 /// One network in this kernel. The default domain is the network namespace of the thread that opens it.
@@ -80,6 +85,17 @@ impl Linux {
     /// is sent to one that is not there yet is lost, and said again after five seconds only.
     pub fn greet(&mut self) -> Result<(), BackendError> {
         self.tunnels.greet(&mut self.domains)
+    }
+
+    /// Has a monitor listen in the domains that there are, and in no others; returns those that are new to it.
+    pub fn be_heard_by(&self, monitor: &Monitor) -> Result<BTreeSet<DomainId>, BackendError> {
+        monitor.listen_in(self.domains.namespaces()).doing(|| "listen for changes".to_owned())
+    }
+
+    /// What this kernel holds of one domain; all else is as `around` has it: see [`Network::around`]. Costs a look at
+    /// that domain and those that it is joined to.
+    pub fn observe_one(&mut self, around: &Network, domain: DomainId) -> Result<Network, BackendError> {
+        observe::one(around, domain, &mut self.domains, &self.tunnels)
     }
 
     /// Removes records, sockets and links to them of domains and tunnels that are gone: after a crash, and when the

@@ -44,7 +44,9 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
             applied.plan.steps.iter().for_each(|step| say(&step.text));
             match applied.plan.steps.len() {
                 0 => say(format_args!("network {} is as the file says: nothing to do", live.name)),
-                steps => say(format_args!("network {} is as the file says: {}", live.name, count(steps, "step"))),
+                steps => {
+                    say(format_args!("network {} is as the file says: {}", live.name, count(steps, "step")))
+                }
             }
             Ok(ExitCode::SUCCESS)
         }

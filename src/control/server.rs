@@ -20,7 +20,6 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, warn};
 
-
 /// The longest request body, in bytes.
 const BODY_LIMIT_BYTES: usize = 64 * 1024;
 

@@ -71,6 +71,8 @@ impl Supervisor {
                 let Prepared { desired, warnings, .. } = prepared;
                 (self.desired, self.warnings, self.document) = (desired, warnings, document);
                 info!(network = %self.desired.name, steps = outcome.taken.len(), "applied");
+                self.watch.set(self.document.lowered.drift);
+                self.listen_everywhere();
                 Ok(outcome.taken)
             }
             Err(error) => Err((error, document)),
