@@ -1,7 +1,7 @@
 //! Makes a network so, keeps it, and takes it down again.
 //!
-//! One process a network, under the network's lock. It is told things by signals, by its control socket and by the end
-//! of an engine, one at a time. Userspace engines are processes of their own, which outlive it and are taken over by
+//! One process a network, under the network's lock. It is told things by signals, by its control socket, by the end of an
+//! engine and by the kernel about changes of others, one at a time. Userspace engines are processes of their own, which outlive it and are taken over by
 //! the next one; in a private copy they are threads of it.
 
 mod apply;
@@ -40,7 +40,7 @@ use crate::backend::{Backend, BackendError};
 use crate::control::{self, Answer, Request, Server};
 use crate::exec::group;
 use crate::model::{Network, NetworkName};
-use crate::plan::{bind, plan};
+use crate::plan::{Step, bind, plan};
 use crate::probe::{self, Hazard, Unsupported};
 use crate::spec::Document;
 use crate::state::{Directories, KeyRing, Lock, LockError, Missing, StateError, Store, Stored};
@@ -315,6 +315,13 @@ fn bring_up(
 /// A peer that is not greeted takes longer to notice that its session is gone.
 fn greet(backend: &mut Linux) {
     if let Err(error) = backend.greet() {
+        warn!(%error, "peers were not greeted");
+    }
+}
+
+/// The same after steps that made tunnels of a network that was up anew.
+fn greet_anew(backend: &mut Linux, taken: &[Step]) {
+    if let Err(error) = backend.greet_anew(taken) {
         warn!(%error, "peers were not greeted");
     }
 }

@@ -4,8 +4,8 @@ use nix::sys::signal::Signal;
 
 use crate::copy::in_private_copies;
 use crate::world::{
-    Background, EXAMPLE, Traces, addresses, kill_supervisor, ok, pings, sh, signal, supervisor,
-    up, wait_for, write,
+    Background, EXAMPLE, Traces, addresses, kill_supervisor, ok, pings, sh, signal, supervisor, up, wait_for,
+    write,
 };
 
 /// The manual page's example with a third peer, an address and a route more.

@@ -44,7 +44,7 @@ pub use tunnels::{EngineParts, Engines, SocketPlace};
 use std::collections::BTreeSet;
 
 use crate::backend::{Backend, BackendError};
-use crate::model::{DomainId, Network, NetworkName};
+use crate::model::{DomainId, Key, Network, NetworkName};
 use crate::plan::Step;
 use crate::state::{Directories, KeyRing, Ledger};
 
@@ -74,6 +74,20 @@ impl Linux {
         let tunnels =
             Tunnels { keys, engines, sockets: TunnelSockets::of(directories), to_greet: Vec::new() };
         Ok(Self { network, domains, tunnels })
+    }
+
+    /// Has the tunnels that these steps made anew shake hands too: their peers may go on in sessions that are gone.
+    pub fn greet_anew(&mut self, taken: &[Step]) -> Result<(), BackendError> {
+        let made = |at| {
+            taken.iter().any(|step| matches!(step, Step::CreateInterface { at: made, .. } if made == at))
+        };
+        for step in taken {
+            let Step::SetPeer { at, key: Key::Public(key), peer, .. } = step else { continue };
+            if peer.endpoint.is_some() && peer.persistent_keepalive_secs == 0 && made(at) {
+                self.tunnels.to_greet.push((at.clone(), *key));
+            }
+        }
+        self.greet()
     }
 
     /// Takes further keys, beside those that it has: of a file that takes the place of another.

@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 use super::explain::explain_all;
 use super::transaction::{Failure, Outcome, converge};
-use super::{Prepared, Supervisor, UpError, greet, place, prepare};
+use super::{Prepared, Supervisor, UpError, greet, greet_anew, place, prepare};
 use crate::backend::linux::Survey;
 use crate::control::{Answer, Wanted};
 use crate::plan::Step;
@@ -83,7 +83,7 @@ impl Supervisor {
         let prepared = prepare(document, &self.directories)?;
         self.backend.learn(prepared.keys.clone());
         let outcome = converge(&mut self.backend, &prepared.desired, &|| false).map_err(UpError::Failed)?;
-        greet(&mut self.backend);
+        greet_anew(&mut self.backend, &outcome.taken);
         let survey = Survey::of(&self.directories);
         let checked =
             survey.map_err(UpError::from).and_then(|survey| Ok(place::check(&survey, &prepared.desired)?));

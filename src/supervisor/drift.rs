@@ -13,50 +13,24 @@ pub(super) struct Difference<'s>(pub(super) &'s Step);
 pub(super) fn differences(steps: &[Step]) -> Vec<String> {
     let made = |object: Object| steps.iter().any(|step| is_made_by(step, &object));
     let parents = |step: &Step| std::iter::successors(step.object().parent(), Object::parent);
-    let own = |step: &Step| match step {
-        Step::CreateDomain { .. } | Step::CreateInterface { .. } => None,
-        Step::SetUp { .. } | Step::SetMtu { .. } | Step::SetController { .. } | Step::SetTunnel { .. } => {
-            Some(step.object())
-        }
-        Step::SetPeer { at, .. } => Some(Object::Interface(at.clone())),
-        Step::DeleteDomain { .. }
-        | Step::RequireInterface { .. }
-        | Step::DeleteInterface { .. }
-        | Step::AddAddress { .. }
-        | Step::RemoveAddress { .. }
-        | Step::RemovePeer { .. }
-        | Step::AddRoute { .. }
-        | Step::RemoveRoute { .. }
-        | Step::AddRule { .. }
-        | Step::RemoveRule { .. }
-        | Step::SetSysctl { .. }
-        | Step::ResetSysctl { .. } => None,
+    let sets = |step: &Step| {
+        matches!(
+            step,
+            Step::SetUp { .. } | Step::SetMtu { .. } | Step::SetController { .. } | Step::SetTunnel { .. }
+        )
     };
-    let primary = steps.iter().filter(|step| !parents(step).chain(own(step)).any(made));
+    let own = |step: &Step| match step {
+        Step::SetPeer { at, .. } => Some(Object::Interface(at.clone())),
+        step => sets(step).then(|| step.object()),
+    };
+    let removed = |step: &Step| matches!(step, Step::DeleteInterface { .. } | Step::DeleteDomain { .. });
+    let remade = |step: &Step| removed(step) && made(step.object());
+    let primary = steps.iter().filter(|step| !remade(step) && !parents(step).chain(own(step)).any(made));
     primary.map(|step| Difference(step).to_string()).collect()
 }
 
 fn is_made_by(step: &Step, object: &Object) -> bool {
-    match step {
-        Step::CreateDomain { .. } | Step::CreateInterface { .. } => step.object() == *object,
-        Step::DeleteDomain { .. }
-        | Step::RequireInterface { .. }
-        | Step::DeleteInterface { .. }
-        | Step::SetMtu { .. }
-        | Step::SetController { .. }
-        | Step::SetUp { .. }
-        | Step::AddAddress { .. }
-        | Step::RemoveAddress { .. }
-        | Step::SetTunnel { .. }
-        | Step::SetPeer { .. }
-        | Step::RemovePeer { .. }
-        | Step::AddRoute { .. }
-        | Step::RemoveRoute { .. }
-        | Step::AddRule { .. }
-        | Step::RemoveRule { .. }
-        | Step::SetSysctl { .. }
-        | Step::ResetSysctl { .. } => false,
-    }
+    matches!(step, Step::CreateDomain { .. } | Step::CreateInterface { .. }) && step.object() == *object
 }
 
 impl fmt::Display for Difference<'_> {

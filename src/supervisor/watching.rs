@@ -8,7 +8,7 @@ use tracing::{debug, info, warn};
 use super::decide::{Action, Happening};
 use super::drift::differences;
 use super::transaction::{Outcome, converge};
-use super::{Event, Supervisor, greet};
+use super::{Event, Supervisor, greet_anew};
 use crate::backend::linux::monitor::{Heard, Monitor};
 use crate::model::DomainId;
 use crate::plan::plan;
@@ -92,7 +92,7 @@ impl Supervisor {
         match converge(&mut self.backend, &self.desired, &|| false) {
             Ok(Outcome { taken }) => {
                 differences(&taken).iter().for_each(|what| warn!("drift: {what}; restored"));
-                greet(&mut self.backend);
+                greet_anew(&mut self.backend, &taken);
                 info!(network = %self.desired.name, steps = taken.len(), "repaired");
                 self.listen_everywhere();
             }
