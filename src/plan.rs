@@ -5,10 +5,12 @@
 
 mod bind;
 mod compare;
+mod interruption;
 mod isolate;
 mod step;
 
 pub use bind::bind;
+pub use interruption::{Connections, Interruption, interruption};
 pub use step::Step;
 
 use std::cmp::Reverse;

@@ -33,7 +33,7 @@ pub use facts::{
 pub use ifconfig::{Detail, render_interfaces};
 pub use interface::{AddressView, InterfaceFlag, InterfaceView, NoSuchInterface, select};
 pub use overview::{DomainStatus, InterfaceStatus, StatusView, TunnelStatus};
-pub use plan::{AppliedView, PlanView, StepView};
+pub use plan::{AppliedView, InterruptionView, PlanView, StepView};
 pub use rdomain::{RdomainView, render_rdomains};
 pub use route::{Family, RouteFlag, RouteRow, RouteTable, not_in_table};
 pub use route_get::RouteGet;

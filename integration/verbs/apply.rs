@@ -137,3 +137,34 @@ fn a_network_that_is_not_up_is_not_applied_to() {
         ok("rdom up -d && rdom down");
     });
 }
+
+#[test]
+fn a_plan_says_where_it_comes_from_and_what_it_interrupts() {
+    in_private_copies("apply::a_plan_says_where_it_comes_from_and_what_it_interrupts", || {
+        up();
+        let listener = Background::start("listener", "ip netns exec rdom2 nc -l 192.168.5.2 7000");
+        wait_for("a listener", || ok("ip netns exec rdom2 ss -H -l -t -n").contains("7000"));
+        let caller =
+            Background::start("caller", "ip netns exec rdom1 sh -c 'sleep 30 | nc 192.168.5.2 7000'");
+        let connections = "ip netns exec rdom2 ss -H -t -n state established";
+        wait_for("a connection", || ok(connections).contains("7000"));
+
+        write("domains.yaml", &grown());
+        sh("rdom plan").ends_with(3).says("  domains.yaml:17  add address 10.2.2.2/32 to 2/wg2\n");
+        let moved = EXAMPLE.replacen("192.168.5.2/24", "192.168.5.3/24", 1).replacen("7222", "7333", 1);
+        write("domains.yaml", &moved);
+        let planned = sh("rdom plan").ends_with(3);
+        let planned = planned
+            .says("! not in the file  remove address 192.168.5.2/24 from 2/wg2; interrupts traffic and 1 connected socket\n");
+        planned.says("interrupts tunnel 2/wg2\n");
+        let json = sh("rdom plan --json").ends_with(3).json();
+        assert_eq!(json["steps"][0]["interrupts"]["sockets"], 1, "{json}");
+        assert_eq!(json["steps"][0]["line"], serde_json::Value::Null);
+
+        ok("rdom down");
+        for ended in [listener, caller] {
+            signal(ended.pid(), Signal::SIGKILL);
+            ended.end();
+        }
+    });
+}

@@ -30,20 +30,14 @@ impl Supervisor {
             network: running.clone(),
             directory: wanted.directory.clone(),
         })?;
-        let steps = self.change(document).map_err(|(error, document)| {
-            let told = explain_all(&error, &document).to_string();
-            warn!("not applied: {told}");
-            told
-        })?;
+        let steps = self.change(document).inspect_err(|told| warn!("not applied: {told}"))?;
         let applied = AppliedView { plan: PlanView::new(&steps), warnings: self.warnings.clone() };
         serde_json::to_string(&applied).map_err(|error| error.to_string())
     }
 
     /// Makes the network what its own file says by now.
     pub(super) fn apply_again(&mut self) {
-        let applied = self.read_again().and_then(|document| {
-            self.change(document).map_err(|(error, document)| explain_all(&error, &document).to_string())
-        });
+        let applied = self.read_again().and_then(|document| self.change(document));
         match applied {
             Ok(steps) => info!(network = %self.desired.name, steps = steps.len(), "applied again"),
             Err(why) => warn!("not applied again, nothing is changed: {why}"),
@@ -64,8 +58,8 @@ impl Supervisor {
         Ok(Document { source, lowered })
     }
 
-    /// What goes wrong comes back with the document that it is about.
-    fn change(&mut self, document: Document) -> Result<Vec<Step>, (UpError, Document)> {
+    /// What goes wrong is told at its place in the document.
+    fn change(&mut self, document: Document) -> Result<Vec<Step>, String> {
         match self.change_to(&document) {
             Ok((prepared, outcome)) => {
                 let Prepared { desired, warnings, .. } = prepared;
@@ -75,7 +69,7 @@ impl Supervisor {
                 self.listen_everywhere();
                 Ok(outcome.taken)
             }
-            Err(error) => Err((error, document)),
+            Err(error) => Err(explain_all(&error, &document).to_string()),
         }
     }
 
