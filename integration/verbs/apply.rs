@@ -150,7 +150,7 @@ fn a_plan_says_where_it_comes_from_and_what_it_interrupts() {
         wait_for("a connection", || ok(connections).contains("7000"));
 
         write("domains.yaml", &grown());
-        sh("rdom plan").ends_with(3).says("  domains.yaml:17  add address 10.2.2.2/32 to 2/wg2\n");
+        sh("rdom plan").ends_with(3).says("  domains.yaml:16  add address 10.2.2.2/32 to 2/wg2\n");
         let moved = EXAMPLE.replacen("192.168.5.2/24", "192.168.5.3/24", 1).replacen("7222", "7333", 1);
         write("domains.yaml", &moved);
         let planned = sh("rdom plan").ends_with(3);
