@@ -9,9 +9,9 @@ use std::net::SocketAddr;
 use ipnetwork::IpNetwork;
 use proptest::prelude::*;
 use rdomain::model::{
-    Action, Address, Domain, DomainId, DomainName, End, Endpoint, Engine, Fingerprint, Hop, Interface,
-    InterfaceName, Isolation, Key, Kind, Network, NetworkName, Peer, Prefix, Preshared, PublicKey, Route,
-    RtableId, Rule, Selector, SysctlName, Target, Vxlan, WireGuard,
+    Action, Address, Domain, DomainId, DomainName, End, Endpoint, Engine, Fingerprint, Hop, Impairment,
+    Interface, InterfaceName, Isolation, Key, Kind, Network, NetworkName, Peer, Prefix, Preshared, PublicKey,
+    Route, RtableId, Rule, Selector, SysctlName, Target, Vxlan, WireGuard,
 };
 
 #[derive(Clone, Debug)]
@@ -27,6 +27,7 @@ enum Fact {
     Borrowed { host: u8 },
     Down { of: usize },
     Mtu { of: usize, mtu: u32 },
+    Impaired { of: usize, delay_us: u32 },
     Blackhole { domain: u32, subnet: u8, metric: u32 },
     Via { of: usize, subnet: u8, metric: u32, from: bool },
     Behind { of: usize, metric: u32 },
@@ -74,6 +75,7 @@ fn fact() -> impl Strategy<Value = Fact> {
             .prop_map(|(of, subnet, detection)| Fact::Address6 { of, subnet, detection }),
         1 => (1..3u8).prop_map(|host| Fact::Borrowed { host }),
         1 => any::<usize>().prop_map(|of| Fact::Down { of }),
+        1 => (any::<usize>(), 1..3u32).prop_map(|(of, delay_us)| Fact::Impaired { of, delay_us }),
         1 => (any::<usize>(), 1280..1283u32).prop_map(|(of, mtu)| Fact::Mtu { of, mtu }),
         1 => (domain(), 0..3u8, 0..2u32).prop_map(|(domain, subnet, metric)| Fact::Blackhole { domain, subnet, metric }),
         3 => (any::<usize>(), 0..3u8, 0..2u32, any::<bool>())
@@ -185,6 +187,11 @@ fn try_grow(network: &mut Network, fact: Fact) -> Option<()> {
         Fact::Down { of } => {
             let (at, kind) = nth(network, of)?;
             held(network, &at).up = kind == Kind::Existing;
+        }
+        Fact::Impaired { of, delay_us } => {
+            let (at, kind) = nth(network, of)?;
+            matches!(kind, Kind::Veth { .. }).then_some(())?;
+            held(network, &at).impairment = Impairment { delay_us, ..Impairment::default() };
         }
         Fact::Mtu { of, mtu } => {
             let (at, kind) = nth(network, of)?;

@@ -29,6 +29,8 @@ mod rights;
 mod run;
 #[path = "verbs/soak.rs"]
 mod soak;
+#[path = "verbs/standalone.rs"]
+mod standalone;
 #[path = "verbs/suite.rs"]
 mod suite;
 #[path = "verbs/units.rs"]

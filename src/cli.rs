@@ -19,6 +19,7 @@ mod live;
 mod netstat;
 mod ping;
 mod plan;
+mod portability;
 mod route;
 mod run;
 mod say;
@@ -29,8 +30,10 @@ mod unit;
 mod up;
 mod wireguard;
 
+use std::ffi::OsString;
 use std::fmt;
 use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -108,7 +111,7 @@ enum Verb {
     Doctor(doctor::Words),
     /// Write a file's network in other people's words: a shell script, files of wg-quick(8)
     Export(export::Words),
-    /// Write a `domains.yaml` from other people's files: those of wg-quick(8)
+    /// Write a `domains.yaml` from other people's files: those of wg-quick(8), or an OpenBSD's script
     Import(import::Words),
     /// Show domains, interfaces, tunnels and peers
     Status(status::Words),
@@ -157,7 +160,7 @@ impl Verb {
 
 /// Runs the command line that this process was started with.
 pub fn main() -> ExitCode {
-    let Rdom { mut common, verb } = Rdom::parse();
+    let Rdom { mut common, verb } = Rdom::parse_from(words());
     common.network = verb.network().cloned().or(common.network);
     start_log(&common, &verb);
     heed_broken_pipes(&verb);
@@ -185,10 +188,22 @@ pub fn main() -> ExitCode {
     ended.unwrap_or_else(|trouble| ExitCode::from(trouble.tell()))
 }
 
+/// What was typed. Called by one of these names the program is its verb `wireguard`: wg-quick(8) takes one word as
+/// WG_QUICK_USERSPACE_IMPLEMENTATION.
+fn words() -> Vec<OsString> {
+    let mut words: Vec<_> = std::env::args_os().collect();
+    let name = words.first().and_then(|path| Path::new(path).file_name());
+    if name.is_some_and(|name| name == "rdom-wireguard" || name == "wireguard-go") {
+        words.splice(..1, ["rdom", "wireguard"].map(OsString::from));
+    }
+    words
+}
+
 /// To standard error; `RDOM_LOG` sets levels by module, as `RUST_LOG` does elsewhere.
 fn start_log(common: &Common, verb: &Verb) {
     let usual = match (common.verbose, verb) {
         (0, Verb::Up(_)) => "info",
+        (0, Verb::Wireguard(_)) => wireguard::log_level().unwrap_or("warn"),
         (0, _) => "warn",
         (1, _) => "info",
         (2, _) => "debug",

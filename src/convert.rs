@@ -5,13 +5,15 @@
 //! be put into files.
 //!
 //! Of OpenBSD, [`ifconfig`] and [`route`] read argument lists with the messages that ifconfig(8) and route(8) have for
-//! bad ones; [`listing`], [`table`] and [`rdomains`] read what they print.
+//! bad ones; [`listing`], [`table`] and [`rdomains`] read what they print; [`import`] reads a script of such lines.
 
 pub mod arguments;
 pub mod ifconfig;
+pub mod import;
 pub mod listing;
 pub mod rdomains;
 pub mod route;
+pub mod script;
 mod secrets;
 mod shell;
 pub mod table;

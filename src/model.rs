@@ -8,6 +8,7 @@
 mod bindings;
 mod domain;
 mod drift;
+mod impairment;
 mod interface;
 mod isolation;
 mod key;
@@ -21,6 +22,7 @@ mod wireguard;
 pub use bindings::{Bindings, Capabilities};
 pub use domain::{Domain, Network};
 pub use drift::Drift;
+pub use impairment::Impairment;
 pub use interface::{Address, Interface, Kind, Vxlan};
 pub use isolation::Isolation;
 pub use key::{Fingerprint, Key, ParseKeyError, Preshared, PublicKey, SecretName};

@@ -16,17 +16,13 @@ use rdomain::supervisor::converge;
 use super::machine::{Machine, private_key};
 use super::simulator::Simulator;
 
-/// The script of wg(4), its comments left out.
-const MANUAL: &str = r#"
-ifconfig wg1 create wgport 7111 wgkey `openssl rand -base64 32` rdomain 1
-ifconfig wg2 create wgport 7222 wgkey `openssl rand -base64 32` rdomain 2
-PUB1="`ifconfig wg1 | grep 'wgpubkey' | cut -d ' ' -f 2`"
-PUB2="`ifconfig wg2 | grep 'wgpubkey' | cut -d ' ' -f 2`"
-ifconfig wg1 wgpeer $PUB2 wgendpoint 127.0.0.1 7222 wgaip 192.168.5.2/32
-ifconfig wg2 wgpeer $PUB1 wgendpoint 127.0.0.1 7111 wgaip 192.168.5.1/32
-ifconfig wg1 192.168.5.1/24
-ifconfig wg2 192.168.5.2/24
-"#;
+/// The script of wg(4), unchanged.
+pub(crate) const MANUAL: &str = include_str!("manual.sh");
+
+/// Its lines but comments.
+fn manual() -> impl Iterator<Item = &'static str> {
+    MANUAL.lines().filter(|line| !line.starts_with('#'))
+}
 
 pub(crate) fn file(name: &str) -> Network {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
@@ -71,7 +67,7 @@ fn the_demos_plan_is_the_manual_pages_script() {
     let planned = planned(&file("domains.yaml"));
     let mut ours: Vec<String> =
         planned.lines().filter(|line| !line.starts_with("ifconfig lo")).map(plain).collect();
-    let mut manual: Vec<String> = MANUAL.trim().lines().map(str::to_owned).collect();
+    let mut manual: Vec<String> = manual().map(str::to_owned).collect();
     ours.sort();
     manual.sort();
     assert_eq!(ours, manual);
@@ -91,7 +87,7 @@ fn both_leave_the_same_behind() {
     let mut theirs = Simulator::new();
     let base64 = |secret: &Secret| rdomain::model::PublicKey(*secret.bytes()).to_string();
     let mut keys = secrets.iter().map(base64);
-    for line in MANUAL.trim().lines().filter(|line| !line.starts_with("PUB")) {
+    for line in manual().filter(|line| !line.starts_with("PUB")) {
         let mut line = line.to_owned();
         if line.contains('`') {
             line = line.replace("`openssl rand -base64 32`", &keys.next().unwrap());

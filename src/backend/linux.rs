@@ -19,6 +19,7 @@ mod namespaces;
 pub mod netlink;
 mod observe;
 mod port;
+mod qdisc;
 mod route;
 mod routes;
 mod rule;

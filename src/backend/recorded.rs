@@ -92,6 +92,10 @@ fn take(network: &mut Network, step: &Step) -> Result<(), Refusal> {
             own_interface(network, at)?.mtu = Some(*mtu);
             Ok(())
         }
+        Step::SetImpairment { at, impairment } => {
+            own_interface(network, at)?.impairment = *impairment;
+            Ok(())
+        }
         Step::SetController { at, controller } => set_controller(network, at, controller.as_ref()),
         Step::SetUp { at, up } => set_up(network, at, *up),
         Step::AddAddress { at, address } => added(interface(network, at)?.addresses.insert(*address)),

@@ -106,7 +106,7 @@ fn detached(document: &Document, directories: &Directories) -> Ended {
 }
 
 /// One byte of exit status; a child that dies without a word has failed.
-fn hear(told: OwnedFd) -> u8 {
+pub(super) fn hear(told: OwnedFd) -> u8 {
     let mut status = [1];
     match File::from(told).read(&mut status) {
         Ok(1) => status[0],

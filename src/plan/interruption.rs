@@ -71,6 +71,7 @@ pub fn interruption(step: &Step, observed: &Network) -> Option<Interruption> {
         | Step::RequireInterface { .. }
         | Step::CreateInterface { .. }
         | Step::SetMtu { .. }
+        | Step::SetImpairment { .. }
         | Step::SetUp { up: true, .. }
         | Step::AddAddress { .. }
         | Step::SetPeer { new_session: false, .. }

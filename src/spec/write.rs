@@ -176,13 +176,17 @@ impl Writer<'_> {
 
     fn links(&self) -> Vec<Words> {
         let joined = self.network.interfaces().filter_map(|(at, interface)| match &interface.kind {
-            Kind::Veth { peer } if at < *peer => Some((at, peer)),
+            Kind::Veth { peer } if at < *peer => Some((at, peer, interface.impairment)),
             Kind::Veth { .. } | Kind::Loopback | Kind::Bridge | Kind::WireGuard(_) | Kind::Vrf { .. } => None,
             Kind::Dummy | Kind::Vlan { .. } | Kind::Macvlan { .. } | Kind::Vxlan(_) | Kind::Existing => None,
         });
         let whole = |end: &End| format!("{}/{}", self.word(end.domain), end.interface);
         joined
-            .map(|(one, other)| Words::flow([("ends", Words::list(&[whole(&one), whole(other)]))]))
+            .map(|(one, other, impairment)| {
+                let mut words = vec![("ends", Words::list(&[whole(&one), whole(other)]))];
+                words.extend(impairment.words().into_iter().map(|(key, value)| (key, Words::text(value))));
+                Words::flow(words)
+            })
             .collect()
     }
 

@@ -116,6 +116,7 @@ fn kind(step: &Step) -> &'static str {
         Step::DeleteInterface { .. } => "delete_interface",
         Step::SetMtu { .. } => "set_mtu",
         Step::SetController { .. } => "set_controller",
+        Step::SetImpairment { .. } => "set_impairment",
         Step::SetUp { .. } => "set_up",
         Step::AddAddress { .. } => "add_address",
         Step::RemoveAddress { .. } => "remove_address",

@@ -16,7 +16,11 @@ pub(super) fn differences(steps: &[Step]) -> Vec<String> {
     let sets = |step: &Step| {
         matches!(
             step,
-            Step::SetUp { .. } | Step::SetMtu { .. } | Step::SetController { .. } | Step::SetTunnel { .. }
+            Step::SetUp { .. }
+                | Step::SetImpairment { .. }
+                | Step::SetMtu { .. }
+                | Step::SetController { .. }
+                | Step::SetTunnel { .. }
         )
     };
     let own = |step: &Step| match step {
@@ -43,6 +47,7 @@ impl fmt::Display for Difference<'_> {
             }
             Step::DeleteInterface { at } => write!(f, "interface {at} added or changed in kind"),
             Step::SetMtu { at, .. } => write!(f, "mtu of {at} changed"),
+            Step::SetImpairment { at, .. } => write!(f, "impairment of {at} changed"),
             Step::SetController { at, controller: Some(controller) } => {
                 write!(f, "{at} removed from {controller}")
             }

@@ -38,7 +38,7 @@ use self::control::Control;
 use self::gate::Gate;
 pub use self::link::LinkEvents;
 use self::send::send;
-pub use self::standalone::run_standalone;
+pub use self::standalone::{Given, run_standalone};
 use self::traffic::{Clock, Family, Inward, Outward};
 use self::tun::Tun;
 pub use self::tun::open_tun;
@@ -161,6 +161,24 @@ struct Shared {
     stop: EventFd,
 }
 
+/// Which offloads to use, as far as the kernel has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Offloads {
+    All,
+    None,
+}
+
+impl Offloads {
+    /// None where RDOM_OFFLOADS says so: for a driver that spoils packets, and for tests.
+    fn wanted() -> Self {
+        if std::env::var_os("RDOM_OFFLOADS").is_some_and(|words| words == "none") {
+            Self::None
+        } else {
+            Self::All
+        }
+    }
+}
+
 /// The core, and when the timer will go off.
 struct Timed {
     core: Core,
@@ -176,14 +194,15 @@ struct Open {
 impl Shared {
     fn new(name: String, tun: OwnedFd, mtu: usize) -> io::Result<Self> {
         let timer_flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
+        let wanted = Offloads::wanted();
         Ok(Self {
             name,
-            tun: Tun::new(tun, true)?,
+            tun: Tun::new(tun, wanted)?,
             workers: Workers::of_process()?,
             timed: Mutex::new(Timed { core: Core::new(mtu), armed: None }),
             timer: TimerFd::new(ClockId::CLOCK_MONOTONIC, timer_flags)?,
             sockets: Mutex::new(None),
-            segments: AtomicBool::new(true),
+            segments: AtomicBool::new(wanted == Offloads::All),
             stop: EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?,
         })
     }
@@ -255,6 +274,18 @@ impl Shared {
     /// Uses these sockets instead of those before, which are closed first.
     fn use_sockets(self: &Arc<Self>, sockets: UdpPair) -> io::Result<()> {
         self.close_sockets();
+        match Offloads::wanted() {
+            Offloads::All if sockets.can_segment() => {}
+            Offloads::All => self.segments.store(false, Ordering::Relaxed),
+            Offloads::None => sockets.receive_one_by_one(),
+        }
+        tracing::info!(
+            interface = self.name,
+            port = sockets.port,
+            joined_packets = ?self.tun.coalescing(),
+            segmented_datagrams = self.segments.load(Ordering::Relaxed),
+            "sockets are open"
+        );
         let mut open = Open { sockets: Arc::new(sockets), jobs: Vec::new() };
         let v6 = open.sockets.v6.as_ref().map(|_| Family::V6);
         for family in [Some(Family::V4), v6].into_iter().flatten() {

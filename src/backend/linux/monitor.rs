@@ -26,8 +26,8 @@ const TICK: Duration = Duration::from_secs(1);
 const BATCH: usize = 256;
 /// What the names' inotify is called in the epoll; domains have their numbers, which are smaller.
 const NAMES: u64 = u64::MAX;
-/// Links, addresses, routes and rules, IPv4 and IPv6: bits of RTNLGRP_* (linux/rtnetlink.h), less one.
-const GROUPS: u32 = 1 << 0 | 1 << 4 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 10 | 1 << 18;
+/// Links, queues, addresses, routes and rules, IPv4 and IPv6: bits of RTNLGRP_* (linux/rtnetlink.h), less one.
+const GROUPS: u32 = 1 << 0 | 1 << 3 | 1 << 4 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 10 | 1 << 18;
 
 /// What was heard since the last time.
 #[derive(Debug, Default, PartialEq, Eq)]

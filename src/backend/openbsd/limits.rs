@@ -66,11 +66,11 @@ pub fn limits(network: &Network) -> Vec<Limit> {
             limit
         }));
         for (rtable, routes) in inside.tables(id) {
-            limits.extend(of_rtable(id, rtable));
+            limits.extend(of_rtable(id, rtable, routes.first()));
             for route in routes {
                 let object = Object::Route(id, rtable, route.to, route.metric);
                 let lacks = |(what, help): (&str, &str)| {
-                    Limit::new(object.clone(), format!("there is no {what}"), help)
+                    Limit::new(object.clone(), format!("not possible: {what}"), help)
                 };
                 limits.extend(route_limit(route).map(lacks));
                 limits.extend(
@@ -94,9 +94,10 @@ fn isolation(id: DomainId, isolation: Isolation) -> Option<Limit> {
     Some(Limit::new(Object::Domain(id), message, "leave `isolation` out, or write `auto`"))
 }
 
-fn of_rtable(id: DomainId, rtable: RtableId) -> Option<Limit> {
+fn of_rtable(id: DomainId, rtable: RtableId, first: Option<&Route>) -> Option<Limit> {
     let number = rtable.number();
-    let object = Object::Domain(id);
+    let of_route = |route: &Route| Object::Route(id, rtable, route.to, route.metric);
+    let object = first.map_or(Object::Domain(id), of_route);
     match () {
         () if rtable == id.into() => None,
         () if !id.is_default() => {

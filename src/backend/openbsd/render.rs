@@ -89,6 +89,7 @@ impl Renderer {
             }
             Step::AddRoute { domain, rtable, route } => vec![self.add_route(*domain, *rtable, route)?],
             Step::RemoveRoute { domain, rtable, route } => self.remove_route(*domain, *rtable, route)?,
+            Step::SetImpairment { .. } => return Err(unsupported(step)),
             Step::SetController { .. } | Step::AddRule { .. } | Step::RemoveRule { .. } => {
                 return Err(unsupported(step));
             }

@@ -8,24 +8,17 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 
 use super::super::file::Document;
+use super::super::portability::System;
 use super::super::say::complain;
-use super::super::trouble::Trouble;
+use super::super::trouble::{Trouble, paint};
 use super::super::{Ended, print_json};
 use crate::backend::openbsd::{
-    Captured, Command, Given, Renderer, SecretFiles, Word, bound, hostname_if, limits, network, script,
+    Captured, Command, Given, Renderer, SecretFiles, Word, bound, hostname_if, network, script,
 };
-use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::model::{Bindings, Key, Network, Preshared, SecretName};
 use crate::plan::{Step, plan};
 use crate::state::{Missing, Roots, Store};
 use crate::status::PlanView;
-
-/// A kind of kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(in crate::cli) enum System {
-    Linux,
-    Openbsd,
-}
 
 /// How a plan is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -92,28 +85,14 @@ pub(super) fn run(words: &Elsewhere, document: &Document, json: bool) -> Ended {
     Ok(ExitCode::from(if steps.is_empty() { 0 } else { 3 }))
 }
 
-/// What OpenBSD cannot do ends it with status 4, at the place in the file; what can be done by hand is a warning.
+/// What OpenBSD cannot do ends it with status 4; what has to be done by hand is said.
 fn say_limits(document: &Document) -> Result<(), Trouble> {
-    let origins = &document.lowered.origins;
-    let list: Vec<Diagnostic> = limits(&document.lowered.network)
-        .into_iter()
-        .map(|limit| {
-            let message = format!("openbsd: {}", limit.message);
-            let diagnostic = match (origins.place(&limit.object), limit.optional) {
-                (Some(place), false) => Diagnostic::error(place, message),
-                (Some(place), true) => Diagnostic::warning(place, message),
-                (None, _) => Diagnostic::error_of_file(message),
-            };
-            diagnostic.help(limit.help)
-        })
-        .collect();
-    let source = &document.source;
-    let diagnostics = Diagnostics::new(&source.file, &source.text, list);
-    if diagnostics.errors() > 0 {
-        return Err(Trouble::Diagnostics(Box::new(diagnostics), 4));
+    let limits = System::Openbsd.limits(&document.source, &document.lowered);
+    if limits.errors() > 0 {
+        return Err(Trouble::Diagnostics(Box::new(limits), 4));
     }
-    if !diagnostics.is_empty() {
-        complain(diagnostics);
+    if !limits.is_empty() {
+        complain(limits.render(paint()));
     }
     Ok(())
 }

@@ -4,8 +4,8 @@ use std::fmt::{self, Display};
 
 use super::{KeyFiles, namespace};
 use crate::model::{
-    Action, Address, DomainId, End, Hop, Key, Kind, Network, Peer, Preshared, Route, RtableId, Rule, Target,
-    Vxlan, WireGuard,
+    Action, Address, DomainId, End, Hop, Impairment, Key, Kind, Network, Peer, Preshared, Route, RtableId,
+    Rule, Target, Vxlan, WireGuard,
 };
 use crate::plan::Step;
 
@@ -25,12 +25,15 @@ impl Shell<'_> {
                 format!("{} link show dev {} >/dev/null", self.ip(at.domain), at.interface)
             }
             Step::CreateInterface { at, kind } => return self.create(at, kind),
-            Step::DeleteInterface { at } => format!("{} link delete {}", self.ip(at.domain), at.interface),
+            Step::DeleteInterface { at } => {
+                format!("{} link delete dev {}", self.ip(at.domain), at.interface)
+            }
             Step::SetMtu { at, mtu } => format!("{} mtu {mtu}", self.set(at)),
             Step::SetController { at, controller } => match controller {
                 Some(controller) => format!("{} master {controller}", self.set(at)),
                 None => format!("{} nomaster", self.set(at)),
             },
+            Step::SetImpairment { at, impairment } => self.impair(at, impairment),
             Step::SetUp { at, up: true } => return self.up(at),
             Step::SetUp { at, up: false } => format!("{} down", self.set(at)),
             Step::AddAddress { at, address } => self.address("add", at, *address),
@@ -68,11 +71,11 @@ impl Shell<'_> {
             } else {
                 format!(" netns {place}")
             };
-            format!("{} link add {name}{moved} {rest}", self.ip(from))
+            format!("{} link add name {name}{moved} {rest}", self.ip(from))
         };
         let above = |parent: &End, rest: String| {
             let moved = if parent.domain == at.domain { String::new() } else { format!(" netns {place}") };
-            format!("{} link add link {} {name}{moved} {rest}", self.ip(parent.domain), parent.interface)
+            format!("{} link add link {} name {name}{moved} {rest}", self.ip(parent.domain), parent.interface)
         };
         match kind {
             Kind::Loopback | Kind::Existing => Vec::new(),
@@ -107,6 +110,24 @@ impl Shell<'_> {
             }));
         }
         commands
+    }
+
+    /// As the backend does it: a rate alone is a token bucket (tc-tbf(8)), everything else the emulator's (tc-netem(8)).
+    fn impair(&self, at: &End, impairment: &Impairment) -> String {
+        let tc = self.namespace(at.domain).map_or_else(|| "tc".to_owned(), |name| format!("tc -n {name}"));
+        if impairment.is_none() {
+            return format!("{tc} qdisc delete dev {} root", at.interface);
+        }
+        let kind = match impairment.is_emulated() {
+            true => "netem limit 10000",
+            false => "tbf burst 64kb latency 50ms",
+        };
+        let words = impairment.words().into_iter().map(|(key, value)| match key {
+            // It stands behind the delay without a word of its own.
+            "jitter" => format!(" {value}"),
+            key => format!(" {key} {value}"),
+        });
+        format!("{tc} qdisc replace dev {} root {kind}{}", at.interface, words.collect::<String>())
     }
 
     fn address(&self, verb: &str, at: &End, address: Address) -> String {
@@ -210,7 +231,7 @@ impl Shell<'_> {
     }
 
     fn set(&self, at: &End) -> String {
-        format!("{} link set {}", self.ip(at.domain), at.interface)
+        format!("{} link set dev {}", self.ip(at.domain), at.interface)
     }
 
     fn wg(&self, at: &End) -> String {

@@ -27,9 +27,9 @@ fn the_manual_pages_example_is_what_a_person_would_type() {
             [ -e /keys/2-wg2 ] || (umask 077; wg genkey >/keys/2-wg2)
             ip netns add rdom1
             ip netns add rdom2
-            ip link add wg1 netns rdom1 type wireguard
+            ip link add name wg1 netns rdom1 type wireguard
             ip netns exec rdom1 wg set wg1 listen-port 7111 private-key /keys/1-wg1
-            ip link add wg2 netns rdom2 type wireguard
+            ip link add name wg2 netns rdom2 type wireguard
             ip netns exec rdom2 wg set wg2 listen-port 7222 private-key /keys/2-wg2
             ip -n rdom1 address add 127.0.0.1/8 dev lo
             ip -n rdom1 address add ::1/128 dev lo nodad
@@ -39,10 +39,10 @@ fn the_manual_pages_example_is_what_a_person_would_type() {
             ip -n rdom2 address add ::1/128 dev lo nodad
             ip -n rdom2 address add 192.168.5.2/24 dev wg2
             ip netns exec rdom2 wg set wg2 peer "$(wg pubkey </keys/1-wg1)" endpoint 127.0.0.1:7111 allowed-ips 192.168.5.1/32
-            ip -n rdom1 link set lo up
-            ip -n rdom1 link set wg1 up
-            ip -n rdom2 link set lo up
-            ip -n rdom2 link set wg2 up
+            ip -n rdom1 link set dev lo up
+            ip -n rdom1 link set dev wg1 up
+            ip -n rdom2 link set dev lo up
+            ip -n rdom2 link set dev wg2 up
             ;;
         down)
             ip netns delete rdom1

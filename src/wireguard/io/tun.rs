@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sys::uio::writev;
 
+use super::Offloads;
 use super::scratch::HasHeader;
 use crate::wireguard::offload::{Coalescing, Group};
 
@@ -56,16 +57,22 @@ pub(super) struct Tun {
 
 impl Tun {
     /// Asks the device for as much as it can do, if it puts virtio headers before packets and that is wanted.
-    pub(super) fn new(device: OwnedFd, wanted: bool) -> io::Result<Self> {
+    pub(super) fn new(device: OwnedFd, wanted: Offloads) -> io::Result<Self> {
         let has_header =
             if flags(&device)? & libc::IFF_VNET_HDR == 0 { HasHeader::No } else { HasHeader::Yes };
         let offers = |what: libc::c_uint| {
-            // SAFETY: the argument is a number.
-            let set = unsafe { tun_set_offload(device.as_raw_fd(), what.cast_signed()) };
-            has_header == HasHeader::Yes && wanted && set.is_ok()
+            has_header == HasHeader::Yes
+                && wanted == Offloads::All
+                // SAFETY: the argument is a number.
+                && unsafe { tun_set_offload(device.as_raw_fd(), what.cast_signed()) }.is_ok()
         };
         let udp = offers(TCP | UDP);
         let tcp = udp || offers(TCP);
+        if has_header == HasHeader::Yes && !tcp {
+            // An engine before this one may have asked for more.
+            // SAFETY: the argument is a number.
+            unsafe { tun_set_offload(device.as_raw_fd(), 0) }?;
+        }
         Ok(Self {
             file: device.into(),
             has_header,

@@ -7,15 +7,19 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::sys::socket::sockopt::{BindToDevice, Ipv6V6Only, Mark, RcvBuf, RcvBufForce, SndBuf, SndBufForce};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, bind, setsockopt, socket};
+use nix::sys::socket::sockopt::{
+    BindToDevice, Ipv6V6Only, Mark, RcvBuf, RcvBufForce, SndBuf, SndBufForce, UdpGsoSegment,
+};
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, SockaddrStorage, bind, getsockopt, setsockopt, socket,
+};
 
 use super::namespace::in_namespace;
 
 /// Where IPv6's port must be free as well, this many ports that the kernel picks for IPv4 are tried.
 const PORT_ATTEMPTS: usize = 100;
-/// What may wait in a socket while the packet thread is busy with other packets.
-const BUFFER_BYTES: usize = 4 << 20;
+/// What may wait in a socket: less loses packets in bursts, more makes every packet wait when there is too much to do.
+const BUFFER_BYTES: usize = 1 << 20;
 
 /// Opens sockets in the underlay. An implementation may ask another process for them.
 pub trait OpenSockets: Send {
@@ -57,6 +61,18 @@ impl UdpPair {
             setsockopt(v6, Mark, &mark)?;
         }
         Ok(())
+    }
+
+    /// Whether the kernel cuts a run of datagrams (udp(7), UDP_SEGMENT).
+    pub(super) fn can_segment(&self) -> bool {
+        getsockopt(&self.v4, UdpGsoSegment).is_ok()
+    }
+
+    /// No trains.
+    pub(super) fn receive_one_by_one(&self) {
+        for socket in [Some(&self.v4), self.v6.as_ref()].into_iter().flatten() {
+            set(socket, libc::SOL_UDP, libc::UDP_GRO, 0);
+        }
     }
 
     /// The socket that reaches an address.
@@ -154,7 +170,7 @@ fn ask_for_details(socket: &OwnedFd, family: AddressFamily) {
     set(socket, libc::SOL_UDP, libc::UDP_GRO, 1);
 }
 
-fn set(socket: &OwnedFd, level: libc::c_int, option: libc::c_int, value: libc::c_int) {
+fn set(socket: &impl AsRawFd, level: libc::c_int, option: libc::c_int, value: libc::c_int) {
     let length = size_of::<libc::c_int>() as libc::socklen_t;
     // SAFETY: the kernel reads one integer, which lives until the call returns.
     let done =

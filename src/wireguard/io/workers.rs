@@ -69,6 +69,8 @@ struct Common {
 struct Jobs {
     by_key: HashMap<u64, Entry>,
     last_key: u64,
+    /// How many wait for a job to return.
+    waiting: usize,
 }
 
 struct Entry {
@@ -103,7 +105,9 @@ impl Workers {
     pub(super) fn remove(&self, id: JobId) {
         let mut jobs = self.common.jobs();
         while jobs.by_key.get(&id.0).is_some_and(|entry| entry.is_running) {
+            jobs.waiting += 1;
             jobs = self.common.returned.wait(jobs).unwrap_or_else(PoisonError::into_inner);
+            jobs.waiting -= 1;
         }
         if let Some(entry) = jobs.by_key.remove(&id.0) {
             let _gone = self.common.epoll.delete(entry.job.descriptor());
@@ -175,7 +179,10 @@ impl Common {
             let _gone = self.epoll.modify(job.descriptor(), &mut event(key));
         }
         drop(job);
-        self.returned.notify_all();
+        // Without anybody who waits it would be a system call for nothing.
+        if jobs.waiting > 0 {
+            self.returned.notify_all();
+        }
     }
 
     fn jobs(&self) -> MutexGuard<'_, Jobs> {
