@@ -6,6 +6,8 @@
 #[path = "verbs/apply.rs"]
 mod apply;
 mod capability;
+#[path = "verbs/control.rs"]
+mod control;
 mod copy;
 #[path = "verbs/crash.rs"]
 mod crash;
@@ -27,6 +29,8 @@ mod obstacles;
 mod rights;
 #[path = "verbs/run.rs"]
 mod run;
+#[path = "verbs/security.rs"]
+mod security;
 #[path = "verbs/soak.rs"]
 mod soak;
 #[path = "verbs/standalone.rs"]
@@ -37,5 +41,9 @@ mod suite;
 mod units;
 #[path = "verbs/views.rs"]
 mod views;
+#[path = "verbs/watch.rs"]
+mod watch;
+#[path = "verbs/wg.rs"]
+mod wg;
 #[path = "verbs/world.rs"]
 mod world;

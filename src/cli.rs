@@ -6,6 +6,7 @@
 
 mod apply;
 mod check;
+mod completions;
 mod demo;
 mod doctor;
 mod down;
@@ -16,6 +17,7 @@ mod file;
 mod ifconfig;
 mod import;
 mod live;
+mod logs;
 mod netstat;
 mod ping;
 mod plan;
@@ -28,6 +30,7 @@ mod test;
 mod trouble;
 mod unit;
 mod up;
+mod wg;
 mod wireguard;
 
 use std::ffi::OsString;
@@ -53,7 +56,7 @@ const AFTER_HELP: &str = "\
 Without FILE, ./domains.yaml and then /etc/rdom/domains.yaml is read. RDOM_NETWORK is as good as --network,
 RDOM_LOG sets levels of the log by module.
 
-Exit status: 0 done; 1 failed; 2 bad usage or file; 3 `plan` found a difference; 4 not permitted or not supported
+Exit status: 0 done; 1 failed; 2 bad usage or file; 3 `plan` or `status --check` found a difference; 4 not permitted or not supported
 here. `exec` has that of the command, 127 or 126 if it was not found or cannot be run, 1 for all else; `run` has
 that of the command, and 125 for all else.";
 
@@ -115,6 +118,8 @@ enum Verb {
     Import(import::Words),
     /// Show domains, interfaces, tunnels and peers
     Status(status::Words),
+    /// Print what the supervisor of a network has logged; -f goes on
+    Logs(logs::Words),
     /// Run a program in a domain: it becomes the program, as `route -T N exec` does
     Exec(exec::Words),
     /// Run a program in a private, throw-away copy of a network; needs no root
@@ -129,6 +134,10 @@ enum Verb {
     Netstat(netstat::Words),
     /// A drop-in that puts a service of systemd's into a domain
     Unit(unit::Words),
+    /// wg(8) over all domains: `wg show`, `wg show all dump`, `wg set DOMAIN/IF ...`
+    Wg(wg::Words),
+    /// Print what a shell wants to complete this command line
+    Completions(completions::Words),
     /// The userspace WireGuard engine alone, as `wireguard-go IFNAME`
     Wireguard(wireguard::Words),
     /// The userspace engine's process, as a supervisor starts it
@@ -146,11 +155,18 @@ impl Verb {
             Verb::Down(words) => &words.which,
             Verb::Doctor(words) => &words.which,
             Verb::Status(words) => &words.which,
+            Verb::Logs(words) => &words.which,
             Verb::Exec(words) => &words.which,
             Verb::Export(words) => &words.which,
             Verb::Unit(words) => &words.which,
             Verb::Demo(_) | Verb::Check(_) | Verb::Import(_) | Verb::Run(_) | Verb::Test(_) => return None,
-            Verb::Route(_) | Verb::Ifconfig(_) | Verb::Netstat(_) | Verb::Wireguard(_) | Verb::Engine => {
+            Verb::Route(_)
+            | Verb::Ifconfig(_)
+            | Verb::Netstat(_)
+            | Verb::Wireguard(_)
+            | Verb::Engine
+            | Verb::Wg(_)
+            | Verb::Completions(_) => {
                 return None;
             }
         };
@@ -173,6 +189,7 @@ pub fn main() -> ExitCode {
         Verb::Down(words) => down::run(&words, &common),
         Verb::Doctor(words) => doctor::run(&words, &common),
         Verb::Status(words) => status::run(&words, &common),
+        Verb::Logs(words) => logs::run(&words, &common),
         Verb::Exec(words) => exec::run(&words, &common),
         Verb::Export(words) => export::run(&words, &common),
         Verb::Import(words) => import::run(&words, &common),
@@ -182,6 +199,8 @@ pub fn main() -> ExitCode {
         Verb::Ifconfig(words) => ifconfig::run(&words, &common),
         Verb::Netstat(words) => netstat::run(&words, &common),
         Verb::Unit(words) => unit::run(&words, &common),
+        Verb::Wg(words) => wg::run(&words, &common),
+        Verb::Completions(words) => completions::run(&words),
         Verb::Wireguard(words) => wireguard::run(&words),
         Verb::Engine => engine::run(),
     };
@@ -223,6 +242,7 @@ fn start_log(common: &Common, verb: &Verb) {
 fn heed_broken_pipes(verb: &Verb) {
     match verb {
         Verb::Check(_) | Verb::Plan(_) | Verb::Doctor(_) | Verb::Status(_) | Verb::Exec(_) => {}
+        Verb::Logs(_) | Verb::Wg(_) | Verb::Completions(_) => {}
         Verb::Export(_) | Verb::Import(_) => {}
         Verb::Route(_) | Verb::Ifconfig(_) | Verb::Netstat(_) | Verb::Unit(_) => {}
         Verb::Demo(_)

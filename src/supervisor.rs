@@ -126,6 +126,9 @@ pub enum UpError {
     /// Every step was taken, but a socket is not where it belongs.
     #[error(transparent)]
     Misplaced(#[from] Misplaced),
+    /// Privileges that a supervisor does not need could not be given up.
+    #[error("cannot give up privileges")]
+    Privileges(#[source] io::Error),
     /// The control socket could not be made.
     #[error("cannot listen at {}", path.display())]
     Control {
@@ -153,7 +156,7 @@ impl Supervisor {
         let mut backend = Linux::open(desired.name.clone(), directories, keys, engines)?;
         backend.tidy()?;
         let weak = sender.downgrade();
-        match bring_up(&mut backend, &desired, directories, signals, sender) {
+        match bring_up(&mut backend, &desired, directories, signals, sender, lodging) {
             Ok(Up { hazards, server }) => {
                 let (document, directories) = (document.clone(), directories.clone());
                 warnings.extend(hazards.iter().map(ToString::to_string));
@@ -191,9 +194,17 @@ impl Supervisor {
 
     /// What there is, as its status document.
     pub fn status(&mut self) -> Answer {
-        let view = status(&mut self.backend, &self.directories, Some(&self.desired));
-        let view = view.map_err(|error| error.to_string())?;
+        let view = self.kept().map_err(|error| error.to_string())?;
         serde_json::to_string(&view).map_err(|error| error.to_string())
+    }
+
+    fn kept(&mut self) -> Result<StatusView, BackendError> {
+        let view = status(&mut self.backend, &self.directories, Some(&self.desired))?;
+        let missing = plan(&self.desired, &self.backend.observe()?);
+        let misplaced = misplaced(&Survey::of(&self.directories)?, &self.desired)?;
+        let steps = missing.iter().map(ToString::to_string);
+        let differs = steps.chain(misplaced.iter().map(ToString::to_string)).collect();
+        Ok(view.kept_by(std::process::id(), differs))
     }
 
     /// Keeps the network until a signal or a request ends it, then takes it down.
@@ -296,12 +307,14 @@ fn bring_up(
     directories: &Directories,
     signals: &Signals,
     sender: mpsc::Sender<Event>,
+    lodging: Lodging,
 ) -> Result<Up, UpError> {
     let outcome = converge(backend, desired, &|| signals.pending()).map_err(UpError::Failed)?;
     greet(backend);
     let checked = Survey::of(directories).map_err(UpError::from).and_then(|survey| {
         place::check(&survey, desired)?;
         let hazards = probe::hazards(desired, &Within(&survey));
+        lodging.confine().map_err(UpError::Privileges)?;
         let server = listen(directories, signals, sender)?;
         Ok(Up { hazards, server })
     });

@@ -13,7 +13,7 @@ use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::facts::{AddressFacts, LinkFacts, LinkKind};
+use super::facts::{AddressFacts, Counters, LinkFacts, LinkKind};
 use super::route::RouteTable;
 use super::text;
 use super::tunnel::TunnelView;
@@ -48,6 +48,8 @@ pub struct InterfaceView {
     pub groups: Vec<String>,
     /// Its addresses.
     pub addresses: Vec<AddressView>,
+    /// What it carried.
+    pub counters: Counters,
 }
 
 /// A flag of an interface; in the order of OpenBSD's bits (`IFF_*`, net/if.h).
@@ -161,6 +163,7 @@ impl InterfaceView {
             tunnel,
             groups: group(kind).map(str::to_owned).into_iter().collect(),
             addresses,
+            counters: link.counters,
         }
     }
 

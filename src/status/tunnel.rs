@@ -49,7 +49,31 @@ pub struct PeerView {
     pub allowed_ips: Vec<IpNetwork>,
 }
 
+/// Whether a peer answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Health {
+    /// It shook hands so lately that the session is good.
+    Up,
+    /// It did once; since then nothing was to be sent, or nobody answers.
+    Stale,
+    /// It never did.
+    Never,
+}
+
+/// Seconds after a handshake for which its session is good: REJECT_AFTER_TIME of the WireGuard paper, section 6.1.
+const REJECT_AFTER_SECS: u64 = 180;
+
 impl PeerView {
+    /// Whether it answers.
+    pub fn health(&self) -> Health {
+        match self.last_handshake_secs_ago {
+            None => Health::Never,
+            Some(0..=REJECT_AFTER_SECS) => Health::Up,
+            Some(_) => Health::Stale,
+        }
+    }
+
     /// A peer of which only the key is known.
     pub fn new(public_key: PublicKey) -> Self {
         Self {

@@ -49,6 +49,7 @@ pub(super) fn explain_all(error: &UpError, document: &Document) -> Diagnostics {
         | UpError::State(_)
         | UpError::Backend(_)
         | UpError::Misplaced(Misplaced::Backend(_))
+        | UpError::Privileges(_)
         | UpError::Control { .. } => of(document, Diagnostic::error_of_file(chain(error))),
     }
 }

@@ -9,8 +9,8 @@ use ipnetwork::IpNetwork;
 use rdomain::model::DomainId;
 use rdomain::state::Secret;
 use rdomain::status::{
-    AddressView, Detail, InterfaceFlag, InterfaceView, PeerView, RdomainView, TunnelView, render_interfaces,
-    render_rdomains,
+    AddressView, Counters, Detail, InterfaceFlag, InterfaceView, PeerView, RdomainView, TunnelView,
+    render_interfaces, render_rdomains,
 };
 
 use super::{Interface, Route, Simulator, Tunnel, driver};
@@ -47,6 +47,7 @@ fn view(found: &Interface) -> InterfaceView {
         tunnel: found.tunnel.as_ref().map(tunnel),
         groups: if driver(&found.name) == "em" { vec![] } else { vec![driver(&found.name).to_owned()] },
         addresses,
+        counters: Counters::default(),
     }
 }
 

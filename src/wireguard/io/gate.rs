@@ -49,8 +49,12 @@ impl Gate {
         self.open(port)
     }
 
-    /// Marks what is sent from now on.
+    /// Marks what is sent from now on. The mark that it has already is no change, for an engine without privileges may
+    /// make none, and `wg setconf` always names one.
     pub(super) fn mark(&mut self, fwmark: u32) -> io::Result<()> {
+        if fwmark == self.fwmark {
+            return Ok(());
+        }
         if let Some(sockets) = self.shared.sockets() {
             sockets.set_mark(fwmark)?;
         }
