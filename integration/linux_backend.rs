@@ -421,6 +421,10 @@ fn nothing_that_speaks_of_what_is_gone_is_left() {
         let mut again = World::new();
         assert_eq!(again.observe().domains.len(), 1);
         again.tidy();
+        // The device outlives its engine, and what speaks of it stays until it is deleted.
+        assert!(again.observe().interface(&end("0/wg1")).is_some());
+        again.take(Step::DeleteInterface { at: end("0/wg1") });
+        again.tidy();
         assert!(Ledger::of(&directories).domains().unwrap().is_empty());
         assert_eq!(fs::read_dir("/run/wireguard").unwrap().count(), 0);
     });
@@ -523,9 +527,11 @@ fn a_dead_engine_makes_room_for_a_new_one() {
         assert!(world.observe().interface(&end("1/wg0")).is_some());
         // Somebody keeps the device though nobody answers for it.
         world.engines.stop_answering(&end("1/wg0"));
-        assert_eq!(world.observe().interface(&end("1/wg0")), None);
+        let deaf = world.observe();
+        let deaf = deaf.interface(&end("1/wg0")).expect("the device").wireguard().expect("a tunnel");
+        assert_eq!(deaf.listen_port, None);
         assert_eq!(ip("rdom1", &["link", "show", "wg0"]).as_array().unwrap().len(), 1);
-        world.take(create(end("1/wg0"), Kind::WireGuard(tunnel(1, 1, 7002))));
+        world.take(Step::SetTunnel { at: end("1/wg0"), tunnel: tunnel(1, 1, 7002) });
         let network = world.observe();
         assert_eq!(network.interface(&end("1/wg0")).unwrap().wireguard().unwrap().listen_port, Some(7002));
 

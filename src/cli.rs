@@ -25,6 +25,7 @@ mod portability;
 mod route;
 mod run;
 mod say;
+mod schema;
 mod status;
 mod test;
 mod trouble;
@@ -136,6 +137,8 @@ enum Verb {
     Unit(unit::Words),
     /// wg(8) over all domains: `wg show`, `wg show all dump`, `wg set DOMAIN/IF ...`
     Wg(wg::Words),
+    /// Print the JSON Schema of what `--json` prints
+    Schema(schema::Words),
     /// Print what a shell wants to complete this command line
     Completions(completions::Words),
     /// The userspace WireGuard engine alone, as `wireguard-go IFNAME`
@@ -166,7 +169,8 @@ impl Verb {
             | Verb::Wireguard(_)
             | Verb::Engine
             | Verb::Wg(_)
-            | Verb::Completions(_) => {
+            | Verb::Completions(_)
+            | Verb::Schema(_) => {
                 return None;
             }
         };
@@ -200,6 +204,7 @@ pub fn main() -> ExitCode {
         Verb::Netstat(words) => netstat::run(&words, &common),
         Verb::Unit(words) => unit::run(&words, &common),
         Verb::Wg(words) => wg::run(&words, &common),
+        Verb::Schema(words) => schema::run(&words),
         Verb::Completions(words) => completions::run(&words),
         Verb::Wireguard(words) => wireguard::run(&words),
         Verb::Engine => engine::run(),
@@ -242,7 +247,7 @@ fn start_log(common: &Common, verb: &Verb) {
 fn heed_broken_pipes(verb: &Verb) {
     match verb {
         Verb::Check(_) | Verb::Plan(_) | Verb::Doctor(_) | Verb::Status(_) | Verb::Exec(_) => {}
-        Verb::Logs(_) | Verb::Wg(_) | Verb::Completions(_) => {}
+        Verb::Logs(_) | Verb::Wg(_) | Verb::Completions(_) | Verb::Schema(_) => {}
         Verb::Export(_) | Verb::Import(_) => {}
         Verb::Route(_) | Verb::Ifconfig(_) | Verb::Netstat(_) | Verb::Unit(_) => {}
         Verb::Demo(_)

@@ -22,6 +22,7 @@ mod route_get;
 mod route_map;
 #[cfg(test)]
 mod samples;
+mod schema;
 mod socket;
 mod text;
 mod tunnel;
@@ -44,6 +45,7 @@ pub use plan::{AppliedView, InterruptionView, PlanView, StepView};
 pub use rdomain::{RdomainView, render_rdomains};
 pub use route::{Family, RouteFlag, RouteRow, RouteTable, not_in_table};
 pub use route_get::RouteGet;
+pub use schema::{DOCUMENTS, schema};
 pub use socket::{Protocol, SocketTable, SocketView};
 pub use tunnel::{Health, PeerView, TunnelView};
 pub use unit::UnitView;

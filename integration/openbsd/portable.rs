@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use rdomain::backend::openbsd::{bound, limits};
 use rdomain::model::{
-    Address, Bindings, Domain, DomainId, End, Engine, Interface, InterfaceName, Isolation, Key, Kind,
-    Network, Peer, Preshared, PublicKey, Route, Target, WireGuard,
+    Address, Bindings, Domain, DomainId, End, Engine, Impairment, Interface, InterfaceName, Isolation, Key,
+    Kind, Network, Peer, Preshared, PublicKey, Route, Target, WireGuard,
 };
 
 use super::machine::{preshared_key, private_key};
@@ -65,6 +65,7 @@ fn interface(
     ports: &mut BTreeSet<(DomainId, Option<u16>)>,
 ) -> Option<(InterfaceName, Interface)> {
     held.controller = None;
+    held.impairment = Impairment::default();
     let name = match &mut held.kind {
         Kind::Loopback => {
             (held.up, held.mtu) = (true, None);

@@ -32,6 +32,7 @@ fn needs_more_than_this_kernel(file: &Path) -> bool {
         Some("vrf") if copy::owner() == Owner::Anybody => return true,
         Some("vrf") => &["vrf"],
         Some("kinds") => &["dummy", "vlan", "macvlan", "vxlan"],
+        Some("slow-link") => &["netem"],
         _ => &[],
     };
     needs.iter().any(|kind| lacks(kind))

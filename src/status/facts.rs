@@ -5,6 +5,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnetwork::IpNetwork;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::Prefix;
@@ -40,7 +41,7 @@ pub struct LinkFacts {
 }
 
 /// What an interface carried since it was made (`rtnl_link_stats64`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Counters {
     /// Bytes received.
     pub rx_bytes: u64,

@@ -1,5 +1,6 @@
 //! `rdom status`: a network at a glance: its domains, their interfaces, and where each tunnel's packets go.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::facts::Counters;
@@ -10,7 +11,7 @@ use super::tunnel::{Health, PeerView};
 use crate::model::{DomainId, Engine, Interface, InterfaceName, Kind, Network, PublicKey};
 
 /// A network as it is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StatusView {
     /// Its name.
     pub network: String,
@@ -25,7 +26,7 @@ pub struct StatusView {
 }
 
 /// A domain as it is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DomainStatus {
     /// Its number.
     pub domain: u32,
@@ -38,7 +39,7 @@ pub struct DomainStatus {
 }
 
 /// An interface as it is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct InterfaceStatus {
     /// Its name.
     pub name: String,
@@ -55,7 +56,7 @@ pub struct InterfaceStatus {
 }
 
 /// A tunnel as it is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TunnelStatus {
     /// What runs it: `kernel` or `userspace`.
     pub engine: String,
@@ -63,6 +64,7 @@ pub struct TunnelStatus {
     pub underlay: u32,
     /// Its own public key, if it has a key.
     #[serde(with = "text::option")]
+    #[schemars(with = "Option<String>")]
     pub public_key: Option<PublicKey>,
     /// Its UDP port.
     pub listen_port: u16,
@@ -75,7 +77,7 @@ pub struct TunnelStatus {
 }
 
 /// A peer as it is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PeerStatus {
     /// What its engine knows of it.
     #[serde(flatten)]

@@ -173,6 +173,13 @@ fn of_interface(at: &End, interface: &Interface) -> Vec<Limit> {
         let message = format!("{} is no name of a {driver}(4) interface", at.interface);
         limits.push(Limit::new(object(), message, format!("call it {driver}0, {driver}1, ..")));
     }
+    if !interface.impairment.is_none() {
+        limits.push(Limit::new(
+            object(),
+            "links cannot be impaired",
+            "leave out `delay`, `loss`, `rate` and the like",
+        ));
+    }
     if interface.controller.is_some() {
         limits.push(Limit::new(object(), "bridges are not supported yet", "join two domains by a link"));
     }
