@@ -19,7 +19,7 @@ pub struct PlanView {
 }
 
 /// What a network that was up has become, for people and programs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AppliedView {
     /// The steps that were taken.
     #[serde(flatten)]
@@ -44,7 +44,7 @@ pub struct StepView {
 }
 
 /// What stops passing by a step, if only for a moment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct InterruptionView {
     /// Tunnels, as `DOMAIN/NAME`.
     pub tunnels: Vec<String>,
