@@ -285,8 +285,9 @@ struct Prepared {
 /// Finds or makes the keys and ports that a document leaves open, and looks whether everything that it needs is here.
 fn prepare(document: &Document, directories: &Directories) -> Result<Prepared, UpError> {
     let (network, secrets) = (&document.lowered.network, &document.lowered.secrets);
-    let Stored { bindings, keys, warnings } =
+    let Stored { bindings, keys, mut warnings } =
         Store::of(directories).bindings(network, secrets, Missing::Generate)?;
+    warnings.extend(probe::isolation_held_back(network));
     let desired = bind(network, &bindings, &probe::capabilities());
     match probe::unmet(&desired).into_iter().next() {
         Some((need, lack)) => Err(UpError::Lacking { who: need.who, lack }),

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::say::complain;
 use super::trouble::Trouble;
 use super::{Common, Ended, Which, file, print_json};
 use crate::backend::Backend;
@@ -44,6 +45,9 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
     let stored = Store::of(&directories).bindings(&lowered.network, &lowered.secrets, Missing::LeaveOpen);
     let stored = stored.map_err(Trouble::failed)?;
     let desired = bind(&lowered.network, &stored.bindings, &probe::capabilities());
+    if let Some(held_back) = probe::isolation_held_back(&lowered.network) {
+        complain(format_args!("note: {held_back}"));
+    }
     let opened = Linux::open(desired.name.clone(), &directories, stored.keys, Box::new(NoEngines));
     let observed = opened.and_then(|mut backend| backend.observe()).map_err(Trouble::failed)?;
     let planned = plan(&desired, &observed);

@@ -173,7 +173,13 @@ fn refused_namespace(errno: Errno) -> Unsupported {
 
 fn try_kind(kind: &Kind) -> Finding {
     let tried = make(kind).map(|()| "one was made".to_owned()).map_err(|errno| without(kind, errno));
-    Finding::of(kind.word, tried, kind.used)
+    let used = match kind.word {
+        "vrf" if writable_sysctls().is_err() => {
+            ["isolation netns; netns+vrf needs net sysctls that can be written", kind.used[1]]
+        }
+        _ => kind.used,
+    };
+    Finding::of(kind.word, tried, used)
 }
 
 fn make(kind: &Kind) -> Result<(), Errno> {
