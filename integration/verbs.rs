@@ -6,6 +6,8 @@
 #[path = "verbs/apply.rs"]
 mod apply;
 mod capability;
+#[path = "verbs/command_line.rs"]
+mod command_line;
 #[path = "verbs/control.rs"]
 mod control;
 mod copy;

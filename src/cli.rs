@@ -18,6 +18,7 @@ mod ifconfig;
 mod import;
 mod live;
 mod logs;
+mod man;
 mod netstat;
 mod ping;
 mod plan;
@@ -139,6 +140,8 @@ enum Verb {
     Wg(wg::Words),
     /// Print the JSON Schema of what `--json` prints
     Schema(schema::Words),
+    /// Print the manual page, or write one of every verb into a directory
+    Man(man::Words),
     /// Print what a shell wants to complete this command line
     Completions(completions::Words),
     /// The userspace WireGuard engine alone, as `wireguard-go IFNAME`
@@ -170,6 +173,7 @@ impl Verb {
             | Verb::Engine
             | Verb::Wg(_)
             | Verb::Completions(_)
+            | Verb::Man(_)
             | Verb::Schema(_) => {
                 return None;
             }
@@ -205,6 +209,7 @@ pub fn main() -> ExitCode {
         Verb::Unit(words) => unit::run(&words, &common),
         Verb::Wg(words) => wg::run(&words, &common),
         Verb::Schema(words) => schema::run(&words),
+        Verb::Man(words) => man::run(&words),
         Verb::Completions(words) => completions::run(&words),
         Verb::Wireguard(words) => wireguard::run(&words),
         Verb::Engine => engine::run(),
@@ -247,7 +252,7 @@ fn start_log(common: &Common, verb: &Verb) {
 fn heed_broken_pipes(verb: &Verb) {
     match verb {
         Verb::Check(_) | Verb::Plan(_) | Verb::Doctor(_) | Verb::Status(_) | Verb::Exec(_) => {}
-        Verb::Logs(_) | Verb::Wg(_) | Verb::Completions(_) | Verb::Schema(_) => {}
+        Verb::Logs(_) | Verb::Wg(_) | Verb::Completions(_) | Verb::Man(_) | Verb::Schema(_) => {}
         Verb::Export(_) | Verb::Import(_) => {}
         Verb::Route(_) | Verb::Ifconfig(_) | Verb::Netstat(_) | Verb::Unit(_) => {}
         Verb::Demo(_)
