@@ -11,7 +11,8 @@ use crate::model::{DomainId, Drift};
 
 /// In what time all domains are looked at, whatever is heard of them.
 const ROUND: Duration = Duration::from_secs(30);
-/// How much longer than a look took is not looked again, but for events.
+/// How much longer than a look took is not looked again, but for events, up to [`ROUND`]: a look at everything after many
+/// events is no reason to rest for long.
 const REST_PER_LOOK: u32 = 200;
 /// How often in [`FIGHT_WITHIN`] the same thing is put back.
 const FIGHT_AFTER: usize = 5;
@@ -124,7 +125,7 @@ impl Watch {
     }
 
     fn rest(&mut self, took: Duration, now: Instant) {
-        let rested = now + took * REST_PER_LOOK;
+        let rested = now + (took * REST_PER_LOOK).min(ROUND);
         self.due = self.due.map(|due| due.max(rested));
     }
 
