@@ -7,6 +7,8 @@ mod capability;
 mod copy;
 #[path = "verbs/demo.rs"]
 mod demo;
+#[path = "verbs/enter.rs"]
+mod enter;
 #[path = "verbs/exec.rs"]
 mod exec;
 #[path = "verbs/file.rs"]

@@ -10,6 +10,7 @@
 //! else; requests reach the supervisor through a bounded queue and are answered by it in turn.
 
 mod client;
+pub mod enter;
 mod server;
 
 pub use client::{Client, ClientError};

@@ -12,6 +12,7 @@ pub mod backend;
 pub mod cli;
 pub mod control;
 pub mod diagnostic;
+pub mod enter;
 pub mod exec;
 pub mod model;
 pub mod plan;

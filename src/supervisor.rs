@@ -3,12 +3,15 @@
 //! One process a network, under the network's lock. It is told things by signals and by its control socket, one at a
 //! time, and owns the userspace engines: their threads end with it, and their TUN devices with them.
 
+mod admission;
 mod engines;
+mod entrance;
 mod place;
 mod signals;
 mod surroundings;
 mod transaction;
 
+pub use entrance::Entrances;
 pub use place::{Misplaced, misplaced};
 pub use signals::Signals;
 pub use surroundings::{Ahead, Within};
@@ -28,6 +31,7 @@ use tracing::{info, warn};
 
 use crate::backend::linux::{Linux, Survey};
 use crate::backend::{Backend, BackendError};
+use crate::control::enter::{self, Ask, Opened};
 use crate::control::{self, Answer, Request, Server};
 use crate::exec::group;
 use crate::model::{Network, NetworkName, SecretName};
@@ -45,6 +49,7 @@ pub struct Supervisor {
     backend: Linux,
     queue: mpsc::Receiver<Event>,
     server: Server,
+    door: Option<Opened>,
     _lock: Lock,
 }
 
@@ -52,12 +57,19 @@ pub struct Supervisor {
 #[derive(Debug)]
 enum Event {
     Request(Request),
+    Ask(Ask),
     Signal(Signal),
 }
 
 impl From<Request> for Event {
     fn from(request: Request) -> Self {
         Self::Request(request)
+    }
+}
+
+impl From<Ask> for Event {
+    fn from(ask: Ask) -> Self {
+        Self::Ask(ask)
     }
 }
 
@@ -135,11 +147,11 @@ impl Supervisor {
         let mut backend = Linux::open(network.name.clone(), directories, stored.keys, engines)?;
         backend.tidy()?;
         match bring_up(&mut backend, &desired, directories, signals) {
-            Ok(Up { hazards, server, queue }) => {
+            Ok(Up { hazards, server, door, queue }) => {
                 let directories = directories.clone();
                 let mut warnings = stored.warnings;
                 warnings.extend(hazards.iter().map(ToString::to_string));
-                Ok(Self { desired, warnings, directories, backend, queue, server, _lock: lock })
+                Ok(Self { desired, warnings, directories, backend, queue, server, door, _lock: lock })
             }
             Err(error) => {
                 forget_if_nothing_is_left(&mut backend, directories);
@@ -171,6 +183,9 @@ impl Supervisor {
         while let Some(event) = self.queue.blocking_recv() {
             match event {
                 Event::Request(Request::Status(reply)) => drop(reply.send(self.status())),
+                Event::Ask(Ask { caller, word, reply }) => {
+                    drop(reply.send(admission::admit(&self.desired, &self.directories, &caller, &word)));
+                }
                 Event::Request(Request::Down(reply)) => {
                     let ended = self.down();
                     let answer = ended.as_ref().map(|()| "{}".to_owned()).map_err(ToString::to_string);
@@ -189,6 +204,7 @@ impl Supervisor {
 
     /// Takes the network down.
     pub fn down(&mut self) -> Result<(), Box<Failure>> {
+        self.door = None;
         let steps = take_down(&mut self.backend, &self.desired.name)?;
         forget(&self.directories);
         for residents in group::remove_all(&self.desired.name) {
@@ -217,6 +233,7 @@ pub fn status(
 struct Up {
     hazards: Vec<Hazard>,
     server: Server,
+    door: Option<Opened>,
     queue: mpsc::Receiver<Event>,
 }
 
@@ -231,8 +248,9 @@ fn bring_up(
     let checked = Survey::of(directories).map_err(UpError::from).and_then(|survey| {
         place::check(&survey, desired)?;
         let hazards = probe::hazards(desired, &Within(&survey));
-        let (server, queue) = listen(directories, signals)?;
-        Ok(Up { hazards, server, queue })
+        let (server, sender, queue) = listen(directories, signals)?;
+        let door = open_door(desired, directories, sender)?;
+        Ok(Up { hazards, server, door, queue })
     });
     match checked {
         Ok(_) => info!(network = %desired.name, steps = outcome.taken.len(), "up"),
@@ -267,8 +285,11 @@ fn take_down(backend: &mut Linux, network: &NetworkName) -> Result<usize, Box<Fa
     Ok(outcome.taken.len())
 }
 
+/// A control socket that is answered on, and both ends of the queue of what is said there.
+type Listening = (Server, mpsc::Sender<Event>, mpsc::Receiver<Event>);
+
 /// Opens the control socket and answers on it; what it is told and what signals say arrive in one queue.
-fn listen(directories: &Directories, signals: &Signals) -> Result<(Server, mpsc::Receiver<Event>), UpError> {
+fn listen(directories: &Directories, signals: &Signals) -> Result<Listening, UpError> {
     let path = control::socket(directories);
     let open = || {
         if path.exists() {
@@ -278,9 +299,23 @@ fn listen(directories: &Directories, signals: &Signals) -> Result<(Server, mpsc:
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
         let (sender, receiver) = mpsc::channel(QUEUE_LENGTH);
         signals.forward(sender.clone())?;
-        Ok((control::serve(listener, sender)?, receiver))
+        Ok((control::serve(listener, sender.clone())?, sender, receiver))
     };
     open().map_err(|source| UpError::Control { path: path.clone(), source })
+}
+
+/// Opens the door, if the file lets anybody in.
+fn open_door(
+    desired: &Network,
+    directories: &Directories,
+    queue: mpsc::Sender<Event>,
+) -> Result<Option<Opened>, UpError> {
+    if desired.domains.values().all(|domain| domain.allow.is_nobody()) {
+        enter::close(directories);
+        return Ok(None);
+    }
+    let opened = enter::listen(directories).and_then(|listener| enter::open(listener, queue));
+    opened.map(Some).map_err(|source| UpError::Control { path: directories.runtime.clone(), source })
 }
 
 /// Removes the runtime files of a network that did not come up, unless they are still needed to take it down.

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::say::{complain, count};
 use super::trouble::{Trouble, paint};
-use super::{Common, Ended, file};
+use super::{Common, Ended, accounts, file};
 use crate::spec;
 
 #[derive(Debug, Args)]
@@ -25,7 +25,8 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
             let seen =
                 [(domains, "domain"), (network.tunnels().count(), "tunnel"), (lowered.tests.len(), "test")];
             let seen = seen.map(|(number, of_what)| count(number, of_what)).join(", ");
-            (lowered.warnings.and(lowered.notes), format!("{}: {seen}", source.file))
+            let unknown = accounts::unknown(&lowered, &source);
+            (lowered.warnings.and(unknown).and(lowered.notes), format!("{}: {seen}", source.file))
         }
         Err(diagnostics) => {
             let summary = format!("{}: {}", source.file, count(diagnostics.errors(), "error"));
