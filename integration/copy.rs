@@ -9,10 +9,12 @@ use crate::capability::lacks;
 
 /// Set in a copy: what its root is root of.
 const INSIDE: &str = "RDOM_TEST_INSIDE";
+/// The namespaces of the real root's.
+const ROOTS: &str = "-nmp";
 /// The program under test, in the PATH of a copy as `rdom`.
 const RDOM: &str = env!("CARGO_BIN_EXE_rdom");
 
-/// After which a copy is killed, and all that is in it.
+/// After which a copy is killed, and all that is in it, unless RDOM_TEST_TIMEOUT_SECS says otherwise.
 const TIMEOUT_SECS: &str = "300";
 
 /// Makes the copy a machine on which nothing has been done yet: `ip netns` has made its directory a mount, wg(8) has
@@ -50,6 +52,14 @@ pub(crate) fn in_roots_copy(test: &str, body: impl FnOnce()) {
     in_copies_of(&[Owner::Root], test, body);
 }
 
+/// Whose copy this is.
+pub(crate) fn owner() -> Owner {
+    match env::var(INSIDE).as_deref() {
+        Ok(ROOTS) => Owner::Root,
+        _ => Owner::Anybody,
+    }
+}
+
 fn in_copies_of(owners: &[Owner], test: &str, body: impl FnOnce()) {
     if env::var_os(INSIDE).is_some() {
         return body();
@@ -68,12 +78,13 @@ fn in_copies_of(owners: &[Owner], test: &str, body: impl FnOnce()) {
 
 fn in_copy_of(owner: Owner, test: &str) {
     let flags = match owner {
-        Owner::Root => "-nmp",
+        Owner::Root => ROOTS,
         Owner::Anybody => "-Urnmp",
     };
     let path = env::var("PATH").unwrap_or_default();
+    let timeout = env::var("RDOM_TEST_TIMEOUT_SECS").unwrap_or_else(|_| TIMEOUT_SECS.to_owned());
     let output = Command::new("timeout")
-        .args(["-s", "KILL", TIMEOUT_SECS, "unshare"])
+        .args(["-s", "KILL", &timeout, "unshare"])
         .args([flags, "--fork", "--kill-child", "--mount-proc", "--propagation", "private"])
         .args(["sh", "-ec", PREPARE, "sh", RDOM])
         .arg(env::current_exe().expect("the path of this program"))

@@ -21,6 +21,7 @@ use nix::fcntl::{OFlag, open};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::stat::Mode;
+use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::execvp;
 use thiserror::Error;
 use tracing::debug;
@@ -153,12 +154,18 @@ pub fn enter(place: &Place) -> Result<(), ExecError> {
 }
 
 /// /sys of this namespace, with the control groups and BPF objects that the old one shows: a fresh one has neither.
+/// Where the old one is read-only it is too.
 fn show_sys() {
+    let was_read_only = statvfs("/sys").is_ok_and(|old| old.flags().contains(FsFlags::ST_RDONLY));
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let kept = ["/sys/fs/cgroup", "/sys/fs/bpf"].map(|path| (path, open(path, flags, Mode::empty())));
     if let Err(errno) = mount(Some("sysfs"), "/sys", Some("sysfs"), MsFlags::empty(), None::<&str>) {
         debug!(error = errno.desc(), "the /sys of the default domain stays");
         return;
+    }
+    if was_read_only {
+        let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
+        let _ = mount(None::<&str>, "/sys", None::<&str>, flags, None::<&str>);
     }
     for (path, old) in kept {
         if let Ok(old) = old {

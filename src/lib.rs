@@ -11,7 +11,9 @@
 pub mod backend;
 pub mod cli;
 pub mod control;
+pub mod convert;
 pub mod diagnostic;
+pub mod engine;
 pub mod enter;
 pub mod exec;
 pub mod model;

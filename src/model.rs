@@ -8,6 +8,7 @@
 mod allow;
 mod bindings;
 mod domain;
+mod impairment;
 mod interface;
 mod isolation;
 mod key;
@@ -21,6 +22,7 @@ mod wireguard;
 pub use allow::{Account, Allow};
 pub use bindings::{Bindings, Capabilities};
 pub use domain::{Domain, Network};
+pub use impairment::Impairment;
 pub use interface::{Address, Interface, Kind, Vxlan};
 pub use isolation::Isolation;
 pub use key::{Fingerprint, Key, ParseKeyError, Preshared, PublicKey, SecretName};
@@ -28,5 +30,5 @@ pub use name::{DomainId, DomainName, End, InterfaceName, NameError, NetworkName,
 pub use object::Object;
 pub use prefix::{ParsePrefixError, Prefix};
 pub use route::{Hop, Route, Target};
-pub use rule::{Fwmark, Rule, Selector};
+pub use rule::{Action, Fwmark, Rule, Selector};
 pub use wireguard::{Endpoint, Engine, Host, Peer, WireGuard};

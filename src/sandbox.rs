@@ -1,14 +1,21 @@
-//! A private copy: user, network, mount and PID namespaces of its own, gone when its first program ends.
+//! A private copy: network, mount and PID namespaces of its own, gone when its first program ends.
 //!
 //! Three processes: the caller waits outside; `init` is process 1 of the copy, which reaps; the program runs below
 //! it. When the caller dies, however it dies, the kernel kills init (PR_SET_PDEATHSIG), and with process 1 everything
-//! in the copy (pid_namespaces(7)). Nothing has to be cleaned up, so nothing can be forgotten.
+//! in the copy (pid_namespaces(7)).
+//!
+//! Who is not root becomes it in a user namespace, and nothing has to be cleaned up. The real root stays what it is,
+//! for only outside of any user namespace may one give the kernel a BPF program and make control groups: its copy
+//! sees of the host's control groups one of its own, which is removed after it, and what belongs to the whole machine
+//! is read-only.
 
+mod groups;
 mod mounts;
 mod users;
 
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::PathBuf;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -23,6 +30,8 @@ use nix::unistd::{ForkResult, Pid, fork, pipe2};
 use thiserror::Error;
 
 use crate::probe::Unsupported;
+use groups::Kept;
+use users::Root;
 
 /// Why there is no private copy.
 #[derive(Debug, Error)]
@@ -44,28 +53,40 @@ pub enum SandboxError {
 ///
 /// The copy's default domain is an empty network namespace with `lo` up. Must be called by a process of one thread.
 pub fn run(inside: impl FnOnce() -> u8) -> Result<u8, SandboxError> {
-    users::become_root_of_a_new_namespace()?;
+    let root = users::become_root()?;
+    let kept = match root {
+        Root::OfTheMachine => {
+            groups::keep().map_err(|source| SandboxError::Call { action: "keep control groups", source })?
+        }
+        Root::OfANamespace => None,
+    };
     let apart = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWPID;
     unshare(apart).map_err(|source| SandboxError::Call { action: "unshare", source })?;
     let (alive, ours) =
         pipe2(OFlag::O_CLOEXEC).map_err(|source| SandboxError::Call { action: "pipe", source })?;
     // No other thread can hold a lock over this fork or the next: there is none.
     match unsafe { fork() }.map_err(|source| SandboxError::Call { action: "fork", source })? {
-        ForkResult::Parent { child } => Ok(status(wait_for(child))),
+        ForkResult::Parent { child } => {
+            let ended = wait_for(child);
+            if let Some(kept) = kept {
+                kept.release();
+            }
+            Ok(status(ended))
+        }
         ForkResult::Child => {
             drop(ours);
-            leave(init(alive, inside))
+            leave(init(&alive, root, kept.map(Kept::into_path), inside))
         }
     }
 }
 
 /// Process 1: prepares the copy, starts the program, reaps whatever dies, and ends with the program.
-fn init(alive: OwnedFd, inside: impl FnOnce() -> u8) -> u8 {
+fn init(alive: &OwnedFd, root: Root, group: Option<PathBuf>, inside: impl FnOnce() -> u8) -> u8 {
     die_with_parent();
-    if hung_up(&alive) {
+    if hung_up(alive) {
         return 125;
     }
-    if let Err(error) = mounts::prepare().and_then(|()| set_loopback_up()) {
+    if let Err(error) = mounts::prepare(root, group.as_deref()).and_then(|()| set_loopback_up()) {
         let _ = writeln!(io::stderr(), "rdom: cannot prepare a private copy: {error}");
         return 125;
     }

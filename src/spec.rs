@@ -11,8 +11,10 @@ mod node;
 mod origins;
 mod report;
 mod test;
-mod values;
+pub(crate) mod values;
 mod words;
+mod write;
+mod yaml;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -22,6 +24,7 @@ use crate::model::{Network, NetworkName, SecretName};
 
 pub use origins::Origins;
 pub use test::{Assertion, Connection, Presence, Protocol, Reach, Test};
+pub use write::write;
 
 use report::Report;
 

@@ -4,24 +4,29 @@
 //! its time. So no test sleeps, and none passes only because it looked too early.
 
 mod assertion;
+mod inside;
+mod report;
+mod verdict;
+
+pub use report::{github, junit, summary, tap};
+pub use verdict::{FileReport, Kept, Outcome, Verdict, exit_status};
 
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
-
 use crate::backend::BackendError;
 use crate::backend::linux::Namespace;
-use crate::model::DomainId;
+use crate::model::{DomainId, InterfaceName};
 use crate::spec::Test;
 use crate::status::SocketTable;
+use inside::Inside;
 
 /// Where tests run: the domains of a network that is up.
 pub trait Ground {
     /// The namespace of a domain.
     fn namespace(&self, domain: DomainId) -> Option<&Namespace>;
 
-    /// Whether a domain has a namespace of its own.
-    fn has_namespace(&self, domain: DomainId) -> bool;
+    /// The device that sockets of a domain are bound to, if it has no namespace of its own.
+    fn device(&self, domain: DomainId) -> Option<InterfaceName>;
 
     /// The sockets of a domain that wait for somebody.
     fn sockets(&self, domain: DomainId) -> Result<SocketTable, BackendError>;
@@ -30,38 +35,18 @@ pub trait Ground {
     fn command(&self, domain: DomainId, words: &[String]) -> std::process::Command;
 }
 
-/// What came of one test.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Verdict {
-    /// The number of the domain that it ran in.
-    pub domain: u32,
-    /// Its name.
-    pub name: String,
-    /// What it asserts.
-    pub asserted: String,
-    /// How long it took.
-    pub duration_secs: f64,
-    /// What was seen instead of what was asserted; none if the assertion held.
-    pub failure: Option<String>,
-    /// The line of the file, from 1.
-    pub line: usize,
-}
-
-impl Verdict {
-    /// Whether the assertion held.
-    pub fn passed(&self) -> bool {
-        self.failure.is_none()
-    }
-}
-
-/// Runs one test.
-pub fn run(test: &Test, ground: &dyn Ground) -> Verdict {
+/// Runs one test; `number` is its own among those of its file, from 0.
+pub fn run(number: usize, test: &Test, ground: &dyn Ground) -> Verdict {
     let started = Instant::now();
     let failure = match ground.namespace(test.inside) {
         None => Some(format!("there is no domain {}", test.inside)),
-        Some(namespace) => assertion::failure(test, namespace, ground, started + test.within),
+        Some(namespace) => {
+            let inside = Inside { namespace, device: ground.device(test.inside) };
+            assertion::failure(test, &inside, ground, started + test.within)
+        }
     };
     Verdict {
+        number,
         domain: test.inside.number(),
         name: test.name.clone(),
         asserted: test.assertion.to_string(),

@@ -1,12 +1,14 @@
 //! Makes a network so, keeps it, and takes it down again.
 //!
-//! One process a network, under the network's lock. It is told things by signals and by its control socket, one at a
-//! time, and owns the userspace engines: their threads end with it, and their TUN devices with them.
+//! One process a network, under the network's lock. It is told things by signals, by its control socket and by the end
+//! of an engine, one at a time. Userspace engines are processes of their own, which outlive it and are taken over by
+//! the next one; in a private copy they are threads of it.
 
 mod admission;
 mod engines;
 mod entrance;
 mod place;
+mod service_manager;
 mod signals;
 mod surroundings;
 mod transaction;
@@ -39,7 +41,8 @@ use crate::plan::{bind, plan};
 use crate::probe::{self, Hazard, Unsupported};
 use crate::state::{Directories, KeyRing, Lock, LockError, Missing, StateError, Store};
 use crate::status::StatusView;
-pub use engines::{Hosted, NoEngines};
+use engines::Processes;
+pub use engines::{Hosted, Lodging, NoEngines};
 
 /// A network that is up, held by this process.
 pub struct Supervisor {
@@ -59,6 +62,10 @@ enum Event {
     Request(Request),
     Ask(Ask),
     Signal(Signal),
+    /// A process with userspace engines is gone.
+    EngineEnded,
+    /// A service manager waits for a sign of life.
+    LifeAskedFor,
 }
 
 impl From<Request> for Event {
@@ -116,6 +123,9 @@ pub enum UpError {
     /// Every step was taken, but a socket is not where it belongs.
     #[error(transparent)]
     Misplaced(#[from] Misplaced),
+    /// Privileges that a supervisor does not need could not be given up.
+    #[error("cannot give up privileges")]
+    Privileges(#[source] io::Error),
     /// The control socket could not be made.
     #[error("cannot listen at {}", path.display())]
     Control {
@@ -135,6 +145,7 @@ impl Supervisor {
         files: &BTreeMap<SecretName, PathBuf>,
         directories: &Directories,
         signals: &Signals,
+        lodging: Lodging,
     ) -> Result<Self, UpError> {
         probe::administration()?;
         let lock = take_lock(&network.name, directories)?;
@@ -143,13 +154,15 @@ impl Supervisor {
         if let Some((need, lack)) = probe::unmet(&desired).into_iter().next() {
             return Err(UpError::Lacking { who: need.who, lack });
         }
-        let engines = Box::new(Hosted::default());
+        let (sender, queue) = mpsc::channel(QUEUE_LENGTH);
+        let engines = lodging.engines(directories, sender.clone());
         let mut backend = Linux::open(network.name.clone(), directories, stored.keys, engines)?;
         backend.tidy()?;
-        match bring_up(&mut backend, &desired, directories, signals) {
-            Ok(Up { hazards, server, door, queue }) => {
+        match bring_up(&mut backend, &desired, directories, signals, sender, lodging) {
+            Ok(Up { hazards, server, door }) => {
                 let directories = directories.clone();
                 let mut warnings = stored.warnings;
+                warnings.extend(probe::isolation_held_back(network));
                 warnings.extend(hazards.iter().map(ToString::to_string));
                 Ok(Self { desired, warnings, directories, backend, queue, server, door, _lock: lock })
             }
@@ -173,13 +186,22 @@ impl Supervisor {
 
     /// What there is, as its status document.
     pub fn status(&mut self) -> Answer {
-        let view = status(&mut self.backend, &self.directories, Some(&self.desired));
-        let view = view.map_err(|error| error.to_string())?;
+        let view = self.kept().map_err(|error| error.to_string())?;
         serde_json::to_string(&view).map_err(|error| error.to_string())
+    }
+
+    fn kept(&mut self) -> Result<StatusView, BackendError> {
+        let view = status(&mut self.backend, &self.directories, Some(&self.desired))?;
+        let missing = plan(&self.desired, &self.backend.observe()?);
+        let misplaced = misplaced(&Survey::of(&self.directories)?, &self.desired)?;
+        let steps = missing.iter().map(ToString::to_string);
+        let differs = steps.chain(misplaced.iter().map(ToString::to_string)).collect();
+        Ok(view.kept_by(std::process::id(), differs))
     }
 
     /// Keeps the network until a signal or a request ends it, then takes it down.
     pub fn serve(mut self) -> Result<(), Box<Failure>> {
+        service_manager::ready(&self.desired);
         while let Some(event) = self.queue.blocking_recv() {
             match event {
                 Event::Request(Request::Status(reply)) => drop(reply.send(self.status())),
@@ -197,13 +219,28 @@ impl Supervisor {
                     info!(signal = signal.as_str(), "ending");
                     break;
                 }
+                Event::EngineEnded => self.repair(),
+                Event::LifeAskedFor => service_manager::alive(),
             }
         }
         self.down()
     }
 
+    /// Makes the network what it shall be again: an engine that is gone is started, and all else stays as it is.
+    fn repair(&mut self) {
+        match converge(&mut self.backend, &self.desired, &|| false) {
+            Ok(Outcome { taken }) if taken.is_empty() => {}
+            Ok(Outcome { taken }) => {
+                greet(&mut self.backend);
+                info!(network = %self.desired.name, steps = taken.len(), "repaired");
+            }
+            Err(failure) => warn!(%failure, cause = %failure.cause, "not repaired"),
+        }
+    }
+
     /// Takes the network down.
     pub fn down(&mut self) -> Result<(), Box<Failure>> {
+        service_manager::stopping();
         self.door = None;
         let steps = take_down(&mut self.backend, &self.desired.name)?;
         forget(&self.directories);
@@ -234,7 +271,6 @@ struct Up {
     hazards: Vec<Hazard>,
     server: Server,
     door: Option<Opened>,
-    queue: mpsc::Receiver<Event>,
 }
 
 /// Takes the steps, checks where sockets are, and opens the control socket; what fails after the steps undoes them.
@@ -243,14 +279,18 @@ fn bring_up(
     desired: &Network,
     directories: &Directories,
     signals: &Signals,
+    sender: mpsc::Sender<Event>,
+    lodging: Lodging,
 ) -> Result<Up, UpError> {
     let outcome = converge(backend, desired, &|| signals.pending()).map_err(UpError::Failed)?;
+    greet(backend);
     let checked = Survey::of(directories).map_err(UpError::from).and_then(|survey| {
         place::check(&survey, desired)?;
         let hazards = probe::hazards(desired, &Within(&survey));
-        let (server, sender, queue) = listen(directories, signals)?;
-        let door = open_door(desired, directories, sender)?;
-        Ok(Up { hazards, server, door, queue })
+        lodging.confine(admission::needs(desired)).map_err(UpError::Privileges)?;
+        let door = open_door(desired, directories, sender.clone())?;
+        let server = listen(directories, signals, sender)?;
+        Ok(Up { hazards, server, door })
     });
     match checked {
         Ok(_) => info!(network = %desired.name, steps = outcome.taken.len(), "up"),
@@ -259,11 +299,19 @@ fn bring_up(
     checked
 }
 
+/// A peer that is not greeted takes longer to notice that its session is gone.
+fn greet(backend: &mut Linux) {
+    if let Err(error) = backend.greet() {
+        warn!(%error, "peers were not greeted");
+    }
+}
+
 /// Removes what a supervisor that is no more left behind, and returns the number of steps that it took.
 pub fn clean_up(network: &NetworkName, directories: &Directories) -> Result<usize, UpError> {
     probe::administration()?;
     let lock = take_lock(network, directories)?;
-    let mut backend = Linux::open(network.clone(), directories, KeyRing::default(), Box::new(NoEngines))?;
+    let engines = Box::new(Processes::of(directories));
+    let mut backend = Linux::open(network.clone(), directories, KeyRing::default(), engines)?;
     let steps = take_down(&mut backend, network).map_err(UpError::Failed)?;
     forget(directories);
     drop(lock);
@@ -285,11 +333,12 @@ fn take_down(backend: &mut Linux, network: &NetworkName) -> Result<usize, Box<Fa
     Ok(outcome.taken.len())
 }
 
-/// A control socket that is answered on, and both ends of the queue of what is said there.
-type Listening = (Server, mpsc::Sender<Event>, mpsc::Receiver<Event>);
-
 /// Opens the control socket and answers on it; what it is told and what signals say arrive in one queue.
-fn listen(directories: &Directories, signals: &Signals) -> Result<Listening, UpError> {
+fn listen(
+    directories: &Directories,
+    signals: &Signals,
+    sender: mpsc::Sender<Event>,
+) -> Result<Server, UpError> {
     let path = control::socket(directories);
     let open = || {
         if path.exists() {
@@ -297,9 +346,9 @@ fn listen(directories: &Directories, signals: &Signals) -> Result<Listening, UpE
         }
         let listener = UnixListener::bind(&path)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
-        let (sender, receiver) = mpsc::channel(QUEUE_LENGTH);
         signals.forward(sender.clone())?;
-        Ok((control::serve(listener, sender.clone())?, sender, receiver))
+        service_manager::ask_for_life(sender.clone());
+        control::serve(listener, sender)
     };
     open().map_err(|source| UpError::Control { path: path.clone(), source })
 }
@@ -310,7 +359,7 @@ fn open_door(
     directories: &Directories,
     queue: mpsc::Sender<Event>,
 ) -> Result<Option<Opened>, UpError> {
-    if desired.domains.values().all(|domain| domain.allow.is_nobody()) {
+    if !admission::is_open(desired) {
         enter::close(directories);
         return Ok(None);
     }

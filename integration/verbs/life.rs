@@ -145,28 +145,6 @@ fn interrupted_on_its_way_up_it_takes_everything_back() {
 }
 
 #[test]
-fn what_is_left_by_kill_9_is_taken_over_by_up() {
-    in_private_copies("life::what_is_left_by_kill_9_is_taken_over_by_up", || {
-        let before = Traces::now();
-        up();
-        let namespaces = ok("ls -iL /run/netns");
-        let keys = ok("wg show all public-key | sort");
-        kill_supervisor();
-        sh("rdom status").ends_with(0).says("network domains has no supervisor any more");
-        ok("rdom exec 1 true");
-        sh("rdom plan").ends_with(3).says("create wireguard 1/wg1");
-
-        ok("rdom up -d");
-        assert_eq!(ok("ls -iL /run/netns"), namespaces, "the same domains");
-        assert_eq!(ok("wg show all public-key | sort"), keys, "the same keys");
-        pings("rdom1", "192.168.5.2");
-        assert_eq!(sh("rdom status").ends_with(0).err, "");
-        ok("rdom down");
-        before.is_all_there_is();
-    });
-}
-
-#[test]
 fn what_is_left_by_kill_9_is_removed_by_down() {
     in_private_copies("life::what_is_left_by_kill_9_is_removed_by_down", || {
         let before = Traces::now();

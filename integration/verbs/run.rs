@@ -2,8 +2,8 @@
 
 use nix::sys::signal::Signal;
 
-use crate::copy::in_private_copies;
-use crate::world::{Background, EXAMPLE, Traces, is_running, ok, sh, signal, wait_for, write};
+use crate::copy::{in_private_copies, in_roots_copy};
+use crate::world::{Background, EXAMPLE, Traces, is_file, is_running, ok, sh, signal, wait_for, write};
 
 /// A command with offspring that would outlive it: in its group, in a session of its own, and in a domain.
 const FAMILY: &str = "sh -c 'cp /bin/sleep /run/nap; /run/nap 1000 & setsid /run/nap 1000 & \
@@ -110,4 +110,75 @@ fn what_ctrl_c_means_is_the_commands_to_say() {
         plain.end().ends_with(130);
         before.is_all_there_is();
     });
+}
+
+/// A further rtable, for a program of which a copy needs a control group.
+const FURTHER: &str = "
+domains:
+  1:
+    interfaces: {a: {addresses: [10.0.0.1/24]}}
+    rtables: {10: {routes: [{to: default, via: 10.0.0.2}]}}
+  2: {interfaces: {b: {addresses: [10.0.0.2/24, 192.0.2.1/32]}}}
+links: [{ends: [1/a, 2/b]}]
+";
+
+#[test]
+fn what_belongs_to_the_whole_machine_is_not_the_copys_to_change() {
+    in_roots_copy("run::what_belongs_to_the_whole_machine_is_not_the_copys_to_change", || {
+        write("domains.yaml", FURTHER);
+        let before = Traces::now();
+        let settings = "sysctl -ar '^(net[.](core|ipv4|ipv6)|kernel[.]printk|vm[.]swap)' 2>/dev/null";
+        let machine = ok(settings);
+        let script = "
+            ! echo 1 >/proc/sys/kernel/printk || exit 1
+            ! echo 1 >/proc/sys/vm/drop_caches || exit 2
+            ! rdom exec 1 sh -c 'echo 1 >/proc/sys/kernel/printk' || exit 3
+            ! rdom exec 1 sh -c 'echo add >/sys/module/tcp_cubic/uevent' || exit 4
+            ! mkdir /sys/fs/x || exit 5
+            echo 1 >/proc/sys/net/ipv4/ip_forward || exit 6
+            rdom exec 1 sh -c 'echo 1 >/proc/sys/net/ipv4/ip_forward' || exit 7
+            mkdir /run/mine && mount -t tmpfs mine /run/mine || exit 8
+            mkdir /sys/fs/cgroup/left && echo $$ >/sys/fs/cgroup/left/cgroup.procs || exit 9
+            [ ! -e /sys/fs/cgroup/unified ] || exit 10
+            rdom exec -T 10 ping -c 1 -W 5 192.0.2.1 || exit 11
+            [ -d /sys/fs/cgroup/rdom ] || exit 12
+            [ \"$(cat /proc/1/comm)\" = rdom ]
+";
+        write("look.sh", script);
+        sh("rdom run domains.yaml -- sh look.sh").ends_with(0);
+        before.is_all_there_is();
+        assert_eq!(ok(settings), machine);
+        assert!(!is_file("/run/mine"));
+    });
+}
+
+#[test]
+fn control_groups_go_when_rdom_is_killed_and_a_killed_keepers_with_the_next_copy() {
+    in_roots_copy(
+        "run::control_groups_go_when_rdom_is_killed_and_a_killed_keepers_with_the_next_copy",
+        || {
+            write("domains.yaml", FURTHER);
+            let before = Traces::now();
+            let member = "rdom run domains.yaml -- rdom exec -T 10 sh -c 'cp /bin/sleep /run/nap; echo born; exec /run/nap 1000'";
+            let start = || {
+                let run = Background::start("run", member).waits_until("born");
+                wait_for("its command", || is_running("nap"));
+                run
+            };
+            let run = start();
+            signal(run.pid(), Signal::SIGKILL);
+            run.end();
+            before.is_all_there_is();
+            // All of its processes at once: the keeper is the one that is in no session of the others.
+            let run = start();
+            let keeper =
+                ok(&format!("pgrep -P {} | xargs ps -o pid=,sid= | awk '$1 == $2 {{print $1}}'", run.pid()));
+            signal(keeper.trim().parse().expect("a keeper"), Signal::SIGKILL);
+            signal(run.pid(), Signal::SIGKILL);
+            run.end();
+            wait_for("the end of its command", || !is_running("nap"));
+            sh("rdom run domains.yaml -- true").ends_with(0);
+            before.is_all_there_is();
+        },
+    );
 }

@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
+use nix::sys::signal::Signal;
+
 use crate::capability::lacks;
-use crate::copy::in_private_copies;
-use crate::world::{EXAMPLE, Traces, json, sh, write};
+use crate::copy::{self, Owner, in_private_copies};
+use crate::world::{Background, EXAMPLE, Traces, is_running, json, ok, sh, signal, wait_for, write};
 
 #[test]
 fn every_example_holds() {
@@ -26,10 +28,24 @@ fn every_example_holds() {
 /// Whether an example needs kinds of links that are missing here, and not required to be here.
 fn needs_more_than_this_kernel(file: &Path) -> bool {
     let needs: &[&str] = match file.file_stem().and_then(|stem| stem.to_str()) {
+        // Its programs are members of control groups, which only the real root's copy has.
+        Some("vrf") if copy::owner() == Owner::Anybody => return true,
+        Some("vrf") => &["vrf"],
         Some("kinds") => &["dummy", "vlan", "macvlan", "vxlan"],
+        Some("slow-link") => &["netem"],
         _ => &[],
     };
     needs.iter().any(|kind| lacks(kind))
+}
+
+/// The manual page's own script, unchanged, is a file that holds.
+#[test]
+fn an_imported_script_holds() {
+    in_private_copies("suite::an_imported_script_holds", || {
+        write("manual.sh", include_str!("../openbsd/manual.sh"));
+        let tested = sh("rdom import manual.sh | rdom test -").ends_with(0);
+        tested.says("1: ping 192.168.5.2").says("2 tests in 1 file: 2 passed, 0 failed");
+    });
 }
 
 #[test]
@@ -65,7 +81,104 @@ fn a_file_that_cannot_be_run_is_no_pass() {
         let failed = sh("rdom test domains.yaml bad.yaml none.yaml").ends_with(2);
         let failed = failed.says("bad.yaml: could not be run").says("cannot read none.yaml");
         failed.says("5 passed, 0 failed, 2 files could not be run");
+        sh("rdom test --junit /none/x.xml domains.yaml").ends_with(2).says("cannot write /none/x.xml");
+        sh("rdom test --filter nowhere domains.yaml").ends_with(2).says("no test has nowhere in it");
+        sh("rdom test --jobs 0 domains.yaml").ends_with(2).says("a number from 1 up");
         let seen = json("rdom test --json domains.yaml");
         assert_eq!(seen[0]["verdicts"].as_array().map(Vec::len), Some(5));
+    });
+}
+
+/// A file whose first test ends and whose second does not.
+const SLOW: &str = "
+domains: {1: {}}
+tests:
+  - {in: 1, exec: ['true'], name: the quick one}
+  - {in: 1, exec: [sh, -c, 'cp /bin/sleep /run/nap; exec /run/nap 1000'], within: 10m, name: the slow one}
+";
+
+#[test]
+fn ctrl_c_ends_everything_and_what_was_seen_is_told() {
+    in_private_copies("suite::ctrl_c_ends_everything_and_what_was_seen_is_told", || {
+        write("slow.yaml", SLOW);
+        let before = Traces::now();
+        for ending in [Signal::SIGINT, Signal::SIGTERM] {
+            let command = "rdom test slow.yaml slow.yaml slow.yaml --jobs 1 --junit /run/out.xml";
+            let run = Background::start("test", command).waits_until("the quick one");
+            wait_for("the slow one", || is_running("nap"));
+            signal(run.pid(), ending);
+            let ended = run.end().ends_with(130);
+            ended.says("1 test in 3 files: 1 passed, 0 failed, 5 not run, interrupted");
+            wait_for("the end of all", || !is_running("nap") && !is_running("rdom"));
+            assert!(ok("cat /run/out.xml; rm /run/out.xml").contains("interrupted"));
+            before.is_all_there_is();
+        }
+        let run = Background::start("test", "rdom test slow.yaml").waits_until("the quick one");
+        wait_for("the slow one", || is_running("nap"));
+        signal(run.pid(), Signal::SIGKILL);
+        run.end();
+        wait_for("the end of all", || !is_running("nap") && !is_running("rdom"));
+        before.is_all_there_is();
+    });
+}
+
+#[test]
+fn the_same_file_runs_beside_itself_and_from_standard_input() {
+    in_private_copies("suite::the_same_file_runs_beside_itself_and_from_standard_input", || {
+        write("domains.yaml", EXAMPLE);
+        let all = sh("rdom test domains.yaml domains.yaml --repeat 3 --jobs 6").ends_with(0);
+        all.says("domains.yaml (run 3)  1: ping 192.168.5.2")
+            .says("30 tests in 6 files: 30 passed, 0 failed");
+        let one = sh("cat domains.yaml | rdom test - --filter 'ping 192.168.5.1'").ends_with(0);
+        one.says("<stdin>  2: ping 192.168.5.1").says("1 test in 1 file: 1 passed");
+        let listed = ok("rdom test --list --filter socket");
+        assert_eq!(listed, "domains.yaml:24  0: socket udp/7111\ndomains.yaml:25  1: no socket udp/7111\n");
+        assert_eq!(json("rdom test --list --json domains.yaml")[0]["line"], 21);
+    });
+}
+
+#[test]
+fn other_programs_read_the_reports() {
+    in_private_copies("suite::other_programs_read_the_reports", || {
+        let tests = "tests:\n  - {in: 1, ping: 192.168.5.77, within: 100ms, name: 'no # one, <100%>'}\n";
+        write("fail.yaml", &(EXAMPLE.split("\ntests:").next().expect("domains").to_owned() + "\n" + tests));
+        write("domains.yaml", EXAMPLE);
+        let run = sh("GITHUB_ACTIONS=true rdom test --junit out.xml fail.yaml domains.yaml").ends_with(1);
+        run.says(
+            "::error file=fail.yaml,line=21,title=no # one%2C <100%25> (ping 192.168.5.77)::expected: ping",
+        );
+        if !lacks("python3") {
+            let read = "import xml.etree.ElementTree as t; r = t.parse('out.xml').getroot(); \
+                        print(r.get('tests'), r.get('failures'), r[0][0].get('name'), r[0][0].get('line'), \
+                        len(r[1]), r[0][0][0].tag)";
+            let seen = ok(&format!("python3 -c \"{read}\""));
+            assert_eq!(seen, "6 1 no # one, <100%> (ping 192.168.5.77) 21 5 failure\n");
+        }
+        let tap =
+            sh("rdom test --tap fail.yaml domains.yaml > out.tap; sed -i 's/version 14/version 13/' out.tap");
+        tap.ends_with(0);
+        if !lacks("prove") {
+            // Older ones know version 13, of which 14 is a superset.
+            let seen = sh("prove -v --exec cat out.tap").ends_with(1);
+            seen.says("Failed 1/6 subtests").says("Failed test:  1").says("Tests: 6 Failed: 1");
+        }
+    });
+}
+
+#[test]
+fn a_copy_in_which_a_test_failed_can_be_entered_until_ctrl_c() {
+    in_private_copies("suite::a_copy_in_which_a_test_failed_can_be_entered_until_ctrl_c", || {
+        let fail = "domains: {1: {}}\ntests:\n  - {in: 1, exec: ['false']}\n  - {in: 1, exec: ['true']}\n";
+        write("fail.yaml", fail);
+        let before = Traces::now();
+        let run = Background::start("test", "rdom test fail.yaml --keep-on-fail").waits_until("end it:");
+        let said = run.said();
+        let enter = said.lines().find_map(|line| line.trim().strip_prefix("enter it: ")).expect("a command");
+        let inside = ok(&format!("{enter} -c 'rdom exec 1 printenv RDOM_DOMAIN; ip netns'"));
+        assert!(inside.starts_with("1\nrdom1"), "{inside}");
+        signal(run.pid(), Signal::SIGINT);
+        run.end().ends_with(1).says("2 tests in 1 file: 1 passed, 1 failed");
+        before.is_all_there_is();
+        sh("rdom test fail.yaml --keep-on-fail --filter true").ends_with(0);
     });
 }

@@ -167,8 +167,16 @@ pub(crate) struct Traces {
     rules: String,
     mounts: String,
     processes: String,
+    groups: String,
+    sockets: String,
     files: String,
 }
+
+/// The control groups of this copy's networks, and of private copies that are made in it. Others may have theirs.
+const GROUPS: &str = "home=$(stat -Lc %i /proc/self/ns/net) pids=$(stat -Lc %i /proc/self/ns/pid)
+    for mount in $(findmnt -rnt cgroup2 -o TARGET); do
+        ls -d $mount/rdom/*.$home $mount/rdom.copy.$pids.* 2>/dev/null
+    done; true";
 
 impl Traces {
     /// Holds what there is now against this; a process that has said its last word may take a moment to go.
@@ -177,7 +185,18 @@ impl Traces {
         while Self::now() != *self && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(20));
         }
-        assert_eq!(Self::now(), *self);
+        let now = Self::now();
+        let (now, before) = (now.lines(), self.lines());
+        let missing: Vec<_> = before.iter().filter(|line| !now.contains(line)).collect();
+        let left: Vec<_> = now.iter().filter(|line| !before.contains(line)).collect();
+        assert!(missing.is_empty() && left.is_empty(), "left: {left:#?}\nmissing: {missing:#?}");
+    }
+
+    fn lines(&self) -> Vec<&str> {
+        let Self { namespaces, links, addresses, routes, rules, mounts, processes, groups, sockets, files } =
+            self;
+        let all = [namespaces, links, addresses, routes, rules, mounts, processes, groups, sockets, files];
+        all.into_iter().flat_map(|text| text.lines()).collect()
     }
 
     pub(crate) fn now() -> Self {
@@ -189,6 +208,8 @@ impl Traces {
             rules: ok("ip rule; ip -6 rule"),
             mounts: ok("cut -d' ' -f3- /proc/self/mountinfo"),
             processes: processes(),
+            groups: ok(GROUPS),
+            sockets: ok("ss -H -a -n -u; ss -H -a -n -t; ss -H -a -n -x src '/run/*'"),
             files: ok("find /run -path /run/state -prune -o -path /run/work -prune -o -print | sort"),
         }
     }
@@ -210,7 +231,14 @@ fn processes() -> String {
 
 /// Whether a process of this name lives.
 pub(crate) fn is_running(comm: &str) -> bool {
-    processes().lines().any(|line| line.split_once(' ').is_some_and(|(_, name)| name == comm))
+    process(comm).is_some()
+}
+
+/// The process of this name.
+pub(crate) fn process(comm: &str) -> Option<i32> {
+    let processes = processes();
+    let mut found = processes.lines().filter_map(|line| line.split_once(' '));
+    found.find(|(_, name)| *name == comm).and_then(|(pid, _)| pid.parse().ok())
 }
 
 /// The local ports of the UDP sockets of a namespace, `default` or a name, sorted, IPv4 first.

@@ -18,6 +18,7 @@ mod namespaces;
 pub mod netlink;
 mod observe;
 mod port;
+mod qdisc;
 mod route;
 mod routes;
 mod rule;
@@ -38,7 +39,7 @@ pub use namespace::{Namespace, in_namespace};
 pub use namespaces::{Namespaces, Place};
 pub use sockets::TunnelSockets;
 pub use survey::Survey;
-pub use tunnels::{EngineParts, Engines};
+pub use tunnels::{EngineParts, Engines, SocketPlace};
 
 use crate::backend::{Backend, BackendError};
 use crate::model::{Network, NetworkName};
@@ -66,14 +67,21 @@ impl Linux {
         engines: Box<dyn Engines>,
     ) -> Result<Self, BackendError> {
         let domains = Domains::open(Ledger::of(directories), Mark::of(&network))?;
-        let tunnels = Tunnels { keys, engines, sockets: TunnelSockets::of(directories) };
+        let tunnels =
+            Tunnels { keys, engines, sockets: TunnelSockets::of(directories), to_greet: Vec::new() };
         Ok(Self { network, domains, tunnels })
+    }
+
+    /// Has engines that took the place of others shake hands with their peers, now that all else is as it shall be: what
+    /// is sent to one that is not there yet is lost, and said again after five seconds only.
+    pub fn greet(&mut self) -> Result<(), BackendError> {
+        self.tunnels.greet(&mut self.domains)
     }
 
     /// Removes records, sockets and links to them of domains and tunnels that are gone: after a crash, and when the
     /// network has been taken down. Changes nothing in the kernel.
     pub fn tidy(&mut self) -> Result<(), BackendError> {
-        tidy::network(&mut self.domains, &self.tunnels)
+        tidy::network(&mut self.domains, &mut self.tunnels)
     }
 }
 

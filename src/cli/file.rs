@@ -56,7 +56,8 @@ pub(super) fn source(path: &Path, text: String) -> Source {
     Source { file: path.display().to_string(), text, network, directory }
 }
 
-fn usual_place() -> Result<PathBuf, Trouble> {
+/// The first of the usual places that is there.
+pub(super) fn usual_place() -> Result<PathBuf, Trouble> {
     let found = PLACES.iter().map(PathBuf::from).find(|path| path.exists());
     found.ok_or_else(|| Trouble::Usage {
         message: format!("no file named, and neither {} nor {} is there", PLACES[0], PLACES[1]),

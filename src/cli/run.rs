@@ -20,7 +20,7 @@ use crate::plan::bind;
 use crate::probe;
 use crate::sandbox::{self, SandboxError};
 use crate::state::Roots;
-use crate::supervisor::Signals;
+use crate::supervisor::{Lodging, Signals};
 
 /// The exit status of this verb's own failures.
 const OWN_FAILURE: u8 = 125;
@@ -79,7 +79,7 @@ fn up_inside(document: &Document) -> Result<(), Trouble> {
         std::env::set_var("RDOM_NETWORK", document.lowered.network.name.as_str());
     }
     let directories = roots.of(&document.lowered.network.name);
-    let supervisor = bring_up(document, &directories, &Signals::none())?;
+    let supervisor = bring_up(document, &directories, &Signals::none(), Lodging::Within)?;
     thread::spawn(move || supervisor.serve());
     Ok(())
 }

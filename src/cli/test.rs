@@ -1,224 +1,234 @@
 //! `rdom test FILE...`: each file in a private copy of its own, in parallel; one line a test, failures again at the end.
+//!
+//! This process reads files, starts copies (`pool`) and tells of verdicts; each copy is this program again (`copy`).
 
-use std::collections::VecDeque;
-use std::io::{BufRead, BufReader};
+mod copy;
+mod pool;
+
+use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
-use std::sync::Mutex;
+use std::process::ExitCode;
+use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::live::Live;
-use super::run::private_copy;
-use super::say::{count, say};
-use super::trouble::Trouble;
-use super::{Common, Ended, file};
-use crate::backend::BackendError;
-use crate::backend::linux::{Namespace, Survey};
-use crate::model::DomainId;
-use crate::spec::Test;
-use crate::status::SocketTable;
-use crate::suite::{self, Ground, Verdict};
+use super::file;
+use super::say::{complain, say};
+use super::trouble::{Trouble, paint};
+use super::{Common, Ended};
+use crate::spec::{self, Lowered};
+use crate::suite::{self, FileReport};
+use pool::{Event, Job, Pool};
 
 #[derive(Debug, Args)]
 pub(super) struct Words {
-    /// The files
-    #[arg(required = true, value_name = "FILE")]
+    /// The files, `-` for standard input; without any ./domains.yaml or /etc/rdom/domains.yaml
+    #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// How many files at once; without it, one a processor
-    #[arg(short, long)]
+    /// How many copies at once; without it, two a processor
+    #[arg(short, long, value_name = "N", value_parser = at_least_one)]
     jobs: Option<usize>,
-    /// Run the one file's tests here and print verdicts, a line of JSON each: what each copy is started with
+    /// Only tests whose file, line or name contains this, as the list shows them; may be given several times
+    #[arg(long, value_name = "TEXT")]
+    filter: Vec<String>,
+    /// Run each file this often, each time in a copy of its own
+    #[arg(long, value_name = "N", default_value = "1", value_parser = at_least_one)]
+    repeat: usize,
+    /// List the tests, a line each, and run none
+    #[arg(long)]
+    list: bool,
+    /// Write a JUnit report to this file as well
+    #[arg(long, value_name = "OUT.xml")]
+    junit: Option<PathBuf>,
+    /// Print TAP version 14 and nothing else
+    #[arg(long)]
+    tap: bool,
+    /// Leave the copies in which a test failed as they are until Ctrl-C, and say how to get into them
+    #[arg(long)]
+    keep_on_fail: bool,
+    /// Run the one file's tests here and print what is seen, a line of JSON each: what each copy is started with
     #[arg(long, hide = true)]
-    verdicts: bool,
+    inside: bool,
+}
+
+/// What the verdicts are printed as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Lines,
+    Tap,
+    Json,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number) if number > 0 => Ok(number),
+        Ok(_) | Err(_) => Err("a number from 1 up".to_owned()),
+    }
 }
 
 pub(super) fn run(words: &Words, common: &Common) -> Ended {
-    match (words.verdicts, words.files.as_slice()) {
-        (true, [file]) => one_file(file, common),
-        (_, files) => all_files(files, words.jobs, common),
+    if words.inside {
+        let file = words.files.first().ok_or_else(|| Trouble::usage("no file"))?;
+        return copy::run(file, words, common);
     }
+    let files = files(words)?;
+    if words.list {
+        return list(&files, common);
+    }
+    let chosen = files.iter().filter(|file| file.has_something_to_run()).count();
+    if chosen == 0 && !words.filter.is_empty() {
+        return Err(Trouble::usage(format!(
+            "no test has {} in it: see rdom test --list",
+            words.filter.join(" or ")
+        )));
+    }
+    // Before anything is run: who waits for minutes for a report shall not learn then that it cannot be written.
+    let junit = words.junit.as_deref().map(create).transpose()?;
+    run_all(&files, words, common, junit)
 }
 
-fn one_file(path: &Path, common: &Common) -> Ended {
-    let document = file::read(Some(path))?;
-    let tests = document.lowered.tests.clone();
-    let judge = || verdicts(&tests, common).map_or_else(Trouble::tell, |()| 0);
-    let status = private_copy(&document, Trouble::tell, judge)?;
-    Ok(ExitCode::from(status))
+/// A file as it is before it is run.
+struct Candidate {
+    /// What to call it.
+    name: String,
+    path: PathBuf,
+    /// What stands in for the path where it is standard input.
+    text: Option<String>,
+    /// The tests that are to be run, or why there are none.
+    tests: Result<Vec<Listed>, Unreadable>,
 }
 
-fn verdicts(tests: &[Test], common: &Common) -> Result<(), Trouble> {
-    let ground = LiveGround::of(Live::find(common)?)?;
-    for test in tests {
-        let verdict = suite::run(test, &ground);
-        say(serde_json::to_string(&verdict).map_err(Trouble::failed)?);
-    }
-    Ok(())
-}
-
-/// The domains of a live network.
-struct LiveGround {
-    live: Live,
-    survey: Survey,
-}
-
-impl LiveGround {
-    fn of(live: Live) -> Result<Self, Trouble> {
-        let survey = live.survey()?;
-        Ok(Self { live, survey })
-    }
-}
-
-impl Ground for LiveGround {
-    fn namespace(&self, domain: DomainId) -> Option<&Namespace> {
-        self.survey.namespaces().domain(domain).map(|place| &place.namespace)
-    }
-
-    fn has_namespace(&self, domain: DomainId) -> bool {
-        let place = self.survey.namespaces().domain(domain);
-        place.is_some_and(|place| place.record.isolation.has_namespace())
-    }
-
-    fn sockets(&self, domain: DomainId) -> Result<SocketTable, BackendError> {
-        self.survey.socket_table(domain)
-    }
-
-    fn command(&self, domain: DomainId, words: &[String]) -> Command {
-        let mut command = Command::new("/proc/self/exe");
-        command.args(["exec", "-n", self.live.name.as_str(), "-T", &domain.to_string(), "--"]).args(words);
-        command
-    }
-}
-
-/// The exit status of a file that needs what this system does not permit or does not have.
-const UNSUPPORTED: u8 = 4;
-
-/// What came of one file.
-#[derive(Debug, Serialize)]
-struct FileVerdict {
-    file: String,
-    verdicts: Vec<Verdict>,
-    /// The exit status of the copy: 0 unless its tests could not be run.
+/// A file that cannot be run: the exit status that says so, and what there is to say.
+#[derive(Debug)]
+struct Unreadable {
     status: u8,
-    /// What it said of that.
     trouble: String,
 }
 
-fn all_files(files: &[PathBuf], jobs: Option<usize>, common: &Common) -> Ended {
-    let started = Instant::now();
-    let jobs = jobs.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from)).max(1);
-    let waiting = Mutex::new(files.iter().enumerate().collect::<VecDeque<_>>());
-    let done = Mutex::new(Vec::new());
-    thread::scope(|scope| {
-        for _ in 0..jobs.min(files.len()) {
-            scope.spawn(|| {
-                while let Some((number, path)) = next(&waiting) {
-                    let verdict = in_a_copy(path, common);
-                    if let Ok(mut done) = done.lock() {
-                        done.push((number, verdict));
-                    }
-                }
-            });
-        }
+/// One line of the list.
+#[derive(Clone, Debug, Serialize)]
+struct Listed {
+    file: String,
+    line: usize,
+    name: String,
+}
+
+impl Listed {
+    fn text(&self) -> String {
+        format!("{}:{}  {}", self.file, self.line, self.name)
+    }
+}
+
+impl Candidate {
+    fn read(path: &Path, filters: &[String]) -> Self {
+        let mut text = None;
+        let tests = file::open(Some(path)).and_then(|source| {
+            text = (path == Path::new("-")).then(|| source.text.clone());
+            let lowered = spec::read(&source).map_err(|errors| Trouble::Diagnostics(Box::new(errors), 2))?;
+            Ok(listed(&source.file, &lowered, filters))
+        });
+        let tests = tests.map_err(|trouble: Trouble| Unreadable {
+            status: trouble.status(),
+            trouble: trouble.text(paint()),
+        });
+        let name = if path == Path::new("-") { "<stdin>".to_owned() } else { path.display().to_string() };
+        Self { name, path: path.to_owned(), text, tests }
+    }
+
+    /// Whether it has tests, or an error to tell of.
+    fn has_something_to_run(&self) -> bool {
+        self.tests.as_ref().map_or(true, |tests| !tests.is_empty())
+    }
+}
+
+fn files(words: &Words) -> Result<Vec<Candidate>, Trouble> {
+    let usual = || file::usual_place().map(|path| vec![path]);
+    let paths = if words.files.is_empty() { usual()? } else { words.files.clone() };
+    Ok(paths.iter().map(|path| Candidate::read(path, &words.filter)).collect())
+}
+
+/// The tests of a file that a filter lets through; without filters all of them.
+fn listed(file: &str, lowered: &Lowered, filters: &[String]) -> Vec<Listed> {
+    let listed = lowered.tests.iter().map(|test| Listed {
+        file: file.to_owned(),
+        line: test.place.line,
+        name: test.name.clone(),
     });
-    let mut done = done.into_inner().unwrap_or_default();
-    done.sort_by_key(|(number, _)| *number);
-    let done: Vec<_> = done.into_iter().map(|(_, verdict)| verdict).collect();
+    listed.filter(|test| is_chosen(&test.text(), filters)).collect()
+}
+
+fn is_chosen(text: &str, filters: &[String]) -> bool {
+    filters.is_empty() || filters.iter().any(|filter| text.contains(filter.as_str()))
+}
+
+fn list(files: &[Candidate], common: &Common) -> Ended {
+    let tests: Vec<_> = files.iter().filter_map(|file| file.tests.as_ref().ok()).flatten().collect();
     if common.json {
-        say(serde_json::to_string_pretty(&done).map_err(Trouble::failed)?);
+        super::print_json(&tests)?;
     } else {
-        summarise(&done, started);
+        tests.iter().for_each(|test| say(test.text()));
     }
-    Ok(ExitCode::from(worst(&done)))
+    let unreadable: Vec<_> = files.iter().filter_map(|file| file.tests.as_ref().err()).collect();
+    unreadable.iter().for_each(|file| complain(&file.trouble));
+    Ok(ExitCode::from(unreadable.iter().map(|file| file.status).max().unwrap_or(0)))
 }
 
-fn next<'a>(waiting: &Mutex<VecDeque<(usize, &'a PathBuf)>>) -> Option<(usize, &'a PathBuf)> {
-    waiting.lock().ok()?.pop_front()
+fn create(path: &Path) -> Result<File, Trouble> {
+    File::create(path).map_err(|error| Trouble::usage(format!("cannot write {}: {error}", path.display())))
 }
 
-fn in_a_copy(path: &Path, common: &Common) -> FileVerdict {
-    let file = path.display().to_string();
-    let failed = |error: std::io::Error| FileVerdict {
-        file: file.clone(),
-        verdicts: Vec::new(),
-        status: 1,
-        trouble: error.to_string(),
+fn run_all(files: &[Candidate], words: &Words, common: &Common, junit: Option<File>) -> Ended {
+    let started = Instant::now();
+    let format = match (common.json, words.tap) {
+        (true, true) => return Err(Trouble::usage("--json and --tap: one of them")),
+        (true, false) => Format::Json,
+        (false, true) => Format::Tap,
+        (false, false) => Format::Lines,
     };
-    let mut command = Command::new("/proc/self/exe");
-    command.args(["test", "--verdicts"]).arg(path).stdin(Stdio::null());
-    let spawned = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-    match spawned.and_then(|child| heard(child, &file, common)) {
-        Ok(verdict) => verdict,
-        Err(error) => failed(error),
-    }
-}
-
-/// Reads verdicts as they come, and shows each.
-fn heard(mut child: Child, file: &str, common: &Common) -> std::io::Result<FileVerdict> {
-    let errors = child.stderr.take();
-    let errors = thread::spawn(move || errors.map(std::io::read_to_string).transpose());
-    let mut verdicts = Vec::new();
-    for line in child.stdout.take().map(BufReader::new).into_iter().flat_map(BufRead::lines) {
-        let verdict: Verdict = serde_json::from_str(&line?)?;
-        if !common.json {
-            say(line_of(file, &verdict));
+    let jobs = jobs_of(files, words);
+    let pool = Pool::new(jobs.len(), words)?;
+    let mut reports: Vec<FileReport> = jobs.iter().map(|job| job.report().interrupted()).collect();
+    let (tell, told) = mpsc::channel();
+    thread::scope(|scope| {
+        pool.start(scope, &jobs, tell);
+        for event in told {
+            match event {
+                Event::Verdict(job, verdict) if format == Format::Lines => {
+                    say(verdict.line(&reports[job].label()));
+                }
+                Event::Verdict(..) => {}
+                Event::Ended(job, report) => reports[job] = *report,
+            }
         }
-        verdicts.push(verdict);
-    }
-    let status = crate::exec::status_of(child.wait()?);
-    let trouble = errors.join().ok().and_then(Result::ok).flatten().unwrap_or_default();
-    Ok(FileVerdict { file: file.to_owned(), verdicts, status, trouble })
+        tell_all(&reports, format, started)?;
+        let Some(mut file) = junit else { return Ok(()) };
+        let text = suite::junit(&reports, started.elapsed()).map_err(Trouble::failed)?;
+        file.write_all(text.as_bytes()).map_err(Trouble::failed)
+    })?;
+    Ok(ExitCode::from(suite::exit_status(&reports)))
 }
 
-fn line_of(file: &str, verdict: &Verdict) -> String {
-    let word = if verdict.passed() { "PASS" } else { "FAIL" };
-    let Verdict { name, duration_secs, .. } = verdict;
-    format!("{word:>12} [{duration_secs:>8.3}s] {file}  {name}")
+fn jobs_of<'f>(files: &'f [Candidate], words: &Words) -> Vec<Job<'f>> {
+    let runs = (1..=words.repeat).map(|run| (words.repeat > 1).then_some(run));
+    let chosen = files.iter().filter(|file| file.has_something_to_run());
+    let jobs = chosen.flat_map(|file| runs.clone().map(move |run| Job { file, run }));
+    jobs.collect()
 }
 
-fn summarise(done: &[FileVerdict], started: Instant) {
-    let failed = done.iter().flat_map(|file| file.verdicts.iter().map(move |verdict| (file, verdict)));
-    let failed: Vec<_> = failed.filter(|(_, verdict)| !verdict.passed()).collect();
-    say("------------");
-    for (file, verdict) in &failed {
-        let Verdict { domain, asserted, line, failure, .. } = verdict;
-        say(line_of(&file.file, verdict));
-        say(format_args!("  {}:{line}: in domain {domain}", file.file));
-        say(format_args!("  expected: {asserted}"));
-        say(format_args!(
-            "  seen:     {}",
-            failure.as_deref().unwrap_or_default().replace('\n', "\n            ")
-        ));
+fn tell_all(reports: &[FileReport], format: Format, started: Instant) -> Result<(), Trouble> {
+    match format {
+        Format::Lines => say(suite::summary(reports, started.elapsed().as_secs_f64()).trim_end()),
+        Format::Tap => say(suite::tap(reports).trim_end()),
+        Format::Json => say(serde_json::to_string_pretty(reports).map_err(Trouble::failed)?),
     }
-    for file in done.iter().filter(|file| file.status != 0) {
-        let (word, why) = match file.status {
-            UNSUPPORTED => ("UNSUPPORTED", "this system lacks what it needs"),
-            _ => ("ERROR", "could not be run"),
-        };
-        say(format_args!("{word:>12} {}: {why}\n{}", file.file, file.trouble.trim_end()));
+    let on_github = std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true");
+    let annotations = suite::github(reports);
+    if on_github && format == Format::Lines && !annotations.is_empty() {
+        say(annotations.trim_end());
     }
-    let run: usize = done.iter().map(|file| file.verdicts.len()).sum();
-    let (seconds, broken) = (started.elapsed().as_secs_f64(), failed.len());
-    let what = format!("{} in {}", count(run, "test"), count(done.len(), "file"));
-    let unrun = done.iter().filter(|file| file.status != 0).count();
-    let errors =
-        if unrun == 0 { String::new() } else { format!(", {} could not be run", count(unrun, "file")) };
-    say(format_args!(
-        "{:>12} [{seconds:>8.3}s] {what}: {} passed, {broken} failed{errors}",
-        "Summary",
-        run - broken
-    ));
-}
-
-/// 1 if a test failed, else the status of a file that could not be run, 4 only if no other; else 0.
-fn worst(done: &[FileVerdict]) -> u8 {
-    if done.iter().any(|file| file.verdicts.iter().any(|verdict| !verdict.passed())) {
-        return 1;
-    }
-    let broken = done.iter().map(|file| file.status).filter(|&status| status != 0);
-    broken.min_by_key(|&status| status == UNSUPPORTED).unwrap_or(0)
+    Ok(())
 }

@@ -37,7 +37,7 @@ impl Trouble {
     }
 
     /// The exit status that goes with it.
-    fn status(&self) -> u8 {
+    pub(super) fn status(&self) -> u8 {
         match self {
             Trouble::Diagnostics(_, status) | Trouble::Said(status) => *status,
             Trouble::Usage { .. } => 2,
@@ -49,15 +49,23 @@ impl Trouble {
 
     /// Prints it to standard error; returns its exit status.
     pub(super) fn tell(self) -> u8 {
-        match &self {
-            Trouble::Diagnostics(diagnostics, _) => complain(diagnostics.render(paint())),
-            Trouble::Usage { message, help } => say(message, help.as_deref()),
-            Trouble::Unsupported(unsupported) => say(unsupported, Some(&unsupported.remedy)),
-            Trouble::Failed(error) => say(&chain(error.as_ref()), help_of(error.as_ref())),
-            Trouble::Exec(error) => say(error, error.help()),
-            Trouble::Said(_) => {}
+        let text = self.text(paint());
+        if !text.is_empty() {
+            complain(text);
         }
         self.status()
+    }
+
+    /// What there is to say of it.
+    pub(super) fn text(&self, paint: Paint) -> String {
+        match self {
+            Trouble::Diagnostics(diagnostics, _) => diagnostics.render(paint),
+            Trouble::Usage { message, help } => with_help(message, help.as_deref()),
+            Trouble::Unsupported(unsupported) => with_help(unsupported, Some(&unsupported.remedy)),
+            Trouble::Failed(error) => with_help(&chain(error.as_ref()), help_of(error.as_ref())),
+            Trouble::Exec(error) => with_help(error, error.help()),
+            Trouble::Said(_) => String::new(),
+        }
     }
 }
 
@@ -100,9 +108,7 @@ pub(super) fn paint() -> Paint {
     if plain { Paint::Plain } else { Paint::Coloured }
 }
 
-fn say(what: &dyn Display, help: Option<&str>) {
-    complain(format_args!("rdom: {what}"));
-    if let Some(help) = help {
-        complain(format_args!("help: {help}"));
-    }
+fn with_help(what: &dyn Display, help: Option<&str>) -> String {
+    let help = help.map(|help| format!("\nhelp: {help}")).unwrap_or_default();
+    format!("rdom: {what}{help}")
 }

@@ -1,9 +1,9 @@
 //! `rdom up [FILE]`: in the foreground until Ctrl-C; with -d it returns once everything is up and verified.
 
-use std::fs::{DirBuilder, File};
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -20,8 +20,8 @@ use super::{Common, Ended, Which, accounts};
 use crate::backend::Nature;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::probe::{self, Unsupported};
-use crate::state::{Directories, Roots};
-use crate::supervisor::{Cause, Failure, Signals, Supervisor, UpError};
+use crate::state::{Directories, Roots, make_private_directory};
+use crate::supervisor::{Cause, Failure, Lodging, Signals, Supervisor, UpError};
 
 #[derive(Debug, Args)]
 pub(super) struct Words {
@@ -50,7 +50,7 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
 
 fn foreground(document: &Document, directories: &Directories) -> Ended {
     let signals = Signals::hold().map_err(Trouble::failed)?;
-    let supervisor = bring_up(document, directories, &signals)?;
+    let supervisor = bring_up(document, directories, &signals, Lodging::Apart)?;
     say(format_args!("network {} is up: Ctrl-C takes it down", supervisor.desired().name));
     supervisor.serve().map_err(|failure| explain(&failure, document))?;
     Ok(ExitCode::SUCCESS)
@@ -61,9 +61,10 @@ pub(super) fn bring_up(
     document: &Document,
     directories: &Directories,
     signals: &Signals,
+    lodging: Lodging,
 ) -> Result<Supervisor, Trouble> {
     let lowered = &document.lowered;
-    let up = Supervisor::up(&lowered.network, &lowered.secrets, directories, signals);
+    let up = Supervisor::up(&lowered.network, &lowered.secrets, directories, signals, lodging);
     let up = up.map_err(|error| match error {
         UpError::Failed(failure) => explain(&failure, document),
         UpError::Unsupported(unsupported) => unsupported.into(),
@@ -126,7 +127,7 @@ fn detached(document: &Document, directories: &Directories) -> Ended {
 }
 
 /// One byte of exit status; a child that dies without a word has failed.
-fn hear(told: OwnedFd) -> u8 {
+pub(super) fn hear(told: OwnedFd) -> u8 {
     let mut status = [1];
     match File::from(told).read(&mut status) {
         Ok(1) => status[0],
@@ -141,7 +142,7 @@ fn supervise(document: &Document, directories: &Directories, mut tell: File) -> 
         Trouble::failed(format!("cannot write a log in {}: {error}", directories.runtime.display()))
     })?;
     let signals = Signals::hold().map_err(Trouble::failed)?;
-    match bring_up(document, directories, &signals) {
+    match bring_up(document, directories, &signals, Lodging::Apart) {
         Err(trouble) => {
             let _ = dup2_stderr(&terminal);
             let status = trouble.tell();
@@ -162,8 +163,9 @@ fn supervise(document: &Document, directories: &Directories, mut tell: File) -> 
 
 /// Standard input from nowhere, output and log to a file beside the control socket.
 fn leave_terminal(directories: &Directories) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(&directories.runtime)?;
-    let log = File::options().append(true).create(true).mode(0o600).open(directories.runtime.join("log"))?;
+    make_private_directory(&directories.runtime).map_err(|error| io::Error::other(chain(&error)))?;
+    let options = File::options().append(true).create(true).mode(0o600).clone();
+    let log = options.clone().custom_flags(libc::O_NOFOLLOW).open(directories.runtime.join("log"))?;
     dup2_stdin(File::open("/dev/null")?)?;
     dup2_stdout(&log)?;
     dup2_stderr(&log)?;

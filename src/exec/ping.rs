@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
+use crate::model::InterfaceName;
 use packet::{Echo, Family};
 use socket::{Arrival, EchoSocket};
 
@@ -37,6 +38,8 @@ pub struct Ping {
     pub size_bytes: u16,
     /// The TTL of IPv4 requests.
     pub ttl: u8,
+    /// The interface that the socket is bound to: the VRF device of a domain without a namespace.
+    pub device: Option<InterfaceName>,
 }
 
 impl Ping {
@@ -51,6 +54,7 @@ impl Ping {
             wait: Duration::from_secs(10),
             size_bytes: 56,
             ttl: 255,
+            device: None,
         }
     }
 }

@@ -2,18 +2,27 @@
 //! version 1 mount it beside, often at /sys/fs/cgroup/unified.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 
 /// The mount of cgroup2, if there is one.
 pub fn control_groups() -> Option<PathBuf> {
-    find(&fs::read_to_string("/proc/self/mountinfo").ok()?)
+    find(&fs::read_to_string("/proc/self/mountinfo").ok()?, is_seen)
+}
+
+/// Whether no other mount hides it: such ones are listed too.
+fn is_seen(place: &Path) -> bool {
+    statfs(place).is_ok_and(|found| found.filesystem_type() == CGROUP2_SUPER_MAGIC)
 }
 
 /// The first mount of the whole hierarchy, else the first of a part of it (proc_pid_mountinfo(5)).
-fn find(mounts: &str) -> Option<PathBuf> {
-    let cgroup2 = || mounts.lines().filter_map(cgroup2_mount);
-    let whole = cgroup2().find(|(root, _)| *root == "/");
-    whole.or_else(|| cgroup2().next()).map(|(_, place)| PathBuf::from(plain(place)))
+fn find(mounts: &str, is_seen: impl Fn(&Path) -> bool) -> Option<PathBuf> {
+    let mounts = mounts.lines().filter_map(cgroup2_mount);
+    let seen = mounts.map(|(root, place)| (root, PathBuf::from(plain(place))));
+    let mut seen: Vec<_> = seen.filter(|(_, place)| is_seen(place)).collect();
+    seen.sort_by_key(|(root, _)| *root != "/");
+    seen.into_iter().map(|(_, place)| place).next()
 }
 
 fn cgroup2_mount(line: &str) -> Option<(&str, &str)> {
@@ -40,10 +49,14 @@ mod tests {
 38 35 0:32 / /sys/fs/cgroup/net_cls rw shared:11 - cgroup cgroup rw,net_cls";
 
     #[test]
-    fn the_whole_hierarchy_is_preferred_to_a_part() {
-        assert_eq!(find(HYBRID), Some(PathBuf::from("/sys/fs/cgroup/unified")));
-        let part: String = HYBRID.lines().take(3).map(|line| format!("{line}\n")).collect();
-        assert_eq!(find(&part), Some(PathBuf::from("/mnt/a part")));
-        assert_eq!(find(HYBRID.lines().next().unwrap()), None);
+    fn the_whole_hierarchy_is_preferred_to_a_part_and_what_is_hidden_left_out() {
+        let all = |_: &Path| true;
+        let whole = PathBuf::from("/sys/fs/cgroup/unified");
+        let part = Some(PathBuf::from("/mnt/a part"));
+        assert_eq!(find(HYBRID, all), Some(whole.clone()));
+        assert_eq!(find(HYBRID, |place| place != whole), part);
+        let first: String = HYBRID.lines().take(3).map(|line| format!("{line}\n")).collect();
+        assert_eq!(find(&first, all), part);
+        assert_eq!(find(HYBRID.lines().next().unwrap(), all), None);
     }
 }

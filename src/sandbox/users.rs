@@ -1,6 +1,8 @@
-//! The user namespace of a private copy: the caller becomes its root, and root nowhere else (user_namespaces(7)).
+//! Whose copy it is: the real root's, or that of somebody who becomes root of a user namespace, and root nowhere else
+//! (user_namespaces(7)).
 
 use std::fs;
+use std::path::Path;
 
 use caps::{CapSet, Capability};
 use nix::errno::Errno;
@@ -10,14 +12,28 @@ use nix::unistd::{getegid, geteuid};
 use super::SandboxError;
 use crate::probe::{Unsupported, refused_user_namespace};
 
-/// Makes the user namespace; where it is forbidden and the caller has the rights anyway, goes on without.
-pub(super) fn become_root_of_a_new_namespace() -> Result<(), SandboxError> {
+/// The link of the first user namespace (`PROC_USER_INIT_INO`, linux/proc_ns.h).
+const FIRST: &str = "user:[4026531837]";
+
+/// What the root of a copy is root of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Root {
+    /// Everything.
+    OfTheMachine,
+    /// The copy's user namespace alone.
+    OfANamespace,
+}
+
+/// The real root stays it; everybody else gets a user namespace, or where that is forbidden goes on with the rights
+/// that there are.
+pub(super) fn become_root() -> Result<Root, SandboxError> {
+    if administers() && is_first_namespace() {
+        return Ok(Root::OfTheMachine);
+    }
     let (user, group) = (geteuid(), getegid());
     match unshare(CloneFlags::CLONE_NEWUSER) {
         Ok(()) => {}
-        Err(_) if caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_ADMIN).unwrap_or(false) => {
-            return Ok(());
-        }
+        Err(_) if administers() => return Ok(Root::OfANamespace),
         Err(errno) => return Err(refused_user_namespace(errno).into()),
     }
     let maps = [
@@ -31,5 +47,15 @@ pub(super) fn become_root_of_a_new_namespace() -> Result<(), SandboxError> {
             remedy: refused_user_namespace(Errno::EPERM).remedy,
         })?;
     }
-    Ok(())
+    Ok(Root::OfANamespace)
+}
+
+/// Whether this process may make namespaces, mount, and configure networks.
+fn administers() -> bool {
+    let has = |capability| caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false);
+    geteuid().is_root() && [Capability::CAP_SYS_ADMIN, Capability::CAP_NET_ADMIN].into_iter().all(has)
+}
+
+fn is_first_namespace() -> bool {
+    fs::read_link("/proc/self/ns/user").is_ok_and(|link| link == Path::new(FIRST))
 }

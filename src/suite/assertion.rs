@@ -1,14 +1,13 @@
 //! One assertion against one domain: nothing, or what was seen instead.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::inside::Inside;
 use super::{Ground, until};
 use crate::backend::BackendError;
-use crate::backend::linux::Namespace;
-use crate::exec::ping::{Ping, ping};
 use crate::exec::status_of;
 use crate::spec::{Assertion, Connection, Presence, Protocol, Reach, Test};
 use crate::status::{self, SocketTable};
@@ -18,17 +17,13 @@ const TRY: Duration = Duration::from_secs(1);
 
 pub(super) fn failure(
     test: &Test,
-    namespace: &Namespace,
+    inside: &Inside<'_>,
     ground: &dyn Ground,
     deadline: Instant,
 ) -> Option<String> {
     match &test.assertion {
-        Assertion::Ping { .. } | Assertion::Tcp { .. } if !ground.has_namespace(test.inside) => {
-            let why = "a domain of isolation vrf is entered by BPF, which a private copy may not load";
-            Some(format!("not supported yet: {why}"))
-        }
-        Assertion::Ping { to, expect } => pinged(namespace, *to, *expect, deadline),
-        Assertion::Tcp { to, expect } => called(namespace, *to, *expect, deadline),
+        Assertion::Ping { to, expect } => pinged(inside, *to, *expect, deadline),
+        Assertion::Tcp { to, expect } => called(inside, *to, *expect, deadline),
         Assertion::Socket { protocol, port, expect } => {
             let wanted = Bound { protocol: *protocol, port: *port, expect: *expect };
             until(deadline, |_| looked_up(ground.sockets(test.inside), wanted))
@@ -40,46 +35,24 @@ pub(super) fn failure(
     }
 }
 
-fn pinged(namespace: &Namespace, to: IpAddr, expect: Reach, deadline: Instant) -> Option<String> {
+fn pinged(inside: &Inside<'_>, to: IpAddr, expect: Reach, deadline: Instant) -> Option<String> {
     match expect {
-        Reach::Reachable => until(deadline, |left| echo(namespace, to, left.min(TRY)).err()),
+        Reach::Reachable => until(deadline, |left| inside.echo(to, left.min(TRY)).err()),
         Reach::Unreachable => {
             let left = deadline.saturating_duration_since(Instant::now());
-            echo(namespace, to, left).ok().map(|()| format!("{to} answered"))
+            inside.echo(to, left).ok().map(|()| format!("{to} answered"))
         }
     }
 }
 
-/// One echo request; an error says why it was not answered.
-fn echo(namespace: &Namespace, to: IpAddr, wait: Duration) -> Result<(), String> {
-    let request = Ping { count: Some(1), wait, ..Ping::new(to) };
-    let mut said = Vec::new();
-    let answered = namespace.run(|| ping(&request, &mut said)).map_err(|error| error.to_string())?;
-    match answered {
-        Ok(summary) if summary.received > 0 => Ok(()),
-        Ok(_) => Err(format!("no answer from {to}")),
-        Err(error) => Err(format!("no answer from {to}: {error}")),
-    }
-}
-
-fn called(namespace: &Namespace, to: SocketAddr, expect: Connection, deadline: Instant) -> Option<String> {
+fn called(inside: &Inside<'_>, to: SocketAddr, expect: Connection, deadline: Instant) -> Option<String> {
     let complaint = |left: Duration| {
-        let seen = call(namespace, to, left.min(TRY));
+        let seen = inside.call(to, left.min(TRY));
         (seen != expect).then(|| format!("{to} is {}", word(seen)))
     };
     match expect {
         Connection::Open | Connection::Refused => until(deadline, complaint),
         Connection::Unreachable => complaint(deadline.saturating_duration_since(Instant::now())),
-    }
-}
-
-fn call(namespace: &Namespace, to: SocketAddr, wait: Duration) -> Connection {
-    let wait = wait.max(Duration::from_millis(1));
-    let called = namespace.run(|| TcpStream::connect_timeout(&to, wait));
-    match called.map_err(io::Error::other).and_then(|connected| connected) {
-        Ok(_) => Connection::Open,
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Connection::Refused,
-        Err(_) => Connection::Unreachable,
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::path::PathBuf;
 
+use caps::Capability;
 use nix::unistd::Pid;
 use tracing::info;
 
@@ -18,6 +19,16 @@ use crate::exec::group::{self, Member};
 use crate::model::{DomainId, Network};
 use crate::probe::Unsupported;
 use crate::state::Directories;
+
+/// Whether the file lets anybody in.
+pub(super) fn is_open(network: &Network) -> bool {
+    network.domains.values().any(|domain| !domain.allow.is_nobody())
+}
+
+/// What it takes to see in which namespace somebody else's process is (proc(5), /proc/PID/ns).
+pub(super) fn needs(network: &Network) -> &'static [Capability] {
+    if is_open(network) { &[Capability::CAP_SYS_PTRACE] } else { &[] }
+}
 
 /// Lets a caller into the domain that a word means; where it has a control group, the caller is in it afterwards.
 pub(super) fn admit(

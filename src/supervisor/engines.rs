@@ -1,13 +1,217 @@
-//! Userspace engines as the supervisor hosts them: threads of its own process.
+//! Userspace engines as a supervisor has them: processes that outlive it, or, in a private copy that ends with it,
+//! threads of its own.
 
 use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, File};
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use crate::backend::linux::{EngineParts, Engines, in_namespace};
-use crate::model::End;
-use crate::wireguard::{Device, LinkEvents, Parts, UnderlaySockets};
+use caps::Capability;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use tokio::sync::mpsc::Sender;
 
-/// The engines of one network, by the place of their interfaces; they end with it.
+use super::Event;
+use crate::backend::linux::{EngineParts, Engines, SocketPlace, in_namespace};
+use crate::engine::{Connection, Handed, give_up_but, keep_capabilities};
+use crate::model::{DomainId, End};
+use crate::state::Directories;
+use crate::wireguard::{Device, LinkEvents, OpenSockets, Parts, UnderlaySockets};
+
+/// How long an engine must have lived for another one to be wanted at once.
+const SHORT_LIFE: Duration = Duration::from_secs(1);
+
+/// Where a network's userspace engines run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lodging {
+    /// In processes of their own, which outlive the supervisor.
+    Apart,
+    /// In the supervisor, with which they end: for a private copy, which ends with it too.
+    Within,
+}
+
+/// What a supervisor goes on to need: to make and enter namespaces, to configure what is in them, to open sockets of
+/// privileged ports for engines, to read keys that are another user's, and to let engines give up what they may.
+const SUPERVISORS: [Capability; 6] = [
+    Capability::CAP_SYS_ADMIN,
+    Capability::CAP_NET_ADMIN,
+    Capability::CAP_NET_RAW,
+    Capability::CAP_NET_BIND_SERVICE,
+    Capability::CAP_DAC_READ_SEARCH,
+    Capability::CAP_SETPCAP,
+];
+
+impl Lodging {
+    /// Gives up what a supervisor with engines there does not need, `further` not among it; in a private copy its
+    /// process is the user's, too.
+    pub(super) fn confine(self, further: &[Capability]) -> io::Result<()> {
+        match self {
+            Lodging::Apart => give_up_but(&[&SUPERVISORS, further].concat()),
+            Lodging::Within => Ok(()),
+        }
+    }
+
+    /// The engines; of the end of a process `queue` is told.
+    pub(super) fn engines(self, directories: &Directories, queue: Sender<Event>) -> Box<dyn Engines> {
+        match self {
+            Lodging::Apart => Box::new(Processes::watched(directories, queue)),
+            Lodging::Within => Box::new(Hosted::default()),
+        }
+    }
+}
+
+/// The engines of one network, a process for each underlay. They outlive this.
+pub(super) struct Processes {
+    directory: PathBuf,
+    log: PathBuf,
+    engines: BTreeMap<DomainId, Connection>,
+    queue: Option<Sender<Event>>,
+}
+
+impl Processes {
+    /// Those of these directories, as far as they live.
+    pub(super) fn of(directories: &Directories) -> Self {
+        let (directory, log) = (directories.runtime.join("engines"), directories.runtime.join("log"));
+        let mut processes = Self { directory, log, engines: BTreeMap::new(), queue: None };
+        processes.adopt();
+        processes
+    }
+
+    /// The same, each looked after.
+    fn watched(directories: &Directories, queue: Sender<Event>) -> Self {
+        let mut processes = Self::of(directories);
+        processes.engines.values().for_each(|engine| look_after(engine, None, queue.clone()));
+        processes.queue = Some(queue);
+        processes
+    }
+
+    fn adopt(&mut self) {
+        let entries = self.directory.read_dir().into_iter().flatten().flatten();
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        for underlay in names.filter_map(|name| name.strip_suffix(".sock")?.parse::<DomainId>().ok()) {
+            let path = self.path(underlay);
+            match Connection::adopt(&path) {
+                Ok(engine) => {
+                    tracing::debug!(%underlay, pid = engine.pid(), "engine taken over");
+                    self.engines.insert(underlay, engine);
+                }
+                Err(error) => {
+                    tracing::debug!(%underlay, %error, "no engine");
+                    let _gone = fs::remove_file(path);
+                }
+            }
+        }
+    }
+
+    /// The engine of this underlay, started if there is none.
+    fn engine(&mut self, underlay: DomainId, namespace: &OwnedFd) -> io::Result<&mut Connection> {
+        if let Some(ended) = self.engines.remove(&underlay) {
+            if ended.lives() {
+                return Ok(self.engines.entry(underlay).or_insert(ended));
+            }
+            ended.end();
+        }
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.directory)?;
+        let (path, log) = (self.path(underlay), self.open_log()?);
+        let start = || Connection::start(&path, log);
+        let engine = in_namespace(namespace, start).map_err(io::Error::other)??;
+        tracing::info!(%underlay, pid = engine.pid(), "engine started");
+        if let Some(queue) = &self.queue {
+            look_after(&engine, Some(Instant::now()), queue.clone());
+        }
+        Ok(self.engines.entry(underlay).or_insert(engine))
+    }
+
+    /// Beside the log of a supervisor without a terminal, for the engine keeps no terminal and no pipe from ending;
+    /// the journal, if that is where the supervisor's goes.
+    fn open_log(&self) -> io::Result<Stdio> {
+        if std::env::var_os("JOURNAL_STREAM").is_some() {
+            return Ok(Stdio::inherit());
+        }
+        let options = File::options().append(true).create(true).mode(0o600).clone();
+        Ok(options.clone().custom_flags(libc::O_NOFOLLOW).open(&self.log)?.into())
+    }
+
+    fn running(&mut self, at: &End) -> Option<DomainId> {
+        let device = at.to_string();
+        let mut engines = self.engines.iter();
+        engines.find(|(_, engine)| engine.devices().contains(&device)).map(|(underlay, _)| *underlay)
+    }
+
+    fn path(&self, underlay: DomainId) -> PathBuf {
+        self.directory.join(format!("{underlay}.sock"))
+    }
+}
+
+impl Engines for Processes {
+    fn start(&mut self, at: &End, parts: EngineParts) -> io::Result<()> {
+        let link = link_events(at, &parts.domain)?;
+        let EngineParts { tun, uapi, underlay, sockets, domain: _ } = parts;
+        let bound_to = sockets.device.as_ref().map(ToString::to_string);
+        let interface = &at.interface;
+        let handed = Handed { device: at.to_string(), interface, tun, link, uapi, bound_to };
+        self.engine(underlay, &sockets.namespace)?.run(handed)
+    }
+
+    /// Opens the sockets where that takes a privilege, or a buffer larger than the system lets everybody have. If they
+    /// cannot be had it is for the engine to say so: it may have them already.
+    fn prepare(&mut self, at: &End, port: u16, place: SocketPlace) -> io::Result<()> {
+        let Some(engine) = self.running(at).and_then(|underlay| self.engines.get_mut(&underlay)) else {
+            return Ok(());
+        };
+        let device = place.device.map(|device| device.to_string().into());
+        match UnderlaySockets::new(Some(place.namespace)).bound_to(device).open(port) {
+            Ok(pair) => engine.hand_sockets(&at.to_string(), &pair),
+            Err(error) => {
+                tracing::debug!(%at, port, %error, "no sockets for the engine");
+                Ok(())
+            }
+        }
+    }
+
+    fn stop(&mut self, at: &End) -> io::Result<()> {
+        let underlay = self.running(at).ok_or(io::ErrorKind::NotFound)?;
+        let Some(mut engine) = self.engines.remove(&underlay) else { return Ok(()) };
+        let stopped = engine.stop(&at.to_string());
+        match engine.devices().is_empty() {
+            true => engine.end(),
+            false => drop(self.engines.insert(underlay, engine)),
+        }
+        stopped
+    }
+}
+
+/// Waits for the end of an engine's process on a thread of its own. One that ends again and again is not told of more
+/// often than once a second.
+fn look_after(engine: &Connection, started: Option<Instant>, queue: Sender<Event>) {
+    let Ok(process) = engine.process() else { return };
+    let wait = move || {
+        let mut fds = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
+        if let Err(error) = keep_capabilities(&[]) {
+            tracing::warn!(%error, "who looks after the engine keeps capabilities");
+        }
+        while poll(&mut fds, PollTimeout::NONE) == Err(Errno::EINTR) {}
+        if started.is_some_and(|started| started.elapsed() < SHORT_LIFE) {
+            thread::sleep(SHORT_LIFE);
+        }
+        let _nobody_listens = queue.blocking_send(Event::EngineEnded);
+    };
+    if let Err(error) = thread::Builder::new().name("engine".into()).spawn(wait) {
+        tracing::warn!(%error, "nobody looks after the engine");
+    }
+}
+
+fn link_events(at: &End, domain: &OwnedFd) -> io::Result<LinkEvents> {
+    let name = at.interface.to_string();
+    in_namespace(domain, || LinkEvents::open(&name)).map_err(io::Error::other)?
+}
+
+/// The engines of one network in this process, by the place of their interfaces; they end with it.
 #[derive(Default)]
 pub struct Hosted {
     devices: BTreeMap<End, Device>,
@@ -15,24 +219,21 @@ pub struct Hosted {
 
 impl Engines for Hosted {
     fn start(&mut self, at: &End, parts: EngineParts) -> io::Result<()> {
+        let link = link_events(at, &parts.domain)?;
+        let device = parts.sockets.device.map(|device| device.to_string().into());
+        let sockets = Box::new(UnderlaySockets::new(Some(parts.sockets.namespace)).bound_to(device));
         let name = at.interface.to_string();
-        let link = in_namespace(&parts.domain, || LinkEvents::open(&name)).map_err(io::Error::other)??;
-        let device = parts.underlay_device.map(|device| device.to_string().into());
-        let sockets = Box::new(UnderlaySockets::new(Some(parts.underlay)).bound_to(device));
         let device = Device::spawn(Parts { name, tun: parts.tun, uapi: parts.uapi, link, sockets })?;
         self.devices.insert(at.clone(), device);
         Ok(())
     }
 
     fn stop(&mut self, at: &End) -> io::Result<()> {
-        if let Some(device) = self.devices.remove(at) {
-            device.stop();
-        }
-        Ok(())
+        self.devices.remove(at).map(Device::stop).ok_or(io::ErrorKind::NotFound.into())
     }
 }
 
-/// For a process that removes what another's left behind: that one's engines ended with it.
+/// For a process that only looks.
 #[derive(Debug)]
 pub struct NoEngines;
 

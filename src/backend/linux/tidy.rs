@@ -1,4 +1,4 @@
-//! Removes what speaks of things that are gone: records, sockets and links to them that a crash left behind.
+//! Removes what speaks of things that are gone: records, engines, sockets and links to them that a crash left behind.
 //!
 //! Nothing in a kernel is changed by it. What it removes no step would, for an observer does not see it.
 
@@ -10,14 +10,14 @@ use crate::model::{DomainId, DomainName, End, InterfaceName};
 use crate::state::DomainRecord;
 
 /// Removes the leavings of every domain and tunnel of the network that is not there.
-pub(super) fn network(domains: &mut Domains, tunnels: &Tunnels) -> Result<(), BackendError> {
+pub(super) fn network(domains: &mut Domains, tunnels: &mut Tunnels) -> Result<(), BackendError> {
     let live = domains.refresh()?;
     for (id, record) in domains.records()? {
         for name in record.tunnels.keys().filter_map(|name| InterfaceName::new(name.as_str()).ok()) {
             let at = End { domain: id, interface: name };
             let there = live.contains_key(&id) && domains.enter(id)?.find(&at.interface)?.is_some();
             if !there {
-                tunnels.withdraw(&at, &name_of(id, &record))?;
+                tunnels.end(&at, &name_of(id, &record))?;
                 domains.forget_tunnel(&at)?;
             }
         }

@@ -1,6 +1,7 @@
 //! Opens a TUN device in the calling thread's namespace (Documentation/networking/tuntap.rst).
 //!
-//! The device lives as long as its descriptor: nothing is left of it when its engine dies.
+//! A device is made to outlive its descriptor once it is marked as ours: what stands on it stays when its engine dies,
+//! and another engine attaches to it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -15,8 +16,8 @@ use crate::model::InterfaceName;
 
 /// The node through which TUN devices are made.
 const NODE: &str = "/dev/net/tun";
-/// IP packets without a header in front. `IFF_TUN_EXCL` refuses a device that exists already.
-const FLAGS: libc::c_int = libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_TUN_EXCL;
+/// IP packets behind a virtio header, which offloads need.
+const FLAGS: libc::c_int = libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
 
 nix::ioctl_write_ptr_bad!(
     /// Makes the device that the request names (linux/if_tun.h).
@@ -25,10 +26,33 @@ nix::ioctl_write_ptr_bad!(
     libc::ifreq
 );
 
-/// A new device of this name; reading from it does not block.
-pub(super) fn open(name: &InterfaceName) -> io::Result<OwnedFd> {
+nix::ioctl_write_int_bad!(
+    /// Whether the device stays when its last descriptor is closed.
+    set_persistent,
+    nix::request_code_write!(b'T', 203, size_of::<libc::c_int>())
+);
+
+/// A new device of this name, which goes with the descriptor; reading from it does not block. `IFF_TUN_EXCL` refuses
+/// one that exists already.
+pub(super) fn create(name: &InterfaceName) -> io::Result<OwnedFd> {
+    open(name, FLAGS | libc::IFF_TUN_EXCL)
+}
+
+/// A device that is there already, and that no engine has.
+pub(super) fn attach(name: &InterfaceName) -> io::Result<OwnedFd> {
+    open(name, FLAGS)
+}
+
+/// Lets a device stay when its descriptor is closed.
+pub(super) fn outlive_engine(device: &OwnedFd) -> io::Result<()> {
+    // SAFETY: the call takes an integer.
+    unsafe { set_persistent(device.as_raw_fd(), 1) }?;
+    Ok(())
+}
+
+fn open(name: &InterfaceName, flags: libc::c_int) -> io::Result<OwnedFd> {
     let node = open_node()?;
-    let request = request(name);
+    let request = request(name, flags);
     // SAFETY: the request is a whole `struct ifreq`, which the call only reads and writes itself.
     unsafe { make_device(node.as_raw_fd(), &raw const request) }?;
     Ok(node.into())
@@ -38,13 +62,13 @@ fn open_node() -> io::Result<File> {
     OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(NODE)
 }
 
-fn request(name: &InterfaceName) -> libc::ifreq {
+fn request(name: &InterfaceName, flags: libc::c_int) -> libc::ifreq {
     // SAFETY: `struct ifreq` is made of integers and pointers, for which zero is a value.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     for (to, from) in request.ifr_name.iter_mut().zip(name.as_str().bytes()) {
         *to = from as libc::c_char;
     }
-    request.ifr_ifru.ifru_flags = FLAGS as libc::c_short;
+    request.ifr_ifru.ifru_flags = flags as libc::c_short;
     request
 }
 
@@ -79,11 +103,11 @@ mod tests {
 
     #[test]
     fn a_request_names_the_device_and_says_that_it_is_new() {
-        let request = request(&InterfaceName::new("abcdefghijklmno").unwrap());
+        let request = request(&InterfaceName::new("abcdefghijklmno").unwrap(), FLAGS | libc::IFF_TUN_EXCL);
         let name: Vec<u8> = request.ifr_name.iter().map(|&c| c as u8).collect();
         assert_eq!(name, b"abcdefghijklmno\0");
         // SAFETY: `request` filled this member of the union.
-        assert_eq!(unsafe { request.ifr_ifru.ifru_flags } as u16, 0x9001);
+        assert_eq!(unsafe { request.ifr_ifru.ifru_flags } as u16, 0xd001);
     }
 
     #[test]

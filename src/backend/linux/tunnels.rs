@@ -1,7 +1,8 @@
 //! Makes, changes, reads and removes tunnels with either engine.
 //!
-//! A kernel tunnel is a link of kind `wireguard`. A userspace one is a TUN with our mark and a socket at which its
-//! engine answers; one whose engine is silent counts as gone, and the making of a new one removes what is left of it.
+//! A kernel tunnel is a link of kind `wireguard`. A userspace one is a TUN with our mark, which stays when its engine
+//! ends, and a socket at which the engine answers. One whose engine is silent has neither key, port nor peers; giving
+//! it any starts an engine for it, so that its addresses and routes outlive engines.
 //! A change is first made by the engine, then noted in the ledger: after a crash in between it is made again.
 
 use std::io;
@@ -34,6 +35,11 @@ pub trait Engines: Send {
     /// Starts the engine of this tunnel; it listens at once, and has no key, port or peers yet.
     fn start(&mut self, at: &End, parts: EngineParts) -> io::Result<()>;
 
+    /// Tells that the engine of this tunnel will be given this port, for engines that cannot open every socket.
+    fn prepare(&mut self, _at: &End, _port: u16, _place: SocketPlace) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Ends the engine of this tunnel and waits until its sockets are closed. `NotFound` if it never ran here.
     fn stop(&mut self, at: &End) -> io::Result<()>;
 }
@@ -47,11 +53,20 @@ pub struct EngineParts {
     pub domain: OwnedFd,
     /// Where wg(8) configures it.
     pub uapi: UnixListener,
-    /// The network namespace that its UDP sockets are to be opened in.
-    pub underlay: OwnedFd,
-    /// The device that these sockets are to be bound to (socket(7), SO_BINDTODEVICE): the VRF device of an underlay
-    /// that has no namespace of its own.
-    pub underlay_device: Option<InterfaceName>,
+    /// The domain that carries its encrypted packets.
+    pub underlay: DomainId,
+    /// Where its UDP sockets are to be opened.
+    pub sockets: SocketPlace,
+}
+
+/// Where the UDP sockets of a tunnel belong.
+#[derive(Debug)]
+pub struct SocketPlace {
+    /// The network namespace of the underlay.
+    pub namespace: OwnedFd,
+    /// The device that they are to be bound to (socket(7), SO_BINDTODEVICE): the VRF device of an underlay that has no
+    /// namespace of its own.
+    pub device: Option<InterfaceName>,
 }
 
 /// The tunnels of one network.
@@ -59,6 +74,8 @@ pub(super) struct Tunnels {
     pub(super) keys: KeyRing,
     pub(super) engines: Box<dyn Engines>,
     pub(super) sockets: TunnelSockets,
+    /// Peers with whom the engine before had a session, perhaps.
+    pub(super) to_greet: Vec<(End, PublicKey)>,
 }
 
 impl Tunnels {
@@ -114,22 +131,47 @@ impl Tunnels {
     ) -> Result<(), BackendError> {
         let what = || format!("create wireguard {at}, userspace engine");
         let namespace = domains.namespace(at.domain)?;
-        let opened = namespace.run(|| tun::open(&at.interface)).doing(what)?;
+        let opened = namespace.run(|| tun::create(&at.interface)).doing(what)?;
         let tun = opened.map_err(|error| tun::explain(&what(), error))?;
-        let domain = clone_fd(domains.namespace(at.domain)?, what)?;
-        let underlay = clone_fd(domains.namespace(tunnel.underlay)?, what)?;
-        let underlay_device = domains.device(tunnel.underlay)?;
         let mark = domains.mark(at.domain);
         let inside = domains.enter(at.domain)?;
         let index = inside.link(&at.interface)?.index;
         let finished = [link::Change::Finished(&mark), link::Change::Mtu(MTU)];
         link::change(&mut inside.route, index, &finished).doing(what)?;
         no_link_local(&mut inside.route, index).doing(what)?;
+        // Not before it is marked: what a crash leaves of it until then goes with its descriptor.
+        tun::outlive_engine(&tun).doing(what)?;
+        self.start_engine(domains, at, tun, tunnel.underlay)?;
+        self.set(domains, at, tunnel)?;
+        self.publish(domains, at)
+    }
+
+    fn start_engine(
+        &mut self,
+        domains: &Domains,
+        at: &End,
+        tun: OwnedFd,
+        underlay: DomainId,
+    ) -> Result<(), BackendError> {
+        let what = || format!("start the userspace engine of {at}");
+        let domain = clone_fd(domains.namespace(at.domain)?, what)?;
+        let sockets = socket_place(domains, underlay, what)?;
         let uapi =
             self.sockets.listen(at).doing(|| format!("listen at {}", self.sockets.path(at).display()))?;
-        let parts = EngineParts { tun, domain, uapi, underlay, underlay_device };
-        self.engines.start(at, parts).doing(|| format!("start the userspace engine of {at}"))?;
-        self.set(domains, at, tunnel)?;
+        let parts = EngineParts { tun, domain, uapi, underlay, sockets };
+        self.engines.start(at, parts).doing(what)
+    }
+
+    /// Gives a tunnel of ours whose engine is gone another one; all that stands on its interface stays as it is.
+    fn revive(&mut self, domains: &mut Domains, at: &End) -> Result<(), BackendError> {
+        let what = || format!("start the userspace engine of {at} again");
+        self.stop(domains, at)?;
+        let opened = domains.namespace(at.domain)?.run(|| tun::attach(&at.interface)).doing(what)?;
+        let tun = opened.map_err(|error| tun::explain(&what(), error))?;
+        let underlay = domains.record(at.domain)?.tunnels.remove(at.interface.as_str()).unwrap_or_default();
+        let underlay = DomainId::new(underlay.underlay).unwrap_or(DomainId::DEFAULT);
+        self.start_engine(domains, at, tun, underlay)?;
+        tracing::info!(%at, "the userspace engine was gone and has been started again");
         self.publish(domains, at)
     }
 
@@ -161,18 +203,18 @@ impl Tunnels {
         domains.forget_tunnel(at)
     }
 
-    /// Ends the engine of a userspace tunnel, whose device goes with it.
+    /// Ends the engine of a userspace tunnel.
     pub(super) fn stop(&mut self, domains: &mut Domains, at: &End) -> Result<(), BackendError> {
+        let name = domains.enter(at.domain)?.name.clone();
+        self.end(at, &name)
+    }
+
+    /// Ends the engine of a tunnel whose domain may be gone, and removes its socket and the links to it.
+    pub(super) fn end(&mut self, at: &End, domain: &DomainName) -> Result<(), BackendError> {
         match self.engines.stop(at) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             result => result.doing(|| format!("stop the userspace engine of {at}"))?,
         }
-        let name = domains.enter(at.domain)?.name.clone();
-        self.withdraw(at, &name)
-    }
-
-    /// Removes the socket of a tunnel, and the links to it.
-    pub(super) fn withdraw(&self, at: &End, domain: &DomainName) -> Result<(), BackendError> {
         self.sockets.withdraw(at, domain).doing(|| format!("remove the socket of {at}"))
     }
 
@@ -197,15 +239,46 @@ impl Tunnels {
         at: &End,
         tunnel: &WireGuard,
     ) -> Result<(), BackendError> {
-        let key = public(&tunnel.key)?;
-        let secret = self.keys.private(&key);
-        let secret = secret.ok_or_else(|| BackendError::new(format!("no private key is known for {key}")))?;
-        let before = self.current_of(domains, at)?;
+        let secret = &self.private(public(&tunnel.key)?)?;
+        let before = match self.look(domains, at)? {
+            Some(current) => current,
+            None => {
+                self.revive(domains, at)?;
+                Current::default()
+            }
+        };
+        self.prepare(domains, at, tunnel, &before)?;
         let set = self.change(domains, at, &Change::Tunnel { key: secret, listen_port: tunnel.listen_port });
         if set.is_err() {
             self.restore(domains, at, &before);
         }
         set
+    }
+
+    /// The private half of a key; that of no key is none, for an engine that is to have none.
+    fn private(&self, key: PublicKey) -> Result<Secret, BackendError> {
+        if key == PublicKey([0; 32]) {
+            return Ok(Secret::new([0; 32]));
+        }
+        let secret = self.keys.private(&key).cloned();
+        secret.ok_or_else(|| BackendError::new(format!("no private key is known for {key}")))
+    }
+
+    fn prepare(
+        &mut self,
+        domains: &mut Domains,
+        at: &End,
+        tunnel: &WireGuard,
+        before: &Current,
+    ) -> Result<(), BackendError> {
+        let what = || format!("open the udp sockets of {at}");
+        match (tunnel.engine, tunnel.listen_port) {
+            (Engine::Userspace, Some(port)) if port != before.listen_port => {
+                let place = socket_place(domains, tunnel.underlay, what)?;
+                self.engines.prepare(at, port, place).doing(what)
+            }
+            (Engine::Userspace | Engine::Kernel | Engine::Auto, _) => Ok(()),
+        }
     }
 
     /// An engine whose new port is taken may have closed the old one, and taken the new key.
@@ -218,9 +291,14 @@ impl Tunnels {
     }
 
     fn current_of(&self, domains: &mut Domains, at: &End) -> Result<Current, BackendError> {
+        self.look(domains, at).map(Option::unwrap_or_default)
+    }
+
+    /// What the engine of this tunnel has, if it has an engine.
+    fn look(&self, domains: &mut Domains, at: &End) -> Result<Option<Current>, BackendError> {
         let inside = domains.enter(at.domain)?;
         let driver = inside.link(&at.interface)?.driver;
-        Ok(self.current(&inside.namespace, at, driver)?.unwrap_or_default())
+        self.current(&inside.namespace, at, driver)
     }
 
     /// Makes a peer what it shall be. Its endpoint is given to the engine only if the file's changed, for else the
@@ -237,9 +315,10 @@ impl Tunnels {
         let record = domains.record(at.domain)?.tunnels.remove(at.interface.as_str()).unwrap_or_default();
         let given = peer.endpoint.as_ref().map(ToString::to_string).unwrap_or_default();
         let unchanged = session == Session::Kept && record.endpoints.get(&key.to_string()) == Some(&given);
+        let known = unchanged && self.has_endpoint(domains, at, key)?;
         let endpoint = match &peer.endpoint {
             None => None,
-            Some(_) if unchanged && self.has_endpoint(domains, at, key)? => None,
+            Some(_) if known => None,
             Some(endpoint) => {
                 let underlay = DomainId::new(record.underlay).unwrap_or(DomainId::DEFAULT);
                 Some(resolve(domains.namespace(underlay)?, at, endpoint)?)
@@ -252,10 +331,33 @@ impl Tunnels {
             preshared_key: preshared_key.as_ref(),
             persistent_keepalive_secs: peer.persistent_keepalive_secs,
         };
+        // One that was told of this peer before and knows it no more is a new engine.
+        if unchanged && !known && peer.endpoint.is_some() && peer.persistent_keepalive_secs == 0 {
+            self.to_greet.push((at.clone(), key));
+        }
         self.change(domains, at, &Change::Peer { key, peer: change, session })?;
         domains.change_tunnel(at, |record| {
             record.endpoints.insert(key.to_string(), given);
         })
+    }
+
+    /// Has new engines shake hands with the peers of those before them, by a keepalive: else such a peer would go on in a
+    /// session that is gone, until it misses answers.
+    pub(super) fn greet(&mut self, domains: &mut Domains) -> Result<(), BackendError> {
+        for (at, key) in std::mem::take(&mut self.to_greet) {
+            let current = self.current_of(domains, &at)?;
+            let Some(peer) = current.peers.iter().find(|peer| peer.key == key) else { continue };
+            for persistent_keepalive_secs in [1, peer.persistent_keepalive_secs] {
+                let peer = PeerChange {
+                    endpoint: None,
+                    allowed_ips: &peer.allowed_ips,
+                    preshared_key: peer.preshared_key.as_ref(),
+                    persistent_keepalive_secs,
+                };
+                self.change(domains, &at, &Change::Peer { key, peer, session: Session::Kept })?;
+            }
+        }
+        Ok(())
     }
 
     fn has_endpoint(&self, domains: &mut Domains, at: &End, key: PublicKey) -> Result<bool, BackendError> {
@@ -333,7 +435,12 @@ impl Tunnels {
         }
     }
 
-    /// What the model says of the tunnel that this link is; `None` if its engine is gone.
+    /// Whether this link is a userspace tunnel without an engine.
+    pub(super) fn is_dead(&self, namespace: &Namespace, at: &End, link: &Link) -> Result<bool, BackendError> {
+        Ok(link.driver == Driver::Tun && self.current(namespace, at, link.driver)?.is_none())
+    }
+
+    /// What the model says of the tunnel that this link is; `None` if it is none.
     pub(super) fn read(
         &self,
         namespace: &Namespace,
@@ -342,8 +449,8 @@ impl Tunnels {
         record: &TunnelRecord,
     ) -> Result<Option<WireGuard>, BackendError> {
         let Some(engine) = link.driver.engine() else { return Ok(None) };
-        let current = self.current(namespace, at, link.driver)?;
-        Ok(current.map(|current| tunnel::model(&current, engine, record)))
+        let current = self.current(namespace, at, link.driver)?.unwrap_or_default();
+        Ok(Some(tunnel::model(&current, engine, record)))
     }
 
     fn current(
@@ -375,6 +482,15 @@ fn alive(at: &End, answer: io::Result<Current>) -> io::Result<Option<Current>> {
             Ok(None)
         }
     }
+}
+
+fn socket_place(
+    domains: &Domains,
+    underlay: DomainId,
+    what: impl FnOnce() -> String,
+) -> Result<SocketPlace, BackendError> {
+    let namespace = clone_fd(domains.namespace(underlay)?, what)?;
+    Ok(SocketPlace { namespace, device: domains.device(underlay)? })
 }
 
 fn clone_fd(namespace: &Namespace, what: impl FnOnce() -> String) -> Result<OwnedFd, BackendError> {

@@ -8,11 +8,12 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::libc;
 use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, fork, pipe2};
 
 use super::finding_view;
-use crate::probe::{Finding, Unsupported};
+use crate::probe::{Finding, Unsupported, refused_user_namespace};
 use crate::sandbox::{self, SandboxError};
 use crate::status::{FindingView, MissingView};
 
@@ -74,13 +75,14 @@ fn without(lack: Unsupported) -> FindingView {
     finding_view(Finding::of("user namespaces", Err(lack), USED))
 }
 
-/// Whatever the mounts do, the copy goes when this is done.
+/// Whatever the mounts do, the copy goes when this is done. The real root's is made without a user namespace: whether
+/// others get one is tried last.
 fn look_around() -> Vec<FindingView> {
-    let tried = [("proc in copies", "proc", "/proc"), ("sysfs in copies", "sysfs", "/sys")].map(remounted);
     let mut findings =
-        vec![finding_view(Finding::of("user namespaces", Ok("a private copy was made".into()), USED))];
-    findings.extend(tried.map(finding_view));
-    findings
+        Vec::from([("proc in copies", "proc", "/proc"), ("sysfs in copies", "sysfs", "/sys")].map(remounted));
+    let tried = unshare(CloneFlags::CLONE_NEWUSER).map(|()| "one was made".to_owned());
+    findings.insert(0, Finding::of("user namespaces", tried.map_err(refused_user_namespace), USED));
+    findings.into_iter().map(finding_view).collect()
 }
 
 fn remounted((item, kind, place): (&'static str, &'static str, &'static str)) -> Finding {

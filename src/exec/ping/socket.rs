@@ -121,6 +121,9 @@ fn open(family: Family, kind: SockType) -> Result<OwnedFd, Errno> {
 }
 
 fn set_options(fd: &OwnedFd, family: Family, options: &Ping) -> Result<(), Errno> {
+    if let Some(device) = &options.device {
+        setsockopt(fd, sockopt::BindToDevice, &device.as_str().into())?;
+    }
     match family {
         Family::V4 => {
             setsockopt(fd, sockopt::Ipv4Ttl, &i32::from(options.ttl))?;

@@ -1,7 +1,7 @@
 //! What becomes of the interface: rtnetlink(7) notices of its MTU and of it going up and down.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 
 use netlink_packet_core::{NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
@@ -34,6 +34,23 @@ impl LinkEvents {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.bind_auto()?;
         socket.add_membership(libc::RTNLGRP_LINK)?;
+        Self::begin(socket, index)
+    }
+
+    /// For another process: the subscription, and the interface's index in its namespace.
+    pub fn into_subscription(self) -> io::Result<(OwnedFd, u32)> {
+        Ok((self.socket.as_fd().try_clone_to_owned()?, self.index))
+    }
+
+    /// What another process subscribed to, whichever namespace this one is in.
+    pub fn of_subscription(socket: OwnedFd, index: u32) -> io::Result<Self> {
+        // SAFETY: the descriptor is owned, and becomes the socket's.
+        let socket = unsafe { Socket::from_raw_fd(socket.into_raw_fd()) };
+        socket.set_non_blocking(false)?;
+        Self::begin(socket, index)
+    }
+
+    fn begin(socket: Socket, index: u32) -> io::Result<Self> {
         let state = LinkState { up: false, mtu: 0, here: true };
         let mut events = Self { socket, index, state };
         events.ask()?;

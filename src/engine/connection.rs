@@ -1,0 +1,256 @@
+//! The supervisor's side: finds an engine by its socket, or starts one, and hands it what its devices work with.
+
+use std::fs::{File, Permissions};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::sockopt::{PeerCredentials, ReceiveTimeout, SendTimeout};
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, getsockopt, listen, setsockopt,
+    socket,
+};
+use nix::sys::time::TimeVal;
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::{Pid, geteuid};
+
+use super::message::{Answer, PROTOCOL, Request, receive, send};
+use crate::model::InterfaceName;
+use crate::wireguard::{LinkEvents, UdpPair};
+
+/// How long an engine may take for an answer: a machine under load starts one in less.
+const ANSWER_SECS: i64 = 10;
+/// How long an engine without devices may take to end.
+const ENDING: Duration = Duration::from_secs(2);
+
+/// What a device is handed, opened where it belongs.
+pub struct Handed<'h> {
+    /// The device, as `DOMAIN/INTERFACE`.
+    pub device: String,
+    /// The interface.
+    pub interface: &'h InterfaceName,
+    /// The TUN device.
+    pub tun: OwnedFd,
+    /// Link events of the domain.
+    pub link: LinkEvents,
+    /// The listener for wg(8).
+    pub uapi: UnixListener,
+    /// What its UDP sockets are to be bound to.
+    pub bound_to: Option<String>,
+}
+
+/// A living engine. To drop it is to leave it alone.
+#[derive(Debug)]
+pub struct Connection {
+    socket: OwnedFd,
+    path: PathBuf,
+    pid: Pid,
+    process: OwnedFd,
+    devices: Vec<String>,
+}
+
+impl Connection {
+    /// Starts an engine in the calling thread's network namespace. It outlives this process; what it has to say goes
+    /// to `log`.
+    pub fn start(path: &Path, log: Stdio) -> io::Result<Self> {
+        let listener = listen_at(path)?;
+        let child = Command::new("/proc/self/exe")
+            .arg0("rdom")
+            .arg("engine")
+            .env_clear()
+            .envs(std::env::var_os("RDOM_LOG").map(|log| ("RDOM_LOG", log)))
+            .current_dir("/")
+            .stdin(listener)
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()?;
+        let pid = Pid::from_raw(child.id().cast_signed());
+        Self::to(path, Some(pid))
+    }
+
+    /// Takes over an engine that lives: of this user, and of this protocol. `ConnectionRefused` and `NotFound` say
+    /// that there is none; one that cannot be spoken to is ended.
+    pub fn adopt(path: &Path) -> io::Result<Self> {
+        Self::to(path, None)
+    }
+
+    fn to(path: &Path, child: Option<Pid>) -> io::Result<Self> {
+        let socket = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)?;
+        for_path(path, |address| Ok(connect(socket.as_raw_fd(), address)?))?;
+        let peer = getsockopt(&socket, PeerCredentials)?;
+        if peer.uid() != geteuid().as_raw() {
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the engine is somebody else's"));
+        }
+        setsockopt(&socket, ReceiveTimeout, &TimeVal::new(ANSWER_SECS, 0))?;
+        setsockopt(&socket, SendTimeout, &TimeVal::new(ANSWER_SECS, 0))?;
+        let pid = child.unwrap_or(Pid::from_raw(peer.pid()));
+        let process = pidfd_open(pid)?;
+        let mut engine = Self { socket, path: path.to_owned(), pid, process, devices: Vec::new() };
+        match engine.ask(&Request::Hello, &[]) {
+            Ok(Answer::Hello { protocol: PROTOCOL, devices }) => {
+                engine.devices = devices;
+                Ok(engine)
+            }
+            Ok(_) => {
+                engine.kill();
+                Err(io::Error::from(io::ErrorKind::ConnectionRefused))
+            }
+            Err(error) => {
+                engine.kill();
+                Err(error)
+            }
+        }
+    }
+
+    /// The devices that it runs, as `DOMAIN/INTERFACE`.
+    pub fn devices(&self) -> &[String] {
+        &self.devices
+    }
+
+    /// Whether its process lives.
+    pub fn lives(&self) -> bool {
+        !has_ended(&self.process, Instant::now())
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> i32 {
+        self.pid.as_raw()
+    }
+
+    /// Becomes readable when the process ends (pidfd_open(2)).
+    pub fn process(&self) -> io::Result<OwnedFd> {
+        self.process.try_clone()
+    }
+
+    /// Runs a device.
+    pub fn run(&mut self, handed: Handed<'_>) -> io::Result<()> {
+        let Handed { device, interface, tun, link, uapi, bound_to } = handed;
+        let (events, index) = link.into_subscription()?;
+        let name = interface.to_string();
+        let request = Request::Start { device: device.clone(), name, index, bound_to };
+        done(self.ask(&request, &[tun.as_fd(), events.as_fd(), uapi.as_fd()])?)?;
+        self.devices.push(device);
+        Ok(())
+    }
+
+    /// Has a device use these sockets when it next wants some of their port.
+    pub fn hand_sockets(&mut self, device: &str, pair: &UdpPair) -> io::Result<()> {
+        let request = Request::Sockets { device: device.to_owned(), port: pair.port };
+        let sockets: Vec<BorrowedFd<'_>> =
+            [Some(pair.v4.as_fd()), pair.v6.as_ref().map(AsFd::as_fd)].into_iter().flatten().collect();
+        done(self.ask(&request, &sockets)?)
+    }
+
+    /// Ends a device. One that does not answer is ended with all that it runs.
+    pub fn stop(&mut self, device: &str) -> io::Result<()> {
+        self.devices.retain(|known| known != device);
+        let stopped = self.ask(&Request::Stop { device: device.to_owned() }, &[]).and_then(done);
+        match stopped {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(error),
+            Err(_) => {
+                self.kill();
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Lets an engine without devices end, and removes its socket.
+    pub fn end(self) {
+        drop(self.socket);
+        let deadline = Instant::now() + ENDING;
+        if !has_ended(&self.process, deadline) {
+            kill_process(&self.process);
+        }
+        bury(self.pid);
+        let _gone = std::fs::remove_file(&self.path);
+    }
+
+    fn ask(&self, request: &Request, descriptors: &[BorrowedFd<'_>]) -> io::Result<Answer> {
+        send(self.socket.as_fd(), request, descriptors)?;
+        receive(self.socket.as_fd()).map(|(answer, _)| answer)
+    }
+
+    /// Ends a process that still holds the other end of this connection, and so still is what its number says.
+    fn kill(&mut self) {
+        let mut fds = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+        let polled = poll(&mut fds, PollTimeout::ZERO);
+        let hung_up = fds[0].revents().is_some_and(|events| events.contains(PollFlags::POLLHUP));
+        if polled.is_ok() && !hung_up {
+            tracing::warn!(pid = self.pid(), "the engine does not do what it is asked for, and is ended");
+            kill_process(&self.process);
+            has_ended(&self.process, Instant::now() + ENDING);
+        }
+        bury(self.pid);
+        self.devices.clear();
+    }
+}
+
+/// Reaps a child; an engine that was taken over is none.
+fn bury(pid: Pid) {
+    let _none_of_ours = waitpid(pid, Some(WaitPidFlag::WNOHANG));
+}
+
+fn done(answer: Answer) -> io::Result<()> {
+    match answer {
+        Answer::Done => Ok(()),
+        Answer::NoDevice => Err(io::ErrorKind::NotFound.into()),
+        Answer::Failed { errno: Some(errno), .. } => Err(io::Error::from_raw_os_error(errno)),
+        Answer::Failed { errno: None, reason } => Err(io::Error::other(reason)),
+        Answer::Hello { .. } => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+/// A socket there, in place of one that an engine left behind.
+fn listen_at(path: &Path) -> io::Result<OwnedFd> {
+    let listener = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)?;
+    for_path(path, |address| {
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        Ok(bind(listener.as_raw_fd(), address)?)
+    })?;
+    std::fs::set_permissions(path, Permissions::from_mode(0o600))?;
+    listen(&listener, Backlog::new(16)?)?;
+    Ok(listener)
+}
+
+/// The address of a path of any length: by way of a descriptor of its directory, for an address has 107 bytes.
+fn for_path<T>(path: &Path, task: impl FnOnce(&UnixAddr) -> io::Result<T>) -> io::Result<T> {
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let directory = File::open(directory)?;
+    let short = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd())).join(name);
+    task(&UnixAddr::new(&short)?)
+}
+
+fn pidfd_open(pid: Pid) -> io::Result<OwnedFd> {
+    // SAFETY: the call takes two integers.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) };
+    match i32::try_from(fd) {
+        // SAFETY: the kernel has just opened this descriptor for us alone.
+        Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+        Ok(_) | Err(_) => Err(io::Error::last_os_error()),
+    }
+}
+
+fn has_ended(process: &OwnedFd, deadline: Instant) -> bool {
+    let left = deadline.saturating_duration_since(Instant::now());
+    let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+    let mut fds = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
+    poll(&mut fds, timeout).is_ok_and(|ready| ready > 0)
+}
+
+fn kill_process(process: &OwnedFd) {
+    let (fd, signal, nothing) = (process.as_raw_fd(), libc::SIGKILL, std::ptr::null::<libc::siginfo_t>());
+    // SAFETY: the call takes integers and a null pointer. It fails if the process has ended.
+    unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, nothing, 0) };
+}

@@ -1,0 +1,209 @@
+//! The engine's side: one thread that listens, and two threads a device.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::UdpSocket;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::SigSet;
+use nix::sys::socket::sockopt::PeerCredentials;
+use nix::sys::socket::{Backlog, SockFlag, accept4, getsockopt, listen};
+use nix::unistd::{geteuid, setsid};
+
+use super::confine;
+use super::message::{Answer, PROTOCOL, Request, receive, send};
+use crate::wireguard::{Device, LinkEvents, OpenSockets, Parts, UdpPair, UnderlaySockets};
+
+/// Where privileged ports end (ip(7), net.ipv4.ip_unprivileged_port_start).
+const PRIVILEGED_BELOW: u16 = 1024;
+/// How long whoever started it may take to connect: it may have been killed meanwhile.
+const FIRST_CALL_MS: u16 = 5_000;
+
+/// What runs here.
+struct Running {
+    device: Device,
+    sockets: NextSockets,
+}
+
+/// Runs devices for whoever connects to this listener, until there is neither a device nor a connection.
+///
+/// To be called in the underlay's network namespace by the only thread of a process, which keeps no privilege.
+pub fn run(listener: OwnedFd) -> io::Result<()> {
+    prctl::set_name(c"rdom-engine")?;
+    let _leads_already = setsid();
+    // The supervisor holds signals back, and its children begin so.
+    SigSet::empty().thread_set_mask()?;
+    raise_descriptor_limit()?;
+    // Listening again makes the credentials that callers see this process's (unix(7), SO_PEERCRED).
+    listen(&listener, Backlog::new(16)?)?;
+    confine::give_everything_up()?;
+    let mut engine = Engine { listener, callers: Vec::new(), running: BTreeMap::new() };
+    engine.await_first_call()?;
+    while !engine.is_idle() {
+        engine.turn()?;
+    }
+    Ok(())
+}
+
+/// A device has eight descriptors.
+fn raise_descriptor_limit() -> io::Result<()> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    Ok(setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?)
+}
+
+struct Engine {
+    listener: OwnedFd,
+    callers: Vec<OwnedFd>,
+    running: BTreeMap<String, Running>,
+}
+
+impl Engine {
+    fn is_idle(&self) -> bool {
+        self.callers.is_empty() && self.running.is_empty()
+    }
+
+    fn await_first_call(&mut self) -> io::Result<()> {
+        let mut fds = [PollFd::new(self.listener.as_fd(), PollFlags::POLLIN)];
+        if poll(&mut fds, FIRST_CALL_MS)? > 0 {
+            self.accept();
+        }
+        Ok(())
+    }
+
+    /// Waits for something to happen and deals with it.
+    fn turn(&mut self) -> io::Result<()> {
+        let mut fds = vec![PollFd::new(self.listener.as_fd(), PollFlags::POLLIN)];
+        fds.extend(self.callers.iter().map(|caller| PollFd::new(caller.as_fd(), PollFlags::POLLIN)));
+        let ends = self.running.values().map(|running| running.device.ended());
+        fds.extend(ends.map(|ended| PollFd::new(ended, PollFlags::POLLIN)));
+        match poll(&mut fds, PollTimeout::NONE) {
+            Ok(_) => {}
+            Err(Errno::EINTR) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+        let ready: Vec<bool> = fds.iter().map(|fd| fd.any().unwrap_or(true)).collect();
+        let (called, ended) = (&ready[1..=self.callers.len()], &ready[1 + self.callers.len()..]);
+        if ended.contains(&true) {
+            self.running.retain(|_, running| running.device.is_running());
+        }
+        let mut called = called.iter();
+        let mut callers = std::mem::take(&mut self.callers);
+        callers.retain(|caller| !called.next().is_some_and(|called| *called) || self.serve(caller).is_ok());
+        self.callers = callers;
+        if ready[0] {
+            self.accept();
+        }
+        Ok(())
+    }
+
+    /// Root and the user that this process is of may speak to it.
+    fn accept(&mut self) {
+        let Ok(raw) = accept4(self.listener.as_raw_fd(), SockFlag::SOCK_CLOEXEC) else { return };
+        // SAFETY: the kernel has just opened this descriptor for us alone.
+        let caller = unsafe { OwnedFd::from_raw_fd(raw) };
+        match getsockopt(&caller, PeerCredentials) {
+            Ok(peer) if peer.uid() == 0 || peer.uid() == geteuid().as_raw() => self.callers.push(caller),
+            Ok(peer) => tracing::warn!(uid = peer.uid(), "refused at the engine's socket"),
+            Err(error) => tracing::debug!(%error, "no credentials at the engine's socket"),
+        }
+    }
+
+    /// Takes one request; an error says that the caller has left.
+    fn serve(&mut self, caller: &OwnedFd) -> io::Result<()> {
+        let (request, handed) = receive::<Request>(caller.as_fd())?;
+        let answer = self.perform(request, handed).unwrap_or_else(|error| Answer::Failed {
+            errno: error.raw_os_error(),
+            reason: error.to_string(),
+        });
+        send(caller.as_fd(), &answer, &[])
+    }
+
+    fn perform(&mut self, request: Request, handed: Vec<OwnedFd>) -> io::Result<Answer> {
+        match request {
+            Request::Hello => {
+                let devices = self.running.keys().cloned().collect();
+                Ok(Answer::Hello { protocol: PROTOCOL, devices })
+            }
+            Request::Start { device, name, index, bound_to } => {
+                self.start(device, name, index, bound_to, handed).map(|()| Answer::Done)
+            }
+            Request::Sockets { device, port } => match self.running.get(&device) {
+                Some(running) => running.sockets.take(port, handed).map(|()| Answer::Done),
+                None => Ok(Answer::NoDevice),
+            },
+            Request::Stop { device } => match self.running.remove(&device) {
+                Some(running) => {
+                    running.device.stop();
+                    Ok(Answer::Done)
+                }
+                None => Ok(Answer::NoDevice),
+            },
+        }
+    }
+
+    fn start(
+        &mut self,
+        device: String,
+        name: String,
+        index: u32,
+        bound_to: Option<String>,
+        handed: Vec<OwnedFd>,
+    ) -> io::Result<()> {
+        let [tun, link, uapi] =
+            <[OwnedFd; 3]>::try_from(handed).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+        let own = UnderlaySockets::new(None).bound_to(bound_to.map(Into::into));
+        let sockets = NextSockets::default();
+        let opener = Box::new(HandedFirst { handed: sockets.clone(), kept: None, own });
+        let link = LinkEvents::of_subscription(link, index)?;
+        let started = Device::spawn(Parts { name, tun, link, uapi: uapi.into(), sockets: opener })?;
+        self.running.insert(device, Running { device: started, sockets });
+        Ok(())
+    }
+}
+
+/// The UDP sockets that a device is to take next.
+#[derive(Clone, Default)]
+struct NextSockets(Arc<Mutex<Option<UdpPair>>>);
+
+impl NextSockets {
+    fn take(&self, port: u16, handed: Vec<OwnedFd>) -> io::Result<()> {
+        let mut sockets = handed.into_iter().map(Into::into);
+        let v4 = sockets.next().ok_or(io::ErrorKind::InvalidData)?;
+        *self.lock() = Some(UdpPair { v4, v6: sockets.next(), port });
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<UdpPair>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes what was handed over for a port, else opens sockets itself. Those of a privileged port are kept: this process
+/// cannot open such again when the interface was down.
+struct HandedFirst {
+    handed: NextSockets,
+    kept: Option<UdpPair>,
+    own: UnderlaySockets,
+}
+
+impl OpenSockets for HandedFirst {
+    fn open(&mut self, port: u16) -> io::Result<UdpPair> {
+        let handed = self.handed.lock().take().filter(|pair| pair.port == port);
+        let pair = match handed.or_else(|| self.kept.take().filter(|pair| pair.port == port)) {
+            Some(pair) => pair,
+            None => self.own.open(port)?,
+        };
+        self.kept = if pair.port < PRIVILEGED_BELOW { Some(copy_of(&pair)?) } else { None };
+        Ok(pair)
+    }
+}
+
+fn copy_of(pair: &UdpPair) -> io::Result<UdpPair> {
+    let v6 = pair.v6.as_ref().map(UdpSocket::try_clone).transpose()?;
+    Ok(UdpPair { v4: pair.v4.try_clone()?, v6, port: pair.port })
+}
