@@ -4,6 +4,8 @@
 //! private copies of the machine, once as root and once as somebody who is root of a user namespace only.
 
 mod capability;
+#[path = "verbs/command_line.rs"]
+mod command_line;
 #[path = "verbs/control.rs"]
 mod control;
 mod copy;

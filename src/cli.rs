@@ -18,6 +18,7 @@ mod ifconfig;
 mod import;
 mod live;
 mod logs;
+mod man;
 mod netstat;
 mod ping;
 mod plan;
@@ -137,6 +138,8 @@ enum Verb {
     Wg(wg::Words),
     /// Print the JSON Schema of what `--json` prints
     Schema(schema::Words),
+    /// Print the manual page, or write one of every verb into a directory
+    Man(man::Words),
     /// Print what a shell wants to complete this command line
     Completions(completions::Words),
     /// The userspace WireGuard engine alone, as `wireguard-go IFNAME`
@@ -167,6 +170,7 @@ impl Verb {
             | Verb::Engine
             | Verb::Wg(_)
             | Verb::Completions(_)
+            | Verb::Man(_)
             | Verb::Schema(_) => {
                 return None;
             }
@@ -201,6 +205,7 @@ pub fn main() -> ExitCode {
         Verb::Unit(words) => unit::run(&words, &common),
         Verb::Wg(words) => wg::run(&words, &common),
         Verb::Schema(words) => schema::run(&words),
+        Verb::Man(words) => man::run(&words),
         Verb::Completions(words) => completions::run(&words),
         Verb::Wireguard(words) => wireguard::run(&words),
         Verb::Engine => engine::run(),
@@ -243,7 +248,7 @@ fn start_log(common: &Common, verb: &Verb) {
 fn heed_broken_pipes(verb: &Verb) {
     match verb {
         Verb::Check(_) | Verb::Plan(_) | Verb::Doctor(_) | Verb::Status(_) | Verb::Exec(_) => {}
-        Verb::Logs(_) | Verb::Wg(_) | Verb::Completions(_) | Verb::Schema(_) => {}
+        Verb::Logs(_) | Verb::Wg(_) | Verb::Completions(_) | Verb::Man(_) | Verb::Schema(_) => {}
         Verb::Export(_) | Verb::Import(_) => {}
         Verb::Route(_) | Verb::Ifconfig(_) | Verb::Netstat(_) | Verb::Unit(_) => {}
         Verb::Demo(_) | Verb::Up(_) | Verb::Down(_) | Verb::Run(_) | Verb::Test(_) | Verb::Wireguard(_) => {

@@ -10,3 +10,4 @@ mod order;
 mod portable;
 mod simulator;
 mod verbs;
+mod verify;

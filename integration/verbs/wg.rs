@@ -65,13 +65,3 @@ fn configurations_go_in_and_out_by_the_real_wg() {
         ok("rdom down");
     });
 }
-
-#[test]
-fn shells_complete_it() {
-    in_private_copies("wg::shells_complete_it", || {
-        for shell in ["bash", "zsh", "fish"] {
-            assert!(ok(&format!("rdom completions {shell}")).contains("rdom"));
-        }
-        ok("rdom completions bash | bash -n");
-    });
-}
