@@ -8,6 +8,7 @@
 mod allow;
 mod bindings;
 mod domain;
+mod drift;
 mod impairment;
 mod interface;
 mod isolation;
@@ -22,6 +23,7 @@ mod wireguard;
 pub use allow::{Account, Allow};
 pub use bindings::{Bindings, Capabilities};
 pub use domain::{Domain, Network};
+pub use drift::Drift;
 pub use impairment::Impairment;
 pub use interface::{Address, Interface, Kind, Vxlan};
 pub use isolation::Isolation;

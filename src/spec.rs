@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Place, Severity};
-use crate::model::{Network, NetworkName, SecretName};
+use crate::model::{Drift, Network, NetworkName, SecretName};
 
 pub use origins::Origins;
 pub use test::{Assertion, Connection, Presence, Protocol, Reach, Test};
@@ -65,6 +65,8 @@ fn fallback() -> NetworkName {
 pub struct Lowered {
     /// What it describes; not bound to state and capabilities yet.
     pub network: Network,
+    /// What becomes of differences that nobody asked for.
+    pub drift: Drift,
     /// Where it describes what.
     pub origins: Origins,
     /// The files of the secrets that it names.
@@ -86,6 +88,15 @@ pub enum Named {
     User(String),
     /// A group, by name or number.
     Group(String),
+}
+
+/// A file that was read without errors, with its text.
+#[derive(Clone, Debug)]
+pub struct Document {
+    /// Its text and where it is.
+    pub source: Source,
+    /// What it says.
+    pub lowered: Lowered,
 }
 
 /// Reads a file; an error is everything that is wrong with it, warnings included.

@@ -37,6 +37,7 @@ pub(super) fn lower(file: &File, source: &Source, report: &mut Report) -> Lowere
     let scope = Scope::of(file, report);
     let mut lowered = Lowered {
         network: Network::empty(file.name.clone().unwrap_or_else(|| source.network.clone())),
+        drift: file.drift.unwrap_or_default(),
         origins: Origins::default(),
         secrets: BTreeMap::new(),
         accounts: allow::accounts(&scope),
