@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use crate::copy::in_private_copies;
 use crate::world::{
     Background, EXAMPLE, Traces, is_file, is_running, kill_supervisor, ok, pings, process, sh, signal,
-    udp_ports, up, wait_for, write,
+    supervisor, udp_ports, up, wait_for, write,
 };
 
 /// The engine's process, by the name that it gives itself.
@@ -70,6 +70,22 @@ fn tunnels_go_on_without_a_supervisor_and_the_next_one_takes_them_over() {
         assert!(gap < Duration::from_millis(500), "nobody noticed: {gap:?}");
         assert_eq!((engine(), standing(), sessions()), (engine_before, standing_before, sessions_before));
         assert_eq!(sh("rdom status").ends_with(0).err, "");
+        ok("rdom down");
+        before.is_all_there_is();
+    });
+}
+
+#[test]
+fn the_next_supervisor_may_come_while_the_killed_one_dies() {
+    in_private_copies("crash::the_next_supervisor_may_come_while_the_killed_one_dies", || {
+        let before = Traces::now();
+        up();
+        for _ in 0..20 {
+            ok(&format!("kill -9 {}; rdom up -d", supervisor()));
+        }
+        let living = supervisor();
+        sh("rdom up -d").ends_with(1).says(&format!("network domains is up already: process {living}"));
+        signal(living, Signal::SIGKILL);
         ok("rdom down");
         before.is_all_there_is();
     });

@@ -15,9 +15,6 @@ use crate::model::{DomainId, NetworkName};
 use crate::state::{Directories, Ledger, Lock, Roots};
 use crate::supervisor::Entrances;
 
-/// How long a process may take to die.
-const DYING: Duration = Duration::from_secs(1);
-
 /// A network that is up, or that something is left of.
 #[derive(Debug)]
 pub(super) struct Live {
@@ -81,7 +78,7 @@ impl Live {
 
     /// Whether it has no supervisor, or soon has none: one that was killed a moment ago still holds its lock.
     fn is_abandoned(&self) -> bool {
-        let deadline = Instant::now() + DYING;
+        let deadline = Instant::now() + Lock::DYING;
         while Lock::holder(&self.directories).is_some() {
             if Instant::now() > deadline {
                 return false;

@@ -2,13 +2,16 @@
 //!
 //! The lock is the kernel's (flock(2)): it ends with its holder, however that ends. The file says who holds it.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::libc::O_NOFOLLOW;
+use nix::sys::signal::Signal;
 use thiserror::Error;
 
 use super::directories::Directories;
@@ -32,8 +35,23 @@ pub enum LockError {
 }
 
 impl Lock {
-    /// Takes the lock, or says at once who has it.
+    /// How long a process may take to die, and keep what it holds.
+    pub const DYING: Duration = Duration::from_secs(1);
+
+    /// Takes the lock, or says at once who has it; one that was killed a moment ago is given the time to end.
     pub fn take(directories: &Directories) -> Result<Self, LockError> {
+        let deadline = Instant::now() + Self::DYING;
+        loop {
+            match Self::take_at_once(directories) {
+                Err(LockError::Held(Some(pid))) if is_dying(pid) && Instant::now() < deadline => {
+                    thread::sleep(Duration::from_millis(5));
+                }
+                taken => return taken,
+            }
+        }
+    }
+
+    fn take_at_once(directories: &Directories) -> Result<Self, LockError> {
         make_private_directory(&directories.runtime)?;
         let path = directories.runtime.join("lock");
         let trouble = |source: io::Error| StateError::new("lock", &path, source);
@@ -76,8 +94,31 @@ fn signature(file: &mut File) -> Option<i32> {
     text.trim().parse().ok()
 }
 
+/// Whether a process has ended or is about to: its threads may have its files open for some milliseconds more.
+fn is_dying(pid: i32) -> bool {
+    match fs::read_to_string(format!("/proc/{pid}/status")) {
+        Ok(status) => says_it_is_dying(&status),
+        // ESRCH: it ended while it was read.
+        Err(error) => {
+            error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(Errno::ESRCH as i32)
+        }
+    }
+}
+
+/// A zombie, or a process to which SIGKILL is on its way (proc_pid_status(5)).
+fn says_it_is_dying(status: &str) -> bool {
+    let killed = 1 << (Signal::SIGKILL as u64 - 1);
+    status.lines().filter_map(|line| line.split_once(":\t")).any(|(field, value)| match field {
+        "State" => value.starts_with(['Z', 'X']),
+        "SigPnd" | "ShdPnd" => u64::from_str_radix(value, 16).is_ok_and(|pending| pending & killed != 0),
+        _ => false,
+    })
+}
+
 #[cfg(test)]
 mod tests {
+    use std::process::{Command, Stdio};
+
     use super::*;
 
     #[test]
@@ -94,5 +135,40 @@ mod tests {
         drop(first);
         assert_eq!(Lock::holder(&directories), None);
         Lock::take(&directories).unwrap();
+    }
+    #[test]
+    fn what_a_dead_process_still_holds_is_waited_for() {
+        let root = tempfile::tempdir().unwrap();
+        let directories = Directories { state: root.path().join("s"), runtime: root.path().join("r") };
+        let mut dead = Command::new("true").spawn().unwrap();
+        dead.wait().unwrap();
+        let held = Lock::take(&directories).unwrap();
+        fs::write(directories.runtime.join("lock"), format!("{}\n", dead.id())).unwrap();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                thread::sleep(Duration::from_millis(50));
+                drop(held);
+            });
+            Lock::take(&directories).unwrap();
+        });
+    }
+
+    #[test]
+    fn only_a_process_that_lives_is_not_dying() {
+        let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        assert!(!is_dying(pid), "it lives");
+        child.kill().unwrap();
+        assert!(is_dying(pid), "killed, or a zombie");
+        child.wait().unwrap();
+        assert!(is_dying(pid), "gone");
+    }
+
+    #[test]
+    fn a_dying_process_is_told_by_its_state_or_by_what_is_pending() {
+        let status = |state: &str, pending: &str| format!("Name:\tZ\nState:\t{state}\nShdPnd:\t{pending}\n");
+        assert!(says_it_is_dying(&status("Z (zombie)", "0000000000000000")));
+        assert!(says_it_is_dying(&status("R (running)", "0000000000004100")));
+        assert!(!says_it_is_dying(&status("S (sleeping)", "0000000000004200")));
     }
 }
