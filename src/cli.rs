@@ -16,6 +16,7 @@ mod live;
 mod netstat;
 mod ping;
 mod plan;
+mod resolve;
 mod route;
 mod run;
 mod say;
@@ -114,6 +115,9 @@ enum Verb {
     Ifconfig(ifconfig::Words),
     /// netstat(1)'s views: `-ln` sockets of a domain, `-R` domains and their tables
     Netstat(netstat::Words),
+    /// The addresses of a name as programs in this domain get them: for tests
+    #[command(hide = true)]
+    Resolve(resolve::Words),
     /// The userspace WireGuard engine alone, as `wireguard-go IFNAME`
     Wireguard(wireguard::Words),
     /// The userspace engine's process, as a supervisor starts it
@@ -131,7 +135,7 @@ impl Verb {
             Verb::Doctor(words) => &words.which,
             Verb::Status(words) => &words.which,
             Verb::Exec(words) => &words.which,
-            Verb::Demo(_) | Verb::Check(_) | Verb::Run(_) | Verb::Test(_) => return None,
+            Verb::Demo(_) | Verb::Check(_) | Verb::Run(_) | Verb::Test(_) | Verb::Resolve(_) => return None,
             Verb::Route(_) | Verb::Ifconfig(_) | Verb::Netstat(_) | Verb::Wireguard(_) | Verb::Engine => {
                 return None;
             }
@@ -160,6 +164,7 @@ pub fn main() -> ExitCode {
         Verb::Route(words) => route::run(&words, &common),
         Verb::Ifconfig(words) => ifconfig::run(&words, &common),
         Verb::Netstat(words) => netstat::run(&words, &common),
+        Verb::Resolve(words) => resolve::run(&words),
         Verb::Wireguard(words) => wireguard::run(&words),
         Verb::Engine => engine::run(),
     };
@@ -188,7 +193,12 @@ fn start_log(common: &Common, verb: &Verb) {
 /// this process becomes starts with signals as usual; Rust begins with SIGPIPE ignored (signal(7)).
 fn heed_broken_pipes(verb: &Verb) {
     match verb {
-        Verb::Check(_) | Verb::Plan(_) | Verb::Doctor(_) | Verb::Status(_) | Verb::Exec(_) => {}
+        Verb::Check(_)
+        | Verb::Plan(_)
+        | Verb::Resolve(_)
+        | Verb::Doctor(_)
+        | Verb::Status(_)
+        | Verb::Exec(_) => {}
         Verb::Route(_) | Verb::Ifconfig(_) | Verb::Netstat(_) => {}
         Verb::Demo(_) | Verb::Up(_) | Verb::Down(_) | Verb::Run(_) | Verb::Test(_) | Verb::Wireguard(_) => {
             return;

@@ -21,7 +21,10 @@ use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::model::{Network, NetworkName, SecretName};
 
 pub use origins::Origins;
-pub use test::{Assertion, Connection, Presence, Protocol, Reach, Test};
+pub use test::{
+    Act, Action, Assertion, Connection, Fit, Growth, HttpAnswer, Passage, Presence, Protocol, Reach, Test,
+    Turn, Url, Way,
+};
 
 use report::Report;
 
@@ -68,10 +71,23 @@ pub struct Lowered {
     pub secrets: BTreeMap<SecretName, PathBuf>,
     /// What it asserts, in its order.
     pub tests: Vec<Test>,
+    /// What is done to it after those, and asserted then.
+    pub steps: Vec<Turn>,
     /// What it hardly means.
     pub warnings: Diagnostics,
     /// What follows from it that is not plain to see.
     pub notes: Diagnostics,
+}
+
+impl Lowered {
+    /// Every test, those after steps as well, in the order of the file.
+    pub fn all_tests(&self) -> impl Iterator<Item = &Test> {
+        let later = self.steps.iter().filter_map(|turn| match turn {
+            Turn::Test(test) => Some(test),
+            Turn::Act(_) => None,
+        });
+        self.tests.iter().chain(later)
+    }
 }
 
 /// Reads a file; an error is everything that is wrong with it, warnings included.

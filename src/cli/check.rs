@@ -22,8 +22,11 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
         Ok(lowered) => {
             let network = &lowered.network;
             let domains = network.domains.keys().filter(|id| !id.is_default()).count();
-            let seen =
-                [(domains, "domain"), (network.tunnels().count(), "tunnel"), (lowered.tests.len(), "test")];
+            let seen = [
+                (domains, "domain"),
+                (network.tunnels().count(), "tunnel"),
+                (lowered.all_tests().count(), "test"),
+            ];
             let seen = seen.map(|(number, of_what)| count(number, of_what)).join(", ");
             (lowered.warnings.and(lowered.notes), format!("{}: {seen}", source.file))
         }
