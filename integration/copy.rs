@@ -14,7 +14,7 @@ const ROOTS: &str = "-nmp";
 /// The program under test, in the PATH of a copy as `rdom`.
 const RDOM: &str = env!("CARGO_BIN_EXE_rdom");
 
-/// After which a copy is killed, and all that is in it.
+/// After which a copy is killed, and all that is in it, unless RDOM_TEST_TIMEOUT_SECS says otherwise.
 const TIMEOUT_SECS: &str = "300";
 
 /// Makes the copy a machine on which nothing has been done yet: `ip netns` has made its directory a mount, wg(8) has
@@ -82,8 +82,9 @@ fn in_copy_of(owner: Owner, test: &str) {
         Owner::Anybody => "-Urnmp",
     };
     let path = env::var("PATH").unwrap_or_default();
+    let timeout = env::var("RDOM_TEST_TIMEOUT_SECS").unwrap_or_else(|_| TIMEOUT_SECS.to_owned());
     let output = Command::new("timeout")
-        .args(["-s", "KILL", TIMEOUT_SECS, "unshare"])
+        .args(["-s", "KILL", &timeout, "unshare"])
         .args([flags, "--fork", "--kill-child", "--mount-proc", "--propagation", "private"])
         .args(["sh", "-ec", PREPARE, "sh", RDOM])
         .arg(env::current_exe().expect("the path of this program"))

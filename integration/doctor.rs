@@ -107,6 +107,36 @@ fn a_strict_reverse_path_filter_is_named_where_there_are_several_ways() {
 }
 
 #[test]
+fn read_only_sysctls_leave_domains_without_a_vrf_and_that_is_said() {
+    if cannot(&["netns", "veth", "vrf", "ping"]) {
+        return;
+    }
+    let said = inside(
+        &format!(
+            "domains:\n  0: {{interfaces: {{x: {{addresses: [10.0.0.1/24]}}}}}}\n  \
+             1: {{interfaces: {{y: {{addresses: [10.0.0.2/24]}}}}}}\n{LINK}"
+        ),
+        "$rdom doctor $file | grep 'domain 1'
+         mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys
+         $rdom doctor $file; echo doctor $?; $rdom plan $file; $rdom up -d $file; echo up $?
+         ping -c 1 -w 30 10.0.0.2; $rdom plan $file; $rdom down",
+    );
+    let (before, after) = said.split_once('\n').expect("a line");
+    assert!(before.contains("isolation netns+vrf"), "{said}");
+    assert!(after.contains("isolation netns; netns+vrf needs net sysctls that can be written"), "{said}");
+    assert!(
+        after.contains("doctor 0") && after.contains("up 0") && after.contains("nothing to do"),
+        "{said}"
+    );
+    let told = "domains get isolation netns, not netns+vrf: /proc/sys/net/ipv4/ip_forward cannot be written";
+    assert!(
+        after.contains(&format!("note: {told}")) && after.contains(&format!("warning: {told}")),
+        "{said}"
+    );
+    assert!(after.contains(" 0% packet loss"), "{said}");
+}
+
+#[test]
 fn read_only_sysctls_are_missing_for_a_file_that_sets_some() {
     if cannot(&["netns"]) {
         return;

@@ -4,6 +4,8 @@
 //! as root in a namespace of users of its own (as an ordinary user's copy is), and as the machine's root.
 //! iproute2 and wg(8) read the kernel independently; wireguard-go is the userspace engine.
 
+#[path = "linux_backend/addresses.rs"]
+mod addresses;
 mod capability;
 #[path = "linux_backend/copy.rs"]
 mod copy;
@@ -11,14 +13,13 @@ mod copy;
 mod engine;
 #[path = "linux_backend/routing.rs"]
 mod routing;
+#[path = "linux_backend/tunnels.rs"]
+mod tunnels;
 #[path = "linux_backend/world.rs"]
 mod world;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::UdpSocket;
-use std::os::unix::net::UnixStream;
-use std::path::Path;
 
 use rdomain::model::{Kind, Target};
 use rdomain::plan::Step;
@@ -115,96 +116,6 @@ fn a_link_whose_other_domain_goes_is_gone_when_next_looked_at() {
             world.observe().interface(&end("1/veth0")).unwrap().kind,
             Kind::Veth { peer: end("2/veth0") }
         );
-    });
-}
-
-#[test]
-fn lo_has_what_the_file_says() {
-    in_private_copies("lo_has_what_the_file_says", || {
-        let mut world = World::new();
-        world.take(create_domain(1, "rdom1"));
-        let lo = end("1/lo");
-        let observed = |world: &mut World| world.observe().interface(&lo).cloned().unwrap();
-        let born = observed(&mut world);
-        assert!(!born.up && born.addresses.is_empty() && born.kind == Kind::Loopback, "{born:?}");
-
-        // What the kernel adds when it goes up is not kept.
-        world.take(Step::SetUp { at: lo.clone(), up: true });
-        assert!(observed(&mut world).up && observed(&mut world).addresses.is_empty());
-        for address in ["127.0.0.1/8", "::1/128"] {
-            world.take(add_address("1/lo", address));
-        }
-        assert_eq!(observed(&mut world).addresses, addresses(&["127.0.0.1/8", "::1/128"]));
-
-        // Up and bare, as a routing domain of OpenBSD's has it.
-        for address in ["127.0.0.1/8", "::1/128"] {
-            world.take(remove_address("1/lo", address));
-        }
-        let bare = observed(&mut world);
-        assert!(bare.up && bare.addresses.is_empty(), "{bare:?}");
-        let held = ip("rdom1", &["address", "show", "lo"]);
-        assert_eq!(held[0]["addr_info"].as_array().unwrap().len(), 0, "{held}");
-
-        // Addresses that are there before it goes up, and none of the kernel's beside them.
-        world.take(Step::SetUp { at: lo.clone(), up: false });
-        world.take(add_address("1/lo", "127.0.0.1/8"));
-        world.take(add_address("1/lo", "192.0.2.1/32"));
-        world.take(Step::SetUp { at: lo.clone(), up: true });
-        let more = observed(&mut world).addresses;
-        assert_eq!(more, addresses(&["127.0.0.1/8", "192.0.2.1/32"]));
-    });
-}
-
-#[test]
-fn addresses_of_one_network_outlive_each_other() {
-    in_private_copies("addresses_of_one_network_outlive_each_other", || {
-        let mut world = World::new();
-        two_domains(&mut world);
-        world.take(add_address("1/veth0", "10.9.0.1/24"));
-        world.take(add_address("1/veth0", "10.9.0.2/24"));
-        world.take(add_address("1/veth0", "10.9.0.3/24"));
-        world.take(remove_address("1/veth0", "10.9.0.1/24"));
-        let expected = addresses(&["10.0.0.1/30", "10.9.0.2/24", "10.9.0.3/24", "fd00::1/64"]);
-        assert_eq!(world.observe().interface(&end("1/veth0")).unwrap().addresses, expected);
-
-        // Duplicate detection is told apart, and an address that somebody else added is not ours.
-        let mut detected = address("fd00::9/64");
-        detected.duplicate_detection = true;
-        world.take(Step::AddAddress { at: end("1/veth0"), address: detected });
-        run(&["ip", "-n", "rdom1", "address", "add", "10.77.0.1/24", "dev", "veth0"]);
-        let mut expected = expected;
-        expected.insert(detected);
-        assert_eq!(world.observe().interface(&end("1/veth0")).unwrap().addresses, expected);
-        let error = world.refused(add_address("1/veth0", "10.77.0.1/24"));
-        assert!(error.contains("not added by rdom"), "{error}");
-        world.take(Step::RemoveAddress { at: end("1/veth0"), address: detected });
-    });
-}
-
-#[test]
-fn an_address_that_the_kernel_cannot_mark_is_known_by_the_ledger() {
-    in_private_copies("an_address_that_the_kernel_cannot_mark_is_known_by_the_ledger", || {
-        let mut world = World::new();
-        two_domains(&mut world);
-        let ledger = Ledger::of(&world.directories);
-        let noted = || ledger.domain(id(1)).unwrap().unwrap().addresses;
-        assert_eq!(noted().is_empty(), kernel_marks_addresses(), "{:?}", noted());
-
-        // What a kernel before 5.18 leaves of an address of ours.
-        run(&["ip", "-n", "rdom1", "address", "add", "10.88.0.1/24", "dev", "veth0"]);
-        let ours = |world: &mut World| {
-            world.observe().interface(&end("1/veth0")).unwrap().addresses.contains(&address("10.88.0.1/24"))
-        };
-        assert!(!ours(&mut world));
-        let index = ip("rdom1", &["link", "show", "veth0"])[0]["ifindex"].as_u64().unwrap() as u32;
-        let note = |record: &mut DomainRecord| {
-            record.addresses.entry(index).or_default().insert("10.88.0.1/24".to_owned());
-        };
-        ledger.change(id(1), note).unwrap();
-        assert!(ours(&mut world));
-        world.take(remove_address("1/veth0", "10.88.0.1/24"));
-        assert!(!noted().values().any(|held| held.contains("10.88.0.1/24")), "{:?}", noted());
-        assert!(!run(&["ip", "-n", "rdom1", "address"]).contains("10.88.0.1"));
     });
 }
 
@@ -421,20 +332,12 @@ fn nothing_that_speaks_of_what_is_gone_is_left() {
         let mut again = World::new();
         assert_eq!(again.observe().domains.len(), 1);
         again.tidy();
+        // The device outlives its engine, and what speaks of it stays until it is deleted.
+        assert!(again.observe().interface(&end("0/wg1")).is_some());
+        again.take(Step::DeleteInterface { at: end("0/wg1") });
+        again.tidy();
         assert!(Ledger::of(&directories).domains().unwrap().is_empty());
         assert_eq!(fs::read_dir("/run/wireguard").unwrap().count(), 0);
-    });
-}
-
-#[test]
-fn a_missing_tun_node_is_named_with_its_remedy() {
-    in_private_copies("a_missing_tun_node_is_named_with_its_remedy", || {
-        run(&["mount", "-t", "tmpfs", "tmpfs", "/dev/net"]);
-        let mut world = World::new();
-        world.take(create_domain(1, "rdom1"));
-        let error = world.refused(create(end("1/wg0"), Kind::WireGuard(tunnel(1, 1, 7001))));
-        assert!(error.contains("cannot create wireguard 1/wg0, userspace engine: no TUN device"), "{error}");
-        assert!(error.contains("mknod -m 0666 /dev/net/tun c 10 200"), "{error}");
     });
 }
 
@@ -446,158 +349,5 @@ fn the_default_domain_is_not_mistaken() {
         let namespace = rdomain::backend::linux::namespace::Namespace::open(&domain_name("rdom1")).unwrap();
         let error = namespace.run(|| World::open("test").err().map(|error| render(&error))).unwrap();
         assert!(error.unwrap().contains("not the default domain"));
-    });
-}
-
-#[test]
-fn a_userspace_tunnel_is_made_changed_observed_and_removed() {
-    in_private_copies("a_userspace_tunnel_is_made_changed_observed_and_removed", || {
-        if !engine::available() {
-            return copy::skip("wireguard-go, wg or an open /dev/net/tun");
-        }
-        let mut world = World::new();
-        two_domains(&mut world);
-        for (at, other) in [("1/wg1", 2), ("2/wg2", 1)] {
-            let n = end(at).domain.number();
-            world.take(create(end(at), Kind::WireGuard(tunnel(n, n, 7000 + n as u16))));
-            let peer = peer(&format!("10.0.0.{other}:{}", 7000 + other), &[&format!("192.168.5.{other}/32")]);
-            world.take(Step::SetPeer { at: end(at), key: key(other), peer, new_session: false });
-            world.take(Step::SetUp { at: end(at), up: true });
-            world.take(add_address(at, &format!("192.168.5.{n}/24")));
-        }
-
-        let network = world.observe();
-        let wg1 = network.interface(&end("1/wg1")).unwrap();
-        let mut expected = tunnel(1, 1, 7001);
-        expected.peers.insert(key(2), peer("10.0.0.2:7002", &["192.168.5.2/32"]));
-        assert_eq!(wg1.kind, Kind::WireGuard(expected));
-        assert_eq!((wg1.mtu, wg1.up), (Some(1420), true));
-        let held = ip("rdom1", &["address", "show", "wg1"]);
-        let held = held[0]["addr_info"].as_array().unwrap();
-        assert_eq!(held.len(), 1, "no link-local address: {held:?}");
-        let shown = run(&["wg", "show", "wg1", "listen-port"]);
-        assert_eq!(shown.trim(), "7001");
-
-        // Another port, a preshared key and other allowed IPs, live.
-        world.take(Step::SetTunnel { at: end("1/wg1"), tunnel: tunnel(1, 1, 7011) });
-        let mut changed = peer("10.0.0.2:7002", &["192.168.5.2/32", "fd00:5::2/128"]);
-        changed.preshared_key = Some(preshared());
-        changed.persistent_keepalive_secs = 25;
-        let set = Step::SetPeer { at: end("1/wg1"), key: key(2), peer: changed.clone(), new_session: true };
-        world.take(set);
-        let network = world.observe();
-        let now = network.interface(&end("1/wg1")).unwrap().wireguard().unwrap();
-        assert_eq!((now.listen_port, &now.peers[&key(2)]), (Some(7011), &changed));
-        let shown = run(&["wg", "show", "wg1", "allowed-ips"]);
-        assert!(shown.contains("192.168.5.2/32 fd00:5::2/128"), "{shown}");
-
-        // A port that somebody has is told with who has it.
-        let inside = rdomain::backend::linux::namespace::Namespace::open(&domain_name("rdom1")).unwrap();
-        let holder = inside.run(|| UdpSocket::bind("0.0.0.0:7099").unwrap()).unwrap();
-        let error = world.refused(Step::SetTunnel { at: end("1/wg1"), tunnel: tunnel(1, 1, 7099) });
-        assert!(error.contains("set port 7099 and key of tunnel 1/wg1"), "{error}");
-        assert!(error.contains(&format!("process {} (", std::process::id())), "{error}");
-        drop(holder);
-
-        world.take(Step::RemovePeer { at: end("1/wg1"), key: key(2) });
-        let network = world.observe();
-        assert!(network.interface(&end("1/wg1")).unwrap().wireguard().unwrap().peers.is_empty());
-        world.take(Step::DeleteInterface { at: end("1/wg1") });
-        assert_eq!(world.observe().interface(&end("1/wg1")), None);
-        assert!(!Path::new("/run/wireguard/wg1.sock").exists());
-        world.take(delete_domain(2, "rdom2"));
-        assert_eq!(fs::read_dir("/run/wireguard").unwrap().count(), 0);
-        world.take(delete_domain(1, "rdom1"));
-    });
-}
-
-#[test]
-fn a_dead_engine_makes_room_for_a_new_one() {
-    in_private_copies("a_dead_engine_makes_room_for_a_new_one", || {
-        if !engine::available() {
-            return copy::skip("wireguard-go, wg or an open /dev/net/tun");
-        }
-        let mut world = World::new();
-        world.take(create_domain(1, "rdom1"));
-        world.take(create(end("1/wg0"), Kind::WireGuard(tunnel(1, 1, 7001))));
-        assert!(world.observe().interface(&end("1/wg0")).is_some());
-        // Somebody keeps the device though nobody answers for it.
-        world.engines.stop_answering(&end("1/wg0"));
-        assert_eq!(world.observe().interface(&end("1/wg0")), None);
-        assert_eq!(ip("rdom1", &["link", "show", "wg0"]).as_array().unwrap().len(), 1);
-        world.take(create(end("1/wg0"), Kind::WireGuard(tunnel(1, 1, 7002))));
-        let network = world.observe();
-        assert_eq!(network.interface(&end("1/wg0")).unwrap().wireguard().unwrap().listen_port, Some(7002));
-
-        // The same name in another domain is shown to wg(8) by a longer one.
-        world.take(create_domain(2, "red"));
-        world.take(create(end("2/wg0"), Kind::WireGuard(tunnel(2, 2, 7003))));
-        assert!(UnixStream::connect("/run/wireguard/wg0.sock").is_ok());
-        assert_eq!(run(&["wg", "show", "red.wg0", "listen-port"]).trim(), "7003");
-        world.take(delete_domain(2, "red"));
-        world.take(delete_domain(1, "rdom1"));
-        assert_eq!(fs::read_dir("/run/wireguard").unwrap().count(), 0);
-    });
-}
-
-#[test]
-fn a_kernel_tunnel_keeps_its_sockets_in_its_underlay() {
-    in_private_copies("a_kernel_tunnel_keeps_its_sockets_in_its_underlay", || {
-        let mut world = World::new();
-        world.take(create_domain(1, "rdom1"));
-        let mut wanted = tunnel(1, 0, 7001);
-        wanted.engine = rdomain::model::Engine::Kernel;
-        let step = create(end("1/wg0"), Kind::WireGuard(wanted.clone()));
-        if !kernel_has_wireguard() {
-            let error = world.refused(step);
-            assert!(error.contains("create wireguard 1/wg0, sockets in domain 0"), "{error}");
-            assert!(error.contains("CONFIG_WIREGUARD"), "{error}");
-            assert!(Ledger::of(&world.directories).domain(id(1)).unwrap().unwrap().tunnels.is_empty());
-            return copy::skip("kernel WireGuard");
-        }
-        world.take(step);
-        world.take(Step::SetUp { at: end("1/wg0"), up: true });
-        let set = peer("127.0.0.1:7002", &["192.168.5.2/32", "fd00:5::/64"]);
-        world.take(Step::SetPeer { at: end("1/wg0"), key: key(2), peer: set.clone(), new_session: false });
-        wanted.peers.insert(key(2), set);
-        assert_eq!(world.observe().interface(&end("1/wg0")).unwrap().kind, Kind::WireGuard(wanted.clone()));
-        assert!(run(&["ss", "-lnu"]).contains(":7001"));
-        assert!(!run(&["ip", "netns", "exec", "rdom1", "ss", "-lnu"]).contains(":7001"));
-        let mut changed = wanted.peers[&key(2)].clone();
-        changed.preshared_key = Some(preshared());
-        let step = Step::SetPeer { at: end("1/wg0"), key: key(2), peer: changed.clone(), new_session: true };
-        world.take(step);
-        let network = world.observe();
-        assert_eq!(network.interface(&end("1/wg0")).unwrap().wireguard().unwrap().peers[&key(2)], changed);
-        world.take(Step::RemovePeer { at: end("1/wg0"), key: key(2) });
-        world.take(delete_domain(1, "rdom1"));
-        assert!(!run(&["ss", "-lnu"]).contains(":7001"), "closed at once");
-    });
-}
-
-#[test]
-fn the_manual_pages_example_runs_on_the_kernels_engine() {
-    in_private_copies("the_manual_pages_example_runs_on_the_kernels_engine", || {
-        if !kernel_has_wireguard() {
-            return copy::skip("kernel WireGuard");
-        }
-        run(&["ip", "link", "set", "lo", "up"]);
-        let mut world = World::new();
-        for (n, other) in [(1, 2), (2, 1)] {
-            let at = format!("{n}/wg{n}");
-            let mut wanted = tunnel(n, 0, 7000 + n as u16);
-            wanted.engine = rdomain::model::Engine::Kernel;
-            world.take(create_domain(n, &format!("rdom{n}")));
-            world.take(create(end(&at), Kind::WireGuard(wanted)));
-            let peer = peer(&format!("127.0.0.1:{}", 7000 + other), &[&format!("192.168.5.{other}/32")]);
-            world.take(Step::SetPeer { at: end(&at), key: key(other), peer, new_session: false });
-            world.take(Step::SetUp { at: end(&at), up: true });
-            world.take(add_address(&at, &format!("192.168.5.{n}/24")));
-        }
-        for (from, to) in [("rdom1", "192.168.5.2"), ("rdom2", "192.168.5.1")] {
-            run(&["ip", "netns", "exec", from, "ping", "-c1", "-w10", to]);
-        }
-        let sockets = run(&["ss", "-lnu"]);
-        assert!(sockets.contains(":7001") && sockets.contains(":7002"), "{sockets}");
     });
 }

@@ -1,10 +1,12 @@
-//! docs/parity.md does not promise what is not there: every property has its row, and every test that it names exists.
+//! docs/parity.md and docs/security.md do not promise what is not there: every property has its row, and every test that
+//! they name exists.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
 const PARITY: &str = include_str!("../docs/parity.md");
+const SECURITY: &str = include_str!("../docs/security.md");
 
 /// The properties that a port gets wrong when nobody looks.
 const TRAPS: [u32; 36] = [
@@ -29,9 +31,22 @@ fn rows() -> Vec<Row> {
     lines.filter_map(|cells| Some(Row { number: cells[0].parse().ok()?, cells })).collect()
 }
 
-/// The tests that a row names: `PATH` or `PATH::FUNCTION`, in backquotes.
+/// The tests that a cell names: `PATH` or `PATH::FUNCTION`, in backquotes.
+fn tests_in(cell: &str) -> Vec<&str> {
+    cell.split('`').skip(1).step_by(2).collect()
+}
+
 fn tests_of(row: &Row) -> Vec<&str> {
-    row.cells[5].split('`').skip(1).step_by(2).collect()
+    tests_in(&row.cells[5])
+}
+
+#[track_caller]
+fn exists(test: &str, named_by: &str) {
+    let (path, function) = test.split_once("::").unwrap_or((test, ""));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join(path)).unwrap_or_default();
+    assert!(!text.is_empty(), "{named_by}: no {path}");
+    assert!(function.is_empty() || text.contains(&format!("fn {function}(")), "{named_by}: no {test}");
 }
 
 #[test]
@@ -50,19 +65,30 @@ fn every_property_has_one_row_with_every_cell() {
 
 #[test]
 fn every_test_that_is_named_exists() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for row in rows() {
-        for test in tests_of(&row) {
-            let (path, function) = test.split_once("::").unwrap_or((test, ""));
-            let text = fs::read_to_string(root.join(path)).unwrap_or_default();
-            assert!(!text.is_empty(), "row {}: no {path}", row.number);
-            assert!(
-                function.is_empty() || text.contains(&format!("fn {function}(")),
-                "row {}: no {test}",
-                row.number
-            );
+        tests_of(&row).into_iter().for_each(|test| exists(test, &format!("row {}", row.number)));
+    }
+}
+
+#[test]
+fn every_claim_about_security_names_a_test_that_exists() {
+    let mut of_claims = false;
+    let mut claims = 0;
+    for line in SECURITY.lines() {
+        let cells: Vec<_> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+        match cells.as_slice() {
+            ["claim", "test"] => of_claims = true,
+            [claim, tests] if of_claims && line.starts_with("| ") => {
+                let tests = tests_in(tests);
+                assert!(!tests.is_empty(), "no test: {claim}");
+                tests.into_iter().for_each(|test| exists(test, claim));
+                claims += 1;
+            }
+            _ if line.is_empty() => of_claims = false,
+            _ => {}
         }
     }
+    assert!(claims >= 20, "{claims} claims were found");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use capability::lacks;
 /// Domain 1 reaches a far address of domain 2 by its rtable 10 only.
 fn file(isolation: &str) -> String {
     format!(
-        "domains:\n  1:\n    isolation: {isolation}\n    \
+        "defaults: {{isolation: {isolation}}}\ndomains:\n  1:\n    \
            rtables: {{10: {{routes: [{{to: default, via: 10.0.0.9}}]}}}}\n    \
            interfaces: {{v: {{addresses: [10.0.0.1/24]}}}}\n  \
          2: {{interfaces: {{w: {{addresses: [10.0.0.9/24, 192.0.2.77/32]}}}}}}\n\
@@ -25,6 +25,9 @@ $rdom exec 1 ping -q -c1 -W20 10.0.0.9 >/dev/null; echo near by 1: $?
 $rdom exec 1 ping -q -c1 -W5 192.0.2.77 >/dev/null 2>&1; echo far by 1: $?
 $rdom exec -T 10 ping -q -c1 -W20 192.0.2.77 >/dev/null; echo far by 10: $?
 $rdom exec -T 10 sh -c 'ping -q -c1 -W20 192.0.2.77' >/dev/null; echo far by a child of 10: $?
+$rdom exec -T 10 ping -q -c1 -W20 10.0.0.1 >/dev/null; echo its own address by 10: $?
+$rdom exec -T 10 ping -q -c1 -W20 127.0.0.1 >/dev/null; echo the loopback by 10: $?
+$rdom exec 1 ping -q -c1 -W20 127.0.0.1 >/dev/null; echo the loopback by 1: $?
 ping -q -c1 -W5 10.0.0.9 >/dev/null 2>&1; echo near by 0: $?
 $rdom route -T10 get 192.0.2.77 | grep gateway
 $rdom route -T1 get 192.0.2.77
@@ -58,6 +61,9 @@ fn holds_under(isolation: &str) {
         "far by 1: 2",
         "far by 10: 0",
         "far by a child of 10: 0",
+        "its own address by 10: 0",
+        "the loopback by 10: 0",
+        "the loopback by 1: 0",
         "near by 0: 2",
         "    gateway: 10.0.0.9",
         "get host 192.0.2.77: not in table",
@@ -101,6 +107,83 @@ fn in_a_vrf_alone() {
     if !cannot(&["netns", "veth", "ping", "vrf"]) {
         holds_under("vrf");
     }
+}
+
+/// Two ways out of domain 1, of which its own rtable knows the first and rtable 10 the second. One machine is behind it.
+fn crossroads(isolation: &str) -> String {
+    let forward = "sysctls: {net.ipv4.ip_forward: 1}";
+    let (of_default, of_router) = if isolation == "vrf" { (forward, "") } else { ("", forward) };
+    let of_selectors = match isolation {
+        "vrf" => "",
+        _ => {
+            "{to: 198.51.100.7/32, rtable: 10}, {from: 10.0.2.7/32, rtable: 10}, {uid: 4242, rtable: 10}, {fwmark: 7, rtable: 10}"
+        }
+    };
+    format!(
+        "
+defaults: {{isolation: {isolation}}}
+domains:
+  0: {{{of_default}}}
+  1:
+    {of_router}
+    interfaces:
+      a1: {{addresses: [10.0.1.1/24]}}
+      b1: {{addresses: [10.0.2.1/24, 10.0.2.7/24]}}
+      c1: {{addresses: [10.0.3.1/24]}}
+    routes: [{{to: default, via: 10.0.2.2}}]
+    rtables: {{10: {{routes: [{{to: default, via: 10.0.3.2}}, {{to: 10.0.1.0/24, dev: a1}}]}}}}
+    rules: [{{iif: a1, rtable: 10}}, {of_selectors}]
+  2: {{interfaces: {{a2: {{addresses: [10.0.1.2/24]}}}}, routes: [{{to: default, via: 10.0.1.1}}]}}
+  3: {{interfaces: {{b3: {{addresses: [10.0.2.2/24, 192.0.2.1/32]}}}}, routes: [{{to: 10.0.1.0/24, via: 10.0.2.1}}]}}
+  4:
+    interfaces: {{c4: {{addresses: [10.0.3.2/24, 198.51.100.1/32, 198.51.100.7/32]}}}}
+    routes: [{{to: 10.0.0.0/16, via: 10.0.3.1}}]
+links:
+  - {{ends: [1/a1, 2/a2]}}
+  - {{ends: [1/b1, 3/b3]}}
+  - {{ends: [1/c1, 4/c4]}}
+tests:
+  - {{in: 1, ping: 192.0.2.1}}
+  - {{in: 1, ping: 198.51.100.1, expect: unreachable}}
+  - {{in: 2, ping: 198.51.100.1, name: what comes in by a1 leaves by rtable 10}}
+  - {{in: 2, ping: 192.0.2.1, expect: unreachable}}
+  - {{in: 2, ping: 10.0.1.1, name: and reaches the addresses of the domain itself}}
+  - {{in: 2, ping: 10.0.2.1}}
+"
+    )
+}
+
+/// The same by a rule of each other selector, where a domain has rules of its own.
+const SELECTORS: &str = "
+  - {in: 1, ping: 198.51.100.7}
+  - {in: 1, exec: [ping, -c, '1', -w, '30', -I, 10.0.2.7, 198.51.100.1]}
+  - {in: 1, exec: [setpriv, --reuid, '4242', --clear-groups, --inh-caps, +net_raw, --ambient-caps, +net_raw, ping, -c, '1', -w, '30', 198.51.100.1]}
+  - {in: 1, exec: [ping, -m, '7', -c, '1', -w, '30', 198.51.100.1]}
+  - {in: 1, exec: [ping, -m, '7', -c, '1', -w, '30', 10.0.2.1], name: 'a rule does not hide an address of the domain'}
+  - {in: 1, exec: [ping, -I, 10.0.2.7, -c, '1', -w, '30', 10.0.1.1]}
+  - {in: 1, exec: [setpriv, --reuid, '4242', --clear-groups, --inh-caps, +net_raw, --ambient-caps, +net_raw, ping, -c, '1', -w, '30', 10.0.2.7]}
+";
+
+#[test]
+fn rules_of_every_selector_lead_to_an_rtable_and_hide_no_address() {
+    if cannot(&["netns", "veth", "ping", "setpriv"]) {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rdom"));
+    command.arg("test");
+    for isolation in ["netns", "netns+vrf", "vrf"] {
+        if isolation != "netns" && lacks("vrf") {
+            continue;
+        }
+        let selectors = if isolation == "vrf" { "" } else { SELECTORS };
+        let path = directory.path().join(format!("{isolation}.yaml"));
+        std::fs::write(&path, crossroads(isolation) + selectors).unwrap();
+        command.arg(&path);
+    }
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
 }
 
 const IN_A_COPY: &str = "rdom exec -T 10 ping -q -c1 -W20 192.0.2.77";

@@ -4,6 +4,10 @@
 //! private copies of the machine, once as root and once as somebody who is root of a user namespace only.
 
 mod capability;
+#[path = "verbs/command_line.rs"]
+mod command_line;
+#[path = "verbs/control.rs"]
+mod control;
 mod copy;
 #[path = "verbs/crash.rs"]
 mod crash;
@@ -23,9 +27,21 @@ mod obstacles;
 mod rights;
 #[path = "verbs/run.rs"]
 mod run;
+#[path = "verbs/security.rs"]
+mod security;
+#[path = "verbs/soak.rs"]
+mod soak;
+#[path = "verbs/standalone.rs"]
+mod standalone;
 #[path = "verbs/suite.rs"]
 mod suite;
+#[path = "verbs/units.rs"]
+mod units;
 #[path = "verbs/views.rs"]
 mod views;
+#[path = "verbs/watch.rs"]
+mod watch;
+#[path = "verbs/wg.rs"]
+mod wg;
 #[path = "verbs/world.rs"]
 mod world;

@@ -23,11 +23,16 @@ use std::time::Duration;
 
 use capability::lacks;
 use copy::in_private_copies;
+use netlink_packet_core::NLM_F_CREATE;
+use netlink_packet_route::route::RouteProtocol;
+use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage as Message};
 use rdomain::backend::Backend;
+use rdomain::backend::linux::netlink::{Netlink, Protocol};
 use rdomain::backend::linux::{Linux, Namespace};
 use rdomain::model::{
-    Capabilities, DomainId, DomainName, Engine, Fwmark, InterfaceName, Isolation, Kind, Network, Prefix,
-    Route, RtableId, Rule, Selector, Target,
+    Action, Capabilities, DomainId, DomainName, Engine, Fwmark, InterfaceName, Isolation, Kind, Network,
+    Prefix, Route, RtableId, Rule, Selector, Target,
 };
 use rdomain::plan::{Step, bind, plan};
 use rdomain::spec::{self, Source};
@@ -157,6 +162,13 @@ fn a_plain_program_simply_works_beside_a_vrf() {
             drop(server);
         }
 
+        // And one that is bound to an address alone.
+        let server = inside(1, || TcpListener::bind("192.168.5.1:7002").unwrap());
+        inside(1, || TcpStream::connect("192.168.5.1:7002").unwrap());
+        inside(2, || TcpStream::connect("192.168.5.1:7002").unwrap());
+        drop(server);
+        run("ip netns exec rdom1 ping -c 1 -w 30 -I 192.168.5.1 192.168.5.2");
+
         // A missing route does not fall through to main.
         run("ip -n rdom1 route add 10.99.0.0/16 dev lo table main");
         let refused = inside(1, || TcpStream::connect("10.99.0.1:1").unwrap_err());
@@ -223,8 +235,9 @@ links:
         assert!(run("ip route show vrf vrf1").contains("10.9.0.0/16 via 10.0.0.2"));
         assert!(!output("ping -c 1 -W 1 10.0.0.2").status.success(), "domain 0 reaches a guest");
         assert!(!output("ping -c 1 -W 1 -I vrf1 10.77.0.1").status.success());
-        // Its own address, but none of the loopback: the table of local addresses is asked first (vrf.rst).
+        // Its own addresses and its own loopback.
         ping(Isolation::Vrf, 1, "10.0.0.1");
+        ping(Isolation::Vrf, 1, "127.0.0.1");
 
         // Rules and further rtables of a guest go with it. It is their mark that keeps them to the guest.
         let (one, twenty) = (DomainId::new(1).unwrap(), RtableId::new(20).unwrap());
@@ -238,11 +251,13 @@ links:
         let route = Route { to, metric: 0, target };
         let fwmark = Some(Fwmark { value: 20, mask: u32::MAX });
         let selector = Selector { to: Some(to), fwmark, ..Selector::default() };
-        let rule = Rule { priority: 500, selector, rtable: twenty };
+        let rule = Rule { priority: 500, selector, action: Action::Lookup(twenty) };
         up.backend.apply(&Step::AddRoute { domain: one, rtable: twenty, route: route.clone() }).unwrap();
         up.backend.apply(&Step::AddRule { domain: one, rule: rule.clone() }).unwrap();
         let seen = up.backend.observe().unwrap();
-        assert_eq!(seen.domains[&one].rules, BTreeSet::from([rule.clone()]));
+        let of_priority =
+            |priority: u32| seen.domains[&one].rules.iter().filter(move |rule| rule.priority == priority);
+        assert_eq!(of_priority(500).collect::<Vec<_>>(), [&rule]);
         assert_eq!(seen.domains[&one].rtables, BTreeMap::from([(twenty, BTreeSet::from([route]))]));
         assert!(
             seen.domains[&DomainId::DEFAULT].rules.is_empty()
@@ -265,6 +280,105 @@ links:
         run("ip link del other");
         assert_eq!(landscape(), before, "rolled back");
     });
+}
+
+/// The default domain holds an address that domain 1 has too, and one that it routes to.
+const OF_ALL: &str = "
+domains:
+  0: {interfaces: {z0: {addresses: [10.0.0.1/24, \"fd00::1/64\", 10.0.0.3/24]}}}
+  1: {interfaces: {a: {addresses: [10.0.0.1/24, \"fd00::1/64\"]}}}
+  2: {interfaces: {b: {addresses: [10.0.0.2/24, \"fd00::2/64\"]}}}
+  3: {interfaces: {z3: {addresses: [10.0.0.2/24, \"fd00::2/64\"]}}}
+links:
+  - {ends: [1/a, 2/b]}
+  - {ends: [0/z0, 3/z3]}
+";
+
+/// The rules of priority 0, in the order in which they are asked.
+fn first_rules(family: &str) -> Vec<String> {
+    let rules = run(&format!("ip {family} rule"));
+    let first = rules.lines().filter_map(|rule| rule.strip_prefix("0:\tfrom all "));
+    first
+        .map(|rule| if rule.contains("goto 1") { "guests".to_owned() } else { rule.trim().to_owned() })
+        .collect()
+}
+
+#[test]
+fn guests_pass_over_the_default_domains_addresses_and_its_rule_is_given_back() {
+    with_vrf("guests_pass_over_the_default_domains_addresses_and_its_rule_is_given_back", || {
+        let before = landscape();
+        run(
+            "ip monitor rule >/run/rules 2>&1 & echo $! >/run/monitor; while [ ! -e /run/rules ]; do :; done; sleep 0.5",
+        );
+        let up = Up::of(OF_ALL, Isolation::Vrf, [Engine::Kernel; 2]);
+        for address in ["10.0.0.1", "10.0.0.2", "127.0.0.1", "fd00::2", "::1"] {
+            ping(Isolation::Vrf, 1, address);
+        }
+        assert!(
+            !output("ping -c 1 -W 1 -I vrf2 10.0.0.3").status.success(),
+            "an address of the default domain's"
+        );
+        // What the default domain has it keeps: its own addresses, its neighbour, and the places of rules.
+        for address in ["10.0.0.1", "10.0.0.3", "10.0.0.2", "fd00::2"] {
+            run(&format!("ping -c 1 -w 30 {address}"));
+        }
+        run("ip rule add from 10.0.0.3 blackhole");
+        run("ping -c 1 -w 30 -I 10.0.0.3 10.0.0.1");
+        assert_eq!(first_rules("-4"), ["guests", "lookup local"]);
+        assert_eq!(first_rules("-6"), ["guests", "lookup local"]);
+        up.down();
+        run("ip rule del from 10.0.0.3 blackhole");
+        assert_eq!(landscape(), before);
+        // There was one at every moment: it was made again before it was removed.
+        run("sleep 0.5; kill $(cat /run/monitor)");
+        let told = run("grep -c . /run/rules; grep 'lookup local' /run/rules");
+        let moves: Vec<_> = told.lines().skip(1).map(|line| line.starts_with("Deleted")).collect();
+        assert_eq!(moves, [false, true, false, true], "{told}");
+    });
+}
+
+#[test]
+fn a_rule_for_local_addresses_that_a_crash_left_twice_or_in_front_is_put_in_order() {
+    with_vrf("a_rule_for_local_addresses_that_a_crash_left_twice_or_in_front_is_put_in_order", || {
+        let before = landscape();
+        let mut up = Up::of(VERY_SMALL, Isolation::Vrf, [Engine::Kernel; 2]);
+        // Killed before the one in front was removed.
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            ask(Message::NewRule(first_rule(family, 255, RuleAction::ToTable)));
+        }
+        assert_eq!(first_rules("-4"), ["guests", "lookup local", "lookup local"]);
+        up.down();
+        assert_eq!(landscape(), before);
+        // Killed before there was a second one behind: seen as not done, and done.
+        up = Up::of(VERY_SMALL, Isolation::Vrf, [Engine::Kernel; 2]);
+        run("ip rule del pref 0 l3mdev; ip rule");
+        let mut guests = first_rule(AddressFamily::Inet, 0, RuleAction::Goto);
+        guests.attributes.extend([RuleAttribute::Goto(1), RuleAttribute::L3MDev(true)]);
+        guests.attributes.extend([RuleAttribute::FwMark(1), RuleAttribute::FwMask(0)]);
+        guests.attributes.push(RuleAttribute::Protocol(RouteProtocol::Other(114)));
+        ask(Message::NewRule(guests));
+        assert_eq!(first_rules("-4"), ["lookup local", "guests"]);
+        assert_ne!(plan(&up.desired, &up.backend.observe().unwrap()), []);
+        converge(&mut up.backend, &up.desired, &|| false).unwrap();
+        assert_eq!(first_rules("-4"), ["guests", "lookup local"]);
+        up.down();
+        assert_eq!(landscape(), before);
+    });
+}
+
+fn first_rule(family: AddressFamily, table: u8, action: RuleAction) -> RuleMessage {
+    let mut message = RuleMessage::default();
+    (message.header.family, message.header.table, message.header.action) = (family, table, action);
+    message.attributes.push(RuleAttribute::Priority(0));
+    if action == RuleAction::ToTable {
+        message.attributes.push(RuleAttribute::Protocol(RouteProtocol::Kernel));
+    }
+    message
+}
+
+/// As ip(8) never asks: also for a rule that is there.
+fn ask(message: Message) {
+    Netlink::here(Protocol::Route).unwrap().request(message, NLM_F_CREATE).unwrap();
 }
 
 const OVER_A_CARRIER: &str = "
@@ -304,7 +418,7 @@ fn landscape() -> [String; 6] {
     let seen = [names, "ip netns", "ip route show table all proto 114", "ss -lnuH"].map(run);
     let [links, namespaces, routes, sockets] = seen;
     // The kernel's own rule for VRF devices comes with the first one and stays.
-    let rules = |family: &str| run(&format!("ip {family} rule | grep -v l3mdev"));
+    let rules = |family: &str| run(&format!("ip {family} rule | grep -v '^1000:.*l3mdev'"));
     [links, namespaces, routes, sockets, rules("-4"), rules("-6")]
 }
 

@@ -1,6 +1,7 @@
 //! Looks at a kernel and takes one step. What differs between systems is below here and nowhere else.
 
 pub mod linux;
+pub mod openbsd;
 pub mod recorded;
 
 use std::error::Error;
@@ -15,7 +16,7 @@ pub trait Backend {
     /// Reads back what this network has there, foreign objects left out but for interfaces of the default domain.
     fn observe(&mut self) -> Result<Network, BackendError>;
 
-    /// Takes one step, whole or not at all.
+    /// Takes one step; what a refused one leaves behind, [`Backend::observe`] sees.
     fn apply(&mut self, step: &Step) -> Result<(), BackendError>;
 }
 

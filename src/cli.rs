@@ -5,29 +5,40 @@
 //! `run`: 125 for its own failures.
 
 mod check;
+mod completions;
 mod demo;
 mod doctor;
 mod down;
 mod engine;
 mod exec;
+mod export;
 mod file;
 mod ifconfig;
+mod import;
 mod live;
+mod logs;
+mod man;
 mod netstat;
 mod ping;
 mod plan;
+mod portability;
 mod resolve;
 mod route;
 mod run;
 mod say;
+mod schema;
 mod status;
 mod test;
 mod trouble;
+mod unit;
 mod up;
+mod wg;
 mod wireguard;
 
+use std::ffi::OsString;
 use std::fmt;
 use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -47,7 +58,7 @@ const AFTER_HELP: &str = "\
 Without FILE, ./domains.yaml and then /etc/rdom/domains.yaml is read. RDOM_NETWORK is as good as --network,
 RDOM_LOG sets levels of the log by module.
 
-Exit status: 0 done; 1 failed; 2 bad usage or file; 3 `plan` found a difference; 4 not permitted or not supported
+Exit status: 0 done; 1 failed; 2 bad usage or file; 3 `plan` or `status --check` found a difference; 4 not permitted or not supported
 here. `exec` has that of the command, 127 or 126 if it was not found or cannot be run, 1 for all else; `run` has
 that of the command, and 125 for all else.";
 
@@ -101,8 +112,14 @@ enum Verb {
     Down(down::Words),
     /// What this system can do, and what FILE or the network that is up makes of it
     Doctor(doctor::Words),
+    /// Write a file's network in other people's words: a shell script, files of wg-quick(8)
+    Export(export::Words),
+    /// Write a `domains.yaml` from other people's files: those of wg-quick(8), or an OpenBSD's script
+    Import(import::Words),
     /// Show domains, interfaces, tunnels and peers
     Status(status::Words),
+    /// Print what the supervisor of a network has logged; -f goes on
+    Logs(logs::Words),
     /// Run a program in a domain: it becomes the program, as `route -T N exec` does
     Exec(exec::Words),
     /// Run a program in a private, throw-away copy of a network; needs no root
@@ -115,6 +132,16 @@ enum Verb {
     Ifconfig(ifconfig::Words),
     /// netstat(1)'s views: `-ln` sockets of a domain, `-R` domains and their tables
     Netstat(netstat::Words),
+    /// A drop-in that puts a service of systemd's into a domain
+    Unit(unit::Words),
+    /// wg(8) over all domains: `wg show`, `wg show all dump`, `wg set DOMAIN/IF ...`
+    Wg(wg::Words),
+    /// Print the JSON Schema of what `--json` prints
+    Schema(schema::Words),
+    /// Print the manual page, or write one of every verb into a directory
+    Man(man::Words),
+    /// Print what a shell wants to complete this command line
+    Completions(completions::Words),
     /// The addresses of a name as programs in this domain get them: for tests
     #[command(hide = true)]
     Resolve(resolve::Words),
@@ -134,9 +161,25 @@ impl Verb {
             Verb::Down(words) => &words.which,
             Verb::Doctor(words) => &words.which,
             Verb::Status(words) => &words.which,
+            Verb::Logs(words) => &words.which,
             Verb::Exec(words) => &words.which,
-            Verb::Demo(_) | Verb::Check(_) | Verb::Run(_) | Verb::Test(_) | Verb::Resolve(_) => return None,
-            Verb::Route(_) | Verb::Ifconfig(_) | Verb::Netstat(_) | Verb::Wireguard(_) | Verb::Engine => {
+            Verb::Export(words) => &words.which,
+            Verb::Unit(words) => &words.which,
+            Verb::Demo(_)
+            | Verb::Check(_)
+            | Verb::Import(_)
+            | Verb::Run(_)
+            | Verb::Test(_)
+            | Verb::Resolve(_) => return None,
+            Verb::Route(_)
+            | Verb::Ifconfig(_)
+            | Verb::Netstat(_)
+            | Verb::Wireguard(_)
+            | Verb::Engine
+            | Verb::Wg(_)
+            | Verb::Completions(_)
+            | Verb::Man(_)
+            | Verb::Schema(_) => {
                 return None;
             }
         };
@@ -146,7 +189,7 @@ impl Verb {
 
 /// Runs the command line that this process was started with.
 pub fn main() -> ExitCode {
-    let Rdom { mut common, verb } = Rdom::parse();
+    let Rdom { mut common, verb } = Rdom::parse_from(words());
     common.network = verb.network().cloned().or(common.network);
     start_log(&common, &verb);
     heed_broken_pipes(&verb);
@@ -158,12 +201,20 @@ pub fn main() -> ExitCode {
         Verb::Down(words) => down::run(&words, &common),
         Verb::Doctor(words) => doctor::run(&words, &common),
         Verb::Status(words) => status::run(&words, &common),
+        Verb::Logs(words) => logs::run(&words, &common),
         Verb::Exec(words) => exec::run(&words, &common),
+        Verb::Export(words) => export::run(&words, &common),
+        Verb::Import(words) => import::run(&words, &common),
         Verb::Run(words) => run::run(&words),
         Verb::Test(words) => test::run(&words, &common),
         Verb::Route(words) => route::run(&words, &common),
         Verb::Ifconfig(words) => ifconfig::run(&words, &common),
         Verb::Netstat(words) => netstat::run(&words, &common),
+        Verb::Unit(words) => unit::run(&words, &common),
+        Verb::Wg(words) => wg::run(&words, &common),
+        Verb::Schema(words) => schema::run(&words),
+        Verb::Man(words) => man::run(&words),
+        Verb::Completions(words) => completions::run(&words),
         Verb::Resolve(words) => resolve::run(&words),
         Verb::Wireguard(words) => wireguard::run(&words),
         Verb::Engine => engine::run(),
@@ -171,10 +222,22 @@ pub fn main() -> ExitCode {
     ended.unwrap_or_else(|trouble| ExitCode::from(trouble.tell()))
 }
 
+/// What was typed. Called by one of these names the program is its verb `wireguard`: wg-quick(8) takes one word as
+/// WG_QUICK_USERSPACE_IMPLEMENTATION.
+fn words() -> Vec<OsString> {
+    let mut words: Vec<_> = std::env::args_os().collect();
+    let name = words.first().and_then(|path| Path::new(path).file_name());
+    if name.is_some_and(|name| name == "rdom-wireguard" || name == "wireguard-go") {
+        words.splice(..1, ["rdom", "wireguard"].map(OsString::from));
+    }
+    words
+}
+
 /// To standard error; `RDOM_LOG` sets levels by module, as `RUST_LOG` does elsewhere.
 fn start_log(common: &Common, verb: &Verb) {
     let usual = match (common.verbose, verb) {
         (0, Verb::Up(_)) => "info",
+        (0, Verb::Wireguard(_)) => wireguard::log_level().unwrap_or("warn"),
         (0, _) => "warn",
         (1, _) => "info",
         (2, _) => "debug",
@@ -193,13 +256,10 @@ fn start_log(common: &Common, verb: &Verb) {
 /// this process becomes starts with signals as usual; Rust begins with SIGPIPE ignored (signal(7)).
 fn heed_broken_pipes(verb: &Verb) {
     match verb {
-        Verb::Check(_)
-        | Verb::Plan(_)
-        | Verb::Resolve(_)
-        | Verb::Doctor(_)
-        | Verb::Status(_)
-        | Verb::Exec(_) => {}
-        Verb::Route(_) | Verb::Ifconfig(_) | Verb::Netstat(_) => {}
+        Verb::Check(_) | Verb::Plan(_) | Verb::Doctor(_) | Verb::Status(_) | Verb::Exec(_) => {}
+        Verb::Logs(_) | Verb::Wg(_) | Verb::Completions(_) | Verb::Man(_) | Verb::Schema(_) => {}
+        Verb::Export(_) | Verb::Import(_) | Verb::Resolve(_) => {}
+        Verb::Route(_) | Verb::Ifconfig(_) | Verb::Netstat(_) | Verb::Unit(_) => {}
         Verb::Demo(_) | Verb::Up(_) | Verb::Down(_) | Verb::Run(_) | Verb::Test(_) | Verb::Wireguard(_) => {
             return;
         }

@@ -3,6 +3,7 @@
 //! | request | answer |
 //! |---|---|
 //! | `GET /v1/status` | 200 and a status document |
+//! | `GET /metrics` | 200 and the same in the text format of OpenMetrics |
 //! | `POST /v1/down` | 200 once everything is taken down, 409 and the reason if it could not be |
 //!
 //! The socket is 0600 in a directory that is 0700, and every caller's credentials are asked of the kernel
@@ -10,6 +11,7 @@
 //! else; requests reach the supervisor through a bounded queue and are answered by it in turn.
 
 mod client;
+mod connections;
 mod server;
 
 pub use client::{Client, ClientError};

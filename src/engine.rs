@@ -13,5 +13,6 @@ mod connection;
 mod message;
 mod process;
 
+pub use confine::{give_up_but, keep_capabilities};
 pub use connection::{Connection, Handed};
 pub use process::run;

@@ -11,6 +11,7 @@
 pub mod backend;
 pub mod cli;
 pub mod control;
+pub mod convert;
 pub mod diagnostic;
 pub mod engine;
 pub mod exec;

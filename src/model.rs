@@ -7,6 +7,7 @@
 
 mod bindings;
 mod domain;
+mod impairment;
 mod interface;
 mod isolation;
 mod key;
@@ -19,6 +20,7 @@ mod wireguard;
 
 pub use bindings::{Bindings, Capabilities};
 pub use domain::{Domain, Network};
+pub use impairment::Impairment;
 pub use interface::{Address, Interface, Kind, Vxlan};
 pub use isolation::Isolation;
 pub use key::{Fingerprint, Key, ParseKeyError, Preshared, PublicKey, SecretName};
@@ -26,5 +28,5 @@ pub use name::{DomainId, DomainName, End, InterfaceName, NameError, NetworkName,
 pub use object::Object;
 pub use prefix::{ParsePrefixError, Prefix};
 pub use route::{Hop, Route, Target};
-pub use rule::{Fwmark, Rule, Selector};
+pub use rule::{Action, Fwmark, Rule, Selector};
 pub use wireguard::{Endpoint, Engine, Host, Peer, WireGuard};

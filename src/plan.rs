@@ -177,6 +177,9 @@ fn set_interface(compared: &Comparison, at: &End, wanted: &Interface) -> Vec<Ste
     if ours && wanted.controller.is_some() && seen.controller != wanted.controller {
         steps.push(Step::SetController { at: at.clone(), controller: wanted.controller.clone() });
     }
+    if ours && wanted.impairment != seen.impairment {
+        steps.push(Step::SetImpairment { at: at.clone(), impairment: wanted.impairment });
+    }
     let addresses = wanted.addresses.difference(&seen.addresses);
     steps.extend(addresses.map(|&address| Step::AddAddress { at: at.clone(), address }));
     steps.extend(set_tunnel(at, wanted, &seen));

@@ -23,7 +23,7 @@ use caps::{CapSet, Capability};
 use nix::errno::Errno;
 use thiserror::Error;
 
-use crate::model::Capabilities;
+use crate::model::{Capabilities, Isolation, Network};
 pub use control_groups::control_groups;
 pub use finding::{Finding, State};
 pub use firewall::{ClosedChain, closed_chains};
@@ -46,7 +46,21 @@ pub struct Unsupported {
 
 /// What a plan depends on.
 pub fn capabilities() -> Capabilities {
-    Capabilities { kernel_wireguard: kernel_wireguard(), vrf: vrf() }
+    Capabilities { kernel_wireguard: kernel_wireguard(), vrf: vrf() && no_vrf_in_namespaces().is_none() }
+}
+
+/// What keeps a namespace with a VRF in it from being what a domain gets, although the kernel has VRF: programs that
+/// know nothing of it need sysctls there.
+fn no_vrf_in_namespaces() -> Option<Unsupported> {
+    in_new_namespace(writable_sysctls).and_then(|writable| writable).err()
+}
+
+/// What to say of domains that leave their isolation open where it cannot be `netns+vrf` although the kernel has VRF.
+pub fn isolation_held_back(network: &Network) -> Option<String> {
+    let mut open = network.domains.values().filter(|domain| domain.isolation == Isolation::Auto);
+    open.next().filter(|_| vrf())?;
+    let Unsupported { missing, remedy } = no_vrf_in_namespaces()?;
+    Some(format!("domains get isolation netns, not netns+vrf: {missing}; help: {remedy}"))
 }
 
 /// Whether this process may configure networks and make namespaces.

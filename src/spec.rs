@@ -11,8 +11,10 @@ mod node;
 mod origins;
 mod report;
 mod test;
-mod values;
+pub(crate) mod values;
 mod words;
+mod write;
+mod yaml;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -25,6 +27,7 @@ pub use test::{
     Act, Action, Assertion, Connection, Fit, Growth, HttpAnswer, Passage, Presence, Protocol, Reach, Test,
     Turn, Url, Way,
 };
+pub use write::write;
 
 use report::Report;
 

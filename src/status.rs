@@ -8,8 +8,11 @@
 mod art;
 mod doctor;
 mod facts;
+mod glance;
 mod ifconfig;
 mod interface;
+mod interval;
+mod metrics;
 mod overview;
 mod plan;
 mod prefix;
@@ -19,22 +22,31 @@ mod route_get;
 mod route_map;
 #[cfg(test)]
 mod samples;
+mod schema;
 mod socket;
 mod text;
 mod tunnel;
+mod unit;
+mod wg;
 
 pub use doctor::{
     ChoiceView, DoctorView, FileView, FindingView, HazardView, LiveView, MissingView, TunnelPlace,
 };
 pub use facts::{
-    AddressFacts, LinkFacts, LinkKind, NeighbourFacts, NeighbourState, NextHop, RouteFacts, RouteType,
+    AddressFacts, Counters, LinkFacts, LinkKind, NeighbourFacts, NeighbourState, NextHop, RouteFacts,
+    RouteType,
 };
+pub use glance::{Glance, Tint};
 pub use ifconfig::{Detail, render_interfaces};
 pub use interface::{AddressView, InterfaceFlag, InterfaceView, NoSuchInterface, select};
-pub use overview::{DomainStatus, InterfaceStatus, StatusView, TunnelStatus};
+pub use metrics::{METRICS_TYPE, metrics};
+pub use overview::{DomainStatus, InterfaceStatus, PeerStatus, StatusView, TunnelStatus};
 pub use plan::{PlanView, StepView};
 pub use rdomain::{RdomainView, render_rdomains};
 pub use route::{Family, RouteFlag, RouteRow, RouteTable, not_in_table};
 pub use route_get::RouteGet;
+pub use schema::{DOCUMENTS, schema};
 pub use socket::{Protocol, SocketTable, SocketView};
-pub use tunnel::{PeerView, TunnelView};
+pub use tunnel::{Health, PeerView, TunnelView};
+pub use unit::UnitView;
+pub use wg::WgShow;

@@ -6,6 +6,7 @@
 
 mod engines;
 mod place;
+mod service_manager;
 mod signals;
 mod surroundings;
 mod transaction;
@@ -57,6 +58,8 @@ enum Event {
     Signal(Signal),
     /// A process with userspace engines is gone.
     EngineEnded,
+    /// A service manager waits for a sign of life.
+    LifeAskedFor,
 }
 
 impl From<Request> for Event {
@@ -108,6 +111,9 @@ pub enum UpError {
     /// Every step was taken, but a socket is not where it belongs.
     #[error(transparent)]
     Misplaced(#[from] Misplaced),
+    /// Privileges that a supervisor does not need could not be given up.
+    #[error("cannot give up privileges")]
+    Privileges(#[source] io::Error),
     /// The control socket could not be made.
     #[error("cannot listen at {}", path.display())]
     Control {
@@ -140,10 +146,11 @@ impl Supervisor {
         let engines = lodging.engines(directories, sender.clone());
         let mut backend = Linux::open(network.name.clone(), directories, stored.keys, engines)?;
         backend.tidy()?;
-        match bring_up(&mut backend, &desired, directories, signals, sender) {
+        match bring_up(&mut backend, &desired, directories, signals, sender, lodging) {
             Ok(Up { hazards, server }) => {
                 let directories = directories.clone();
                 let mut warnings = stored.warnings;
+                warnings.extend(probe::isolation_held_back(network));
                 warnings.extend(hazards.iter().map(ToString::to_string));
                 Ok(Self { desired, warnings, directories, backend, queue, server, _lock: lock })
             }
@@ -167,13 +174,22 @@ impl Supervisor {
 
     /// What there is, as its status document.
     pub fn status(&mut self) -> Answer {
-        let view = status(&mut self.backend, &self.directories, Some(&self.desired));
-        let view = view.map_err(|error| error.to_string())?;
+        let view = self.kept().map_err(|error| error.to_string())?;
         serde_json::to_string(&view).map_err(|error| error.to_string())
+    }
+
+    fn kept(&mut self) -> Result<StatusView, BackendError> {
+        let view = status(&mut self.backend, &self.directories, Some(&self.desired))?;
+        let missing = plan(&self.desired, &self.backend.observe()?);
+        let misplaced = misplaced(&Survey::of(&self.directories)?, &self.desired)?;
+        let steps = missing.iter().map(ToString::to_string);
+        let differs = steps.chain(misplaced.iter().map(ToString::to_string)).collect();
+        Ok(view.kept_by(std::process::id(), differs))
     }
 
     /// Keeps the network until a signal or a request ends it, then takes it down.
     pub fn serve(mut self) -> Result<(), Box<Failure>> {
+        service_manager::ready(&self.desired);
         while let Some(event) = self.queue.blocking_recv() {
             match event {
                 Event::Request(Request::Status(reply)) => drop(reply.send(self.status())),
@@ -189,6 +205,7 @@ impl Supervisor {
                     break;
                 }
                 Event::EngineEnded => self.repair(),
+                Event::LifeAskedFor => service_manager::alive(),
             }
         }
         self.down()
@@ -198,13 +215,17 @@ impl Supervisor {
     fn repair(&mut self) {
         match converge(&mut self.backend, &self.desired, &|| false) {
             Ok(Outcome { taken }) if taken.is_empty() => {}
-            Ok(Outcome { taken }) => info!(network = %self.desired.name, steps = taken.len(), "repaired"),
+            Ok(Outcome { taken }) => {
+                greet(&mut self.backend);
+                info!(network = %self.desired.name, steps = taken.len(), "repaired");
+            }
             Err(failure) => warn!(%failure, cause = %failure.cause, "not repaired"),
         }
     }
 
     /// Takes the network down.
     pub fn down(&mut self) -> Result<(), Box<Failure>> {
+        service_manager::stopping();
         let steps = take_down(&mut self.backend, &self.desired.name)?;
         forget(&self.directories);
         for residents in group::remove_all(&self.desired.name) {
@@ -242,11 +263,14 @@ fn bring_up(
     directories: &Directories,
     signals: &Signals,
     sender: mpsc::Sender<Event>,
+    lodging: Lodging,
 ) -> Result<Up, UpError> {
     let outcome = converge(backend, desired, &|| signals.pending()).map_err(UpError::Failed)?;
+    greet(backend);
     let checked = Survey::of(directories).map_err(UpError::from).and_then(|survey| {
         place::check(&survey, desired)?;
         let hazards = probe::hazards(desired, &Within(&survey));
+        lodging.confine().map_err(UpError::Privileges)?;
         let server = listen(directories, signals, sender)?;
         Ok(Up { hazards, server })
     });
@@ -255,6 +279,13 @@ fn bring_up(
         Err(_) => drop(take_down(backend, &desired.name)),
     }
     checked
+}
+
+/// A peer that is not greeted takes longer to notice that its session is gone.
+fn greet(backend: &mut Linux) {
+    if let Err(error) = backend.greet() {
+        warn!(%error, "peers were not greeted");
+    }
 }
 
 /// Removes what a supervisor that is no more left behind, and returns the number of steps that it took.
@@ -298,6 +329,7 @@ fn listen(
         let listener = UnixListener::bind(&path)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
         signals.forward(sender.clone())?;
+        service_manager::ask_for_life(sender.clone());
         control::serve(listener, sender)
     };
     open().map_err(|source| UpError::Control { path: path.clone(), source })

@@ -1,9 +1,9 @@
 //! The userspace WireGuard engine: boringtun's handshakes and AEAD in a core without IO, and IO around it.
 //!
 //! ```text
-//! TUN -> io -> Core::outbound -+             +-> UDP sockets
-//! UDP -> io -> Core::inbound  -+-> Batch -> io
-//! time ------> Core::tick     -+             +-> TUN
+//! TUN -> io -> Segments -> Core::outbound -+             +-> runs of datagrams  -> UDP sockets
+//! UDP -> io -> Train ----> Core::inbound  -+-> Batch -> io
+//! time ------------------> Core::tick     -+             +-> groups of packets -> TUN
 //! UAPI -> uapi -> Core::apply
 //! ```
 //!
@@ -18,20 +18,26 @@ mod core;
 mod io;
 mod message;
 mod noise;
+mod offload;
 mod peer;
+mod route;
 mod secret;
 mod settings;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod train;
 mod uapi;
 
-pub use self::batch::Batch;
+pub use self::batch::{Batch, Run};
 pub use self::core::{Core, PADDING, ROOM_FOR_ANY};
 #[cfg(target_os = "linux")]
 pub use self::io::{
-    Device, LinkEvents, OpenSockets, Parts, UdpPair, UnderlaySockets, open_tun, run_standalone,
+    Device, Given, LinkEvents, OpenSockets, Parts, UdpPair, UnderlaySockets, open_tun, run_standalone,
 };
+pub use self::offload::{Coalescing, Group, Segments, VirtioHeader, coalesce};
+pub use self::route::{Route, Source};
 pub use self::secret::Secret;
 pub use self::settings::Selected;
+pub use self::train::Train;
 pub use self::uapi::{Change, Operation, PeerSetting, Reader, Refusal, Setting, describe};

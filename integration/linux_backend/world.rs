@@ -127,7 +127,7 @@ pub(crate) fn rtable_id(number: u32) -> RtableId {
 }
 
 pub(crate) fn rule(priority: u32, selector: Selector, rtable: u32) -> Rule {
-    Rule { priority, selector, rtable: rtable_id(rtable) }
+    Rule { priority, selector, action: Action::Lookup(rtable_id(rtable)) }
 }
 
 /// `1/veth0`

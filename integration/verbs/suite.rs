@@ -32,9 +32,20 @@ fn needs_more_than_this_kernel(file: &Path) -> bool {
         Some("vrf") if copy::owner() == Owner::Anybody => return true,
         Some("vrf") => &["vrf"],
         Some("kinds") => &["dummy", "vlan", "macvlan", "vxlan"],
+        Some("slow-link") => &["netem"],
         _ => &[],
     };
     needs.iter().any(|kind| lacks(kind))
+}
+
+/// The manual page's own script, unchanged, is a file that holds.
+#[test]
+fn an_imported_script_holds() {
+    in_private_copies("suite::an_imported_script_holds", || {
+        write("manual.sh", include_str!("../openbsd/manual.sh"));
+        let tested = sh("rdom import manual.sh | rdom test -").ends_with(0);
+        tested.says("1: ping 192.168.5.2").says("2 tests in 1 file: 2 passed, 0 failed");
+    });
 }
 
 #[test]

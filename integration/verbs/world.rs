@@ -168,6 +168,7 @@ pub(crate) struct Traces {
     mounts: String,
     processes: String,
     groups: String,
+    sockets: String,
     files: String,
 }
 
@@ -184,7 +185,18 @@ impl Traces {
         while Self::now() != *self && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(20));
         }
-        assert_eq!(Self::now(), *self);
+        let now = Self::now();
+        let (now, before) = (now.lines(), self.lines());
+        let missing: Vec<_> = before.iter().filter(|line| !now.contains(line)).collect();
+        let left: Vec<_> = now.iter().filter(|line| !before.contains(line)).collect();
+        assert!(missing.is_empty() && left.is_empty(), "left: {left:#?}\nmissing: {missing:#?}");
+    }
+
+    fn lines(&self) -> Vec<&str> {
+        let Self { namespaces, links, addresses, routes, rules, mounts, processes, groups, sockets, files } =
+            self;
+        let all = [namespaces, links, addresses, routes, rules, mounts, processes, groups, sockets, files];
+        all.into_iter().flat_map(|text| text.lines()).collect()
     }
 
     pub(crate) fn now() -> Self {
@@ -197,6 +209,7 @@ impl Traces {
             mounts: ok("cut -d' ' -f3- /proc/self/mountinfo"),
             processes: processes(),
             groups: ok(GROUPS),
+            sockets: ok("ss -H -a -n -u; ss -H -a -n -t; ss -H -a -n -x src '/run/*'"),
             files: ok("find /run -path /run/state -prune -o -path /run/work -prune -o -print | sort"),
         }
     }

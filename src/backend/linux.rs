@@ -18,6 +18,7 @@ mod namespaces;
 pub mod netlink;
 mod observe;
 mod port;
+mod qdisc;
 mod route;
 mod routes;
 mod rule;
@@ -66,8 +67,15 @@ impl Linux {
         engines: Box<dyn Engines>,
     ) -> Result<Self, BackendError> {
         let domains = Domains::open(Ledger::of(directories), Mark::of(&network))?;
-        let tunnels = Tunnels { keys, engines, sockets: TunnelSockets::of(directories) };
+        let tunnels =
+            Tunnels { keys, engines, sockets: TunnelSockets::of(directories), to_greet: Vec::new() };
         Ok(Self { network, domains, tunnels })
+    }
+
+    /// Has engines that took the place of others shake hands with their peers, now that all else is as it shall be: what
+    /// is sent to one that is not there yet is lost, and said again after five seconds only.
+    pub fn greet(&mut self) -> Result<(), BackendError> {
+        self.tunnels.greet(&mut self.domains)
     }
 
     /// Removes records, sockets and links to them of domains and tunnels that are gone: after a crash, and when the

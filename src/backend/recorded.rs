@@ -92,6 +92,10 @@ fn take(network: &mut Network, step: &Step) -> Result<(), Refusal> {
             own_interface(network, at)?.mtu = Some(*mtu);
             Ok(())
         }
+        Step::SetImpairment { at, impairment } => {
+            own_interface(network, at)?.impairment = *impairment;
+            Ok(())
+        }
         Step::SetController { at, controller } => set_controller(network, at, controller.as_ref()),
         Step::SetUp { at, up } => set_up(network, at, *up),
         Step::AddAddress { at, address } => added(interface(network, at)?.addresses.insert(*address)),
@@ -118,11 +122,7 @@ fn take(network: &mut Network, step: &Step) -> Result<(), Refusal> {
             inside.rtables.retain(|_, routes| !routes.is_empty());
             removed(gone)
         }
-        Step::AddRule { domain: id, rule } => {
-            let rules = &mut domain(network, *id)?.rules;
-            added(!rules.iter().any(|other| other.priority == rule.priority))?;
-            added(rules.insert(rule.clone()))
-        }
+        Step::AddRule { domain: id, rule } => added(domain(network, *id)?.rules.insert(rule.clone())),
         Step::RemoveRule { domain: id, rule } => removed(domain(network, *id)?.rules.remove(rule)),
         Step::SetSysctl { domain: id, name, value } => {
             known_sysctl(network, *id, name)?;

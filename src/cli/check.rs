@@ -1,10 +1,13 @@
 //! `rdom check [FILE]`: every diagnostic, and nothing of the system touched.
+//!
+//! With --backend also what a system cannot do of it: exit status 4 if there is something.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
+use super::portability::System;
 use super::say::{complain, count};
 use super::trouble::{Trouble, paint};
 use super::{Common, Ended, file};
@@ -12,12 +15,33 @@ use crate::spec;
 
 #[derive(Debug, Args)]
 pub(super) struct Words {
+    /// Say what this system, or each of `all`, cannot do of it; what this very Linux lacks, `rdom doctor` says
+    #[arg(long, value_enum, value_name = "SYSTEM")]
+    backend: Option<Backends>,
     /// The file; without it ./domains.yaml or /etc/rdom/domains.yaml
     file: Option<PathBuf>,
 }
 
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Backends {
+    All,
+    Linux,
+    Openbsd,
+}
+
+impl Backends {
+    fn systems(self) -> &'static [System] {
+        match self {
+            Backends::All => &System::ALL,
+            Backends::Linux => &[System::Linux],
+            Backends::Openbsd => &[System::Openbsd],
+        }
+    }
+}
+
 pub(super) fn run(words: &Words, common: &Common) -> Ended {
     let source = file::open(words.file.as_deref())?;
+    let mut limited = false;
     let (diagnostics, summary) = match spec::read(&source) {
         Ok(lowered) => {
             let network = &lowered.network;
@@ -28,7 +52,18 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
                 (lowered.all_tests().count(), "test"),
             ];
             let seen = seen.map(|(number, of_what)| count(number, of_what)).join(", ");
-            (lowered.warnings.and(lowered.notes), format!("{}: {seen}", source.file))
+            let mut summary = format!("{}: {seen}", source.file);
+            let mut diagnostics = lowered.warnings.clone().and(lowered.notes.clone());
+            for &system in words.backend.map_or(&[][..], Backends::systems) {
+                let limits = system.limits(&source, &lowered);
+                limited |= limits.errors() > 0;
+                summary += &match limits.errors() {
+                    0 => format!("\n{}: can do all of it", system.name()),
+                    number => format!("\n{}: cannot do {}", system.name(), count(number, "thing")),
+                };
+                diagnostics = diagnostics.and(limits);
+            }
+            (diagnostics, summary)
         }
         Err(diagnostics) => {
             let summary = format!("{}: {}", source.file, count(diagnostics.errors(), "error"));
@@ -43,5 +78,10 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
         }
         println!("{summary}");
     }
-    Ok(ExitCode::from(if diagnostics.errors() == 0 { 0 } else { 2 }))
+    let status = match diagnostics.errors() {
+        0 => 0,
+        _ if limited => 4,
+        _ => 2,
+    };
+    Ok(ExitCode::from(status))
 }

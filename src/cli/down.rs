@@ -28,6 +28,7 @@ pub(super) struct Words {
 
 pub(super) fn run(_: &Words, common: &Common) -> Ended {
     let Some(live) = Live::find_any(common)? else {
+        remove_leavings(common)?;
         match &common.network {
             Some(name) => say(format_args!("network {name} is not up")),
             None => say("nothing is up"),
@@ -44,6 +45,14 @@ pub(super) fn run(_: &Words, common: &Common) -> Ended {
     say(format_args!("network {} is down ({}, no supervisor was alive)", live.name, count(taken, "step")));
     tell_residents(&live);
     Ok(ExitCode::SUCCESS)
+}
+
+/// What a supervisor that was killed before its first step left of files.
+fn remove_leavings(common: &Common) -> Result<(), Trouble> {
+    for live in Live::leavings(common) {
+        supervisor::clean_up(&live.name, &live.directories).map_err(Trouble::failed)?;
+    }
+    Ok(())
 }
 
 /// Programs that were in a vrf domain or a further rtable outlive it, with sockets that lead nowhere.

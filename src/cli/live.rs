@@ -63,6 +63,14 @@ impl Live {
         }
     }
 
+    /// The networks, or the one that `-n` names, of which nothing is left but files.
+    pub(super) fn leavings(common: &Common) -> Vec<Self> {
+        let roots = Roots::of_environment();
+        let all = roots.networks().into_iter().map(|name| Self { directories: roots.of(&name), name });
+        let named = all.filter(|live| common.network.as_ref().is_none_or(|named| *named == live.name));
+        named.filter(|live| !is_there(&live.directories)).collect()
+    }
+
     /// What its supervisor answers; nothing if it has none.
     pub(super) fn ask<A>(
         &self,

@@ -1,37 +1,95 @@
 //! `rdom status`: from the supervisor if it lives, else straight from the kernel.
 
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
+
 use clap::Args;
 
 use super::live::Live;
 use super::say::complain;
 use super::trouble::Trouble;
-use super::{Common, Ended, Which, print};
+use super::{Common, Ended, Which};
 use crate::backend::linux::Linux;
 use crate::control::Client;
 use crate::state::KeyRing;
-use crate::status::StatusView;
+use crate::status::{Glance, StatusView, Tint};
 use crate::supervisor::{self, NoEngines};
+
+/// How often `--watch` looks.
+const EVERY: Duration = Duration::from_secs(1);
+/// To the upper left corner, and nothing below (ECMA-48: CUP, ED).
+const CLEAR: &str = "\x1b[H\x1b[2J";
 
 #[derive(Debug, Args)]
 pub(super) struct Words {
     #[command(flatten)]
     pub(super) which: Which,
+    /// Go on: redraw on a terminal, print what has changed into a pipe
+    #[arg(short, long)]
+    watch: bool,
+    /// End with 3 unless all is as it was asked for
+    #[arg(long, conflicts_with = "watch")]
+    check: bool,
 }
 
-pub(super) fn run(_: &Words, common: &Common) -> Ended {
+pub(super) fn run(words: &Words, common: &Common) -> Ended {
     let live = Live::find(common)?;
-    let view = match live.ask(Client::status)? {
-        Some(json) => serde_json::from_str(&json).map_err(Trouble::failed)?,
-        None => {
-            complain(format_args!(
-                "warning: network {name} has no supervisor any more, so userspace tunnels are gone\n\
-                 help: `rdom up` makes it whole again, `rdom down -n {name}` removes what is left",
-                name = live.name
-            ));
-            from_kernel(&live)?
+    let view = seen(&live)?;
+    if view.supervisor.is_none() {
+        complain(format_args!(
+            "warning: network {name} has no supervisor any more, so nothing repairs it\n\
+             help: `rdom up` makes it whole again, `rdom down -n {name}` removes what is left",
+            name = live.name
+        ));
+    }
+    if words.watch {
+        return watch(&live, view, common);
+    }
+    print!("{}", shown(&view, common)?);
+    match words.check && !view.is_as_asked() {
+        true => Ok(ExitCode::from(3)),
+        false => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// What the supervisor sees, or without one what the kernel says.
+pub(super) fn seen(live: &Live) -> Result<StatusView, Trouble> {
+    match live.ask(Client::status)? {
+        Some(json) => serde_json::from_str(&json).map_err(Trouble::failed),
+        None => from_kernel(live),
+    }
+}
+
+fn watch(live: &Live, mut view: StatusView, common: &Common) -> Ended {
+    let redraws = io::stdout().is_terminal() && !common.json;
+    let mut last = String::new();
+    loop {
+        let text = shown(&view, common)?;
+        if text != last {
+            let clear = if redraws { CLEAR } else { "" };
+            print!("{clear}{text}");
+            io::stdout().flush().map_err(Trouble::failed)?;
         }
-    };
-    print(&view, common)
+        last = text;
+        thread::sleep(EVERY);
+        view = match Live::find_any(common)? {
+            Some(_) => seen(live)?,
+            None => return Ok(ExitCode::SUCCESS),
+        };
+    }
+}
+
+/// A document as JSON, or as people read it, with colours if there is a terminal.
+fn shown(view: &StatusView, common: &Common) -> Result<String, Trouble> {
+    if common.json {
+        let json = serde_json::to_string_pretty(view).map_err(Trouble::failed)?;
+        return Ok(format!("{json}\n"));
+    }
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let tint = if plain || !io::stdout().is_terminal() { Tint::Plain } else { Tint::Coloured };
+    Ok(Glance::new(view, tint).to_string())
 }
 
 fn from_kernel(live: &Live) -> Result<StatusView, Trouble> {

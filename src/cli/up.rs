@@ -1,9 +1,9 @@
 //! `rdom up [FILE]`: in the foreground until Ctrl-C; with -d it returns once everything is up and verified.
 
-use std::fs::{DirBuilder, File};
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -20,7 +20,7 @@ use super::{Common, Ended, Which};
 use crate::backend::Nature;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::probe::{self, Unsupported};
-use crate::state::{Directories, Roots};
+use crate::state::{Directories, Roots, make_private_directory};
 use crate::supervisor::{Cause, Failure, Lodging, Signals, Supervisor, UpError};
 
 #[derive(Debug, Args)]
@@ -123,7 +123,7 @@ fn detached(document: &Document, directories: &Directories) -> Ended {
 }
 
 /// One byte of exit status; a child that dies without a word has failed.
-fn hear(told: OwnedFd) -> u8 {
+pub(super) fn hear(told: OwnedFd) -> u8 {
     let mut status = [1];
     match File::from(told).read(&mut status) {
         Ok(1) => status[0],
@@ -159,8 +159,9 @@ fn supervise(document: &Document, directories: &Directories, mut tell: File) -> 
 
 /// Standard input from nowhere, output and log to a file beside the control socket.
 fn leave_terminal(directories: &Directories) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(&directories.runtime)?;
-    let log = File::options().append(true).create(true).mode(0o600).open(directories.runtime.join("log"))?;
+    make_private_directory(&directories.runtime).map_err(|error| io::Error::other(chain(&error)))?;
+    let options = File::options().append(true).create(true).mode(0o600).clone();
+    let log = options.clone().custom_flags(libc::O_NOFOLLOW).open(directories.runtime.join("log"))?;
     dup2_stdin(File::open("/dev/null")?)?;
     dup2_stdout(&log)?;
     dup2_stderr(&log)?;

@@ -1,25 +1,25 @@
 //! `rdom wireguard [-f] IFNAME`: the engine alone, driven by wg(8), until the interface is deleted; as
-//! `wireguard-go IFNAME` is used, so that scripts written for that run unchanged.
+//! `wireguard-go IFNAME` is used, so that scripts written for that run unchanged. They may set what it reads from its
+//! environment: WG_PROCESS_FOREGROUND, WG_TUN_FD, WG_UAPI_FD, LOG_LEVEL.
 
-use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::env;
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::process::ExitCode;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use clap::Args;
+use nix::fcntl::OFlag;
 use nix::libc;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{ForkResult, Pid, fork, setsid};
+use nix::sys::wait::waitpid;
+use nix::unistd::{ForkResult, dup2_stderr, dup2_stdin, dup2_stdout, fork, pipe2, setsid};
 
 use super::Ended;
 use super::trouble::Trouble;
+use super::up::hear;
 use crate::model::InterfaceName;
 use crate::probe;
-use crate::wireguard;
-
-/// How long an engine may take to listen.
-const START: Duration = Duration::from_secs(5);
+use crate::wireguard::{self, Given};
 
 #[derive(Debug, Args)]
 pub(super) struct Words {
@@ -31,38 +31,71 @@ pub(super) struct Words {
 }
 
 pub(super) fn run(words: &Words) -> Ended {
-    probe::tun_device()?;
-    if words.foreground {
-        return serve(&words.interface);
+    let given = Given { tun: descriptor("WG_TUN_FD")?, uapi: descriptor("WG_UAPI_FD")? };
+    if given.tun.is_none() {
+        probe::tun_device()?;
     }
+    if words.foreground || env::var_os("WG_PROCESS_FOREGROUND").is_some_and(|set| set == "1") {
+        return serve(&words.interface, given, || {});
+    }
+    let (told, tell) = pipe2(OFlag::O_CLOEXEC).map_err(Trouble::failed)?;
     // There is one thread yet: nothing is lost in the child.
     match unsafe { fork() }.map_err(Trouble::failed)? {
-        ForkResult::Parent { child } => wait_until_it_listens(&words.interface, child),
+        ForkResult::Parent { child } => {
+            drop(tell);
+            let status = hear(told);
+            if status != 0 {
+                // It has said what was wrong, and ends.
+                let _ = waitpid(child, None);
+            }
+            Ok(ExitCode::from(status))
+        }
         ForkResult::Child => {
+            drop(told);
             let _ = setsid();
-            let status = serve(&words.interface).map_or_else(Trouble::tell, |_| 0);
+            let ready = || {
+                leave_terminal();
+                let _nobody_waits = File::from(tell).write_all(&[0]);
+            };
+            let status = serve(&words.interface, given, ready).map_or_else(Trouble::tell, |_| 0);
             unsafe { libc::_exit(i32::from(status)) }
         }
     }
 }
 
-fn serve(interface: &InterfaceName) -> Ended {
-    let ended = wireguard::run_standalone(interface.as_str());
+/// The level of the log that LOG_LEVEL asks for, in wireguard-go's words.
+pub(super) fn log_level() -> Option<&'static str> {
+    match env::var("LOG_LEVEL").ok()?.as_str() {
+        "verbose" | "debug" => Some("debug"),
+        "error" => Some("error"),
+        "silent" => Some("off"),
+        _ => None,
+    }
+}
+
+/// A descriptor that this process was started with, named by its number.
+fn descriptor(variable: &str) -> Result<Option<OwnedFd>, Trouble> {
+    let Ok(text) = env::var(variable) else { return Ok(None) };
+    let unusable = || Trouble::usage(format!("{variable} is no open descriptor: {text}"));
+    let number: RawFd = text.parse().map_err(|_| unusable())?;
+    // SAFETY: a number that is no open descriptor is refused by the call.
+    let open = number > 2 && unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) } == 0;
+    // SAFETY: the descriptor is open, and given to this process by whoever set the variable.
+    if open { Ok(Some(unsafe { OwnedFd::from_raw_fd(number) })) } else { Err(unusable()) }
+}
+
+fn serve(interface: &InterfaceName, given: Given, ready: impl FnOnce()) -> Ended {
+    let ended = wireguard::run_standalone(interface.as_str(), given, ready);
     ended.map_err(|error| Trouble::failed(format!("{interface}: {error}")))?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn wait_until_it_listens(interface: &InterfaceName, engine: Pid) -> Ended {
-    let socket = PathBuf::from(format!("/var/run/wireguard/{interface}.sock"));
-    let deadline = Instant::now() + START;
-    while Instant::now() < deadline {
-        if !matches!(waitpid(engine, Some(WaitPidFlag::WNOHANG)), Ok(WaitStatus::StillAlive)) {
-            return Err(Trouble::Said(1));
-        }
-        if UnixStream::connect(&socket).is_ok() {
-            return Ok(ExitCode::SUCCESS);
-        }
-        thread::sleep(Duration::from_millis(5));
+/// Whoever reads its output to the end must not wait for it; with LOG_LEVEL set somebody wants to read on.
+fn leave_terminal() {
+    let Ok(nowhere) = File::options().read(true).write(true).open("/dev/null") else { return };
+    let _kept = dup2_stdin(&nowhere);
+    if env::var_os("LOG_LEVEL").is_none() {
+        let _kept = dup2_stdout(&nowhere);
+        let _kept = dup2_stderr(&nowhere);
     }
-    Err(Trouble::failed(format!("{interface}: the engine does not listen at {}", socket.display())))
 }

@@ -6,22 +6,21 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::to_bytes;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, header};
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::serve::Listener;
-use nix::unistd::geteuid;
-use tokio::net::unix::SocketAddr;
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
-use tracing::{debug, warn};
+use tracing::warn;
+
+use super::connections;
+use crate::status::{METRICS_TYPE, metrics as openmetrics};
 
 /// The longest request body, in bytes.
 const BODY_LIMIT_BYTES: usize = 64 * 1024;
-
-/// How long a caller may take to fetch the last answer.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What the supervisor is asked.
 #[derive(Debug)]
@@ -63,11 +62,16 @@ where
     let (finish, finished) = oneshot::channel();
     let router = Router::new()
         .route("/v1/status", get(status::<E>))
+        .route("/metrics", get(metrics::<E>))
         .route("/v1/down", post(down::<E>))
         .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES))
+        .layer(from_fn(|request, next| connections::take_in(BODY_LIMIT_BYTES, request, next)))
         .with_state(queue);
     let answer = move || {
-        if let Err(error) = runtime.block_on(answer(listener, router, finished)) {
+        let answered = runtime.block_on(async {
+            connections::answer(UnixListener::from_std(listener)?, router, finished).await
+        });
+        if let Err(error) = answered {
             warn!(%error, "the control socket is closed");
         }
     };
@@ -75,24 +79,26 @@ where
     Ok(Server { finish, thread })
 }
 
-async fn answer(listener: StdListener, router: Router, finished: oneshot::Receiver<()>) -> io::Result<()> {
-    let listener = Trusted(UnixListener::from_std(listener)?);
-    let (tell, told) = oneshot::channel::<()>();
-    let ended = async { drop(told.await) };
-    let answering = axum::serve(listener, router).with_graceful_shutdown(ended);
-    let patience = async {
-        drop(finished.await);
-        drop(tell);
-        tokio::time::sleep(PATIENCE).await;
-    };
-    tokio::select! {
-        ended = answering.into_future() => ended,
-        () = patience => Ok(()),
+async fn status<E: From<Request>>(State(queue): State<mpsc::Sender<E>>) -> Response {
+    put(queue, Request::Status).await
+}
+
+async fn metrics<E: From<Request>>(State(queue): State<mpsc::Sender<E>>) -> Response {
+    let answer = put(queue, Request::Status).await;
+    if !answer.status().is_success() {
+        return answer;
+    }
+    match text_of(answer).await {
+        Ok(text) => ([(header::CONTENT_TYPE, METRICS_TYPE)], text).into_response(),
+        Err(reason) => (StatusCode::INTERNAL_SERVER_ERROR, reason).into_response(),
     }
 }
 
-async fn status<E: From<Request>>(State(queue): State<mpsc::Sender<E>>) -> Response {
-    put(queue, Request::Status).await
+/// A status document as metrics.
+async fn text_of(answer: Response) -> Result<String, String> {
+    let json = to_bytes(answer.into_body(), usize::MAX).await.map_err(|error| error.to_string())?;
+    let view = serde_json::from_slice(&json).map_err(|error| error.to_string())?;
+    openmetrics(&view).map_err(|error| error.to_string())
 }
 
 async fn down<E: From<Request>>(State(queue): State<mpsc::Sender<E>>) -> Response {
@@ -112,30 +118,5 @@ async fn put<E: From<Request>>(
         Ok(Ok(Ok(json))) => ([(header::CONTENT_TYPE, "application/json")], json).into_response(),
         Ok(Ok(Err(reason))) => (StatusCode::CONFLICT, reason).into_response(),
         Ok(Err(_)) | Err(_) => busy,
-    }
-}
-
-/// A listener that hangs up on strangers.
-struct Trusted(UnixListener);
-
-impl Listener for Trusted {
-    type Io = UnixStream;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (UnixStream, SocketAddr) {
-        loop {
-            let (stream, address) = Listener::accept(&mut self.0).await;
-            match stream.peer_cred() {
-                Ok(caller) if caller.uid() == 0 || caller.uid() == geteuid().as_raw() => {
-                    return (stream, address);
-                }
-                Ok(caller) => warn!(uid = caller.uid(), "refused on the control socket"),
-                Err(error) => debug!(%error, "no credentials on the control socket"),
-            }
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
     }
 }

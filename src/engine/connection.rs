@@ -1,8 +1,9 @@
 //! The supervisor's side: finds an engine by its socket, or starts one, and hands it what its devices work with.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -216,6 +217,7 @@ fn listen_at(path: &Path) -> io::Result<OwnedFd> {
         }
         Ok(bind(listener.as_raw_fd(), address)?)
     })?;
+    std::fs::set_permissions(path, Permissions::from_mode(0o600))?;
     listen(&listener, Backlog::new(16)?)?;
     Ok(listener)
 }

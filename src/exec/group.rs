@@ -57,9 +57,10 @@ impl fmt::Display for Residents {
 /// Moves the calling process into its group, which is made if need be. Must be called in the default domain.
 pub(super) fn join(membership: &Membership) -> Result<(), Unsupported> {
     let Membership { network, rtable, device, mark } = membership;
-    let group = directory_of(network)?.join(rtable.to_string());
     let birthmark = Birthmark { device: *device, mark: *mark };
+    // Asked first: in a user namespace, which sees no control groups either, this is what is in the way.
     let program = bpf::load(birthmark).map_err(refused_program)?;
+    let group = directory_of(network)?.join(rtable.to_string());
     let make = || DirBuilder::new().recursive(true).mode(0o755).create(&group);
     make().map_err(|error| closed(&group, &error))?;
     let opened = File::open(&group).map_err(|error| closed(&group, &error))?;
@@ -86,8 +87,8 @@ pub fn remove_all(network: &NetworkName) -> Vec<Residents> {
 
 /// Whether sockets can be given a device or a mark when they are made; tried on a group that is gone afterwards.
 pub fn permitted() -> Result<(), Unsupported> {
-    let mount = mount()?;
     let program = bpf::load(Birthmark { device: None, mark: Some(1) }).map_err(refused_program)?;
+    let mount = mount()?;
     let group = mount.join(format!("{ALL}.trial.{}", std::process::id()));
     fs::create_dir(&group).map_err(|error| closed(&group, &error))?;
     let tried = match File::open(&group) {

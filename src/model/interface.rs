@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 
+use super::impairment::Impairment;
 use super::name::{DomainId, End, InterfaceName, RtableId};
 use super::wireguard::WireGuard;
 use ipnetwork::IpNetwork;
@@ -121,12 +122,15 @@ pub struct Interface {
     pub up: bool,
     /// The bridge that it is a port of, or the VRF device that it belongs to (`IFLA_MASTER`).
     pub controller: Option<InterfaceName>,
+    /// What an end of a link does to the packets that leave by it.
+    pub impairment: Impairment,
 }
 
 impl Interface {
     /// An interface of this kind, up, with nothing on it.
     pub fn new(kind: Kind) -> Self {
-        Self { kind, addresses: BTreeSet::new(), mtu: None, up: true, controller: None }
+        let impairment = Impairment::default();
+        Self { kind, addresses: BTreeSet::new(), mtu: None, up: true, controller: None, impairment }
     }
 
     /// The tunnel that it is, if it is one.

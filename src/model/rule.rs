@@ -8,12 +8,23 @@ use super::prefix::Prefix;
 /// A rule of a domain. Rules are asked in the order of their priorities, the lowest first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rule {
-    /// Its place in the order; unique in its domain.
+    /// Its place in the order; a file's are unique in their domain. Before the kernel's rule for local addresses is 0.
     pub priority: u32,
     /// Which packets it is about.
     pub selector: Selector,
-    /// Where they are looked up.
-    pub rtable: RtableId,
+    /// What becomes of them.
+    pub action: Action,
+}
+
+/// What a rule does with its packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Action {
+    /// They are looked up in an rtable; if that has no route for them, the next rule is asked.
+    Lookup(RtableId),
+    /// The next rule that is asked is the one of this priority. If there is none, the rule means nothing.
+    GoTo(u32),
+    /// The next rule is asked.
+    Continue,
 }
 
 /// What a packet must be like; what is `None` does not matter. Without an address it is about both families.
@@ -29,6 +40,8 @@ pub struct Selector {
     pub uid: Option<(u32, u32)>,
     /// Its mark.
     pub fwmark: Option<Fwmark>,
+    /// Whether it must belong to a VRF device, by the interface that it came in by or the one that its socket is bound to.
+    pub in_vrf: bool,
 }
 
 /// A mark of a packet under a mask.
@@ -42,19 +55,30 @@ pub struct Fwmark {
 
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}rtable {}", self.priority, self.selector, self.rtable)
+        write!(f, "{}: {}{}", self.priority, self.selector, self.action)
     }
 }
 
-/// Each part followed by a space; nothing for a selector that every packet meets.
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Action::Lookup(rtable) => write!(f, "rtable {rtable}"),
+            Action::GoTo(priority) => write!(f, "goto {priority}"),
+            Action::Continue => f.write_str("nop"),
+        }
+    }
+}
+
+/// In the words of ip-rule(8), each part followed by a space; nothing for a selector that every packet meets.
 impl fmt::Display for Selector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Selector { from, to, iif, uid, fwmark } = self;
+        let Selector { from, to, iif, uid, fwmark, in_vrf } = self;
         from.iter().try_for_each(|from| write!(f, "from {from} "))?;
         to.iter().try_for_each(|to| write!(f, "to {to} "))?;
         iif.iter().try_for_each(|iif| write!(f, "iif {iif} "))?;
         uid.iter().try_for_each(|(first, last)| write!(f, "uid {first}-{last} "))?;
-        fwmark.iter().try_for_each(|fwmark| write!(f, "fwmark {fwmark} "))
+        fwmark.iter().try_for_each(|fwmark| write!(f, "fwmark {fwmark} "))?;
+        f.write_str(if *in_vrf { "l3mdev " } else { "" })
     }
 }
 

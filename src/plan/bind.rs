@@ -17,6 +17,7 @@ pub fn bind(network: &Network, bindings: &Bindings, capabilities: &Capabilities)
             bind_interface(&at, interface, network, bindings, capabilities);
         }
     }
+    isolate::separate_guests(&mut bound);
     bound
 }
 

@@ -2,19 +2,28 @@
 //! know nothing of it.
 //!
 //! A VRF device has a table; what belongs to it is looked up there. In a namespace of its own (`netns+vrf`) a rule
-//! sends sockets that are bound to nothing there too, and listeners that are bound to nothing hear what comes in by
-//! it (Documentation/networking/vrf.rst, ip-sysctl.rst). Without a namespace (`vrf`) the device holds the loopback
+//! sends sockets that are bound to nothing there too, listeners that are bound to nothing hear what comes in by it, and
+//! may be bound to its addresses (Documentation/networking/vrf.rst, ip-sysctl.rst). Without a namespace (`vrf`) the device holds the loopback
 //! addresses. In both, a route of the highest metric ends the search in the table: without it the search goes on in
 //! the namespace's main table.
 //!
 //! A further rtable of a domain is chosen by the mark of its number, which sockets of its programs are born with. Its
-//! rules come before all others but `local`'s, so that a socket that is bound to a VRF device is looked up there too.
+//! rules come before the kernel's for VRF devices, so that a socket that is bound to one is looked up there too. They
+//! are about what leaves the machine's own sockets (`iif lo`): a mark stays on a packet that a link carries to another
+//! domain of the same namespace.
+//!
+//! A VRF's table also has the domain's own addresses, which in a plain namespace are in a table that is asked before
+//! everything. So where a domain with a VRF has rules or further rtables, its own addresses are asked for first. And
+//! where several domains share a namespace, what belongs to a VRF passes over that table, which is the default domain's.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use ipnetwork::IpNetwork;
+
 use crate::model::{
-    Capabilities, Domain, DomainId, Fwmark, Interface, InterfaceName, Isolation, Kind, Prefix, Route, Rule,
-    Selector, SysctlName, Target,
+    Action, Address, Capabilities, Domain, DomainId, Fwmark, Interface, InterfaceName, Isolation, Kind,
+    Network, Prefix, Route, Rule, Selector, SysctlName, Target,
 };
 
 /// The metric that vrf.rst gives to the route that ends the search.
@@ -25,6 +34,12 @@ const UNBOUND_PRIORITY: u32 = 2000;
 
 /// Before the kernel's own rule for VRF devices.
 const FURTHER_PRIORITY: u32 = 500;
+
+/// Before all rules of a file, the first of which is 10.
+const OWN_PRIORITY: u32 = 2;
+
+/// Where what belongs to a VRF goes on, behind the kernel's rule for local addresses (0).
+const GUESTS_PRIORITY: u32 = 1;
 
 /// Where a file leaves the choice: a namespace, with a VRF in it where the kernel has VRF.
 pub(super) fn choose(id: DomainId, isolation: Isolation, capabilities: &Capabilities) -> Isolation {
@@ -38,22 +53,38 @@ pub(super) fn choose(id: DomainId, isolation: Isolation, capabilities: &Capabili
 
 /// Adds to a domain what its isolation and its further rtables are made of.
 pub(super) fn spell_out(id: DomainId, domain: &mut Domain) {
+    for (priority, (&rtable, routes)) in (FURTHER_PRIORITY..).zip(&mut domain.rtables) {
+        let fwmark = Some(Fwmark { value: rtable.number(), mask: u32::MAX });
+        let iif = Some(InterfaceName::loopback());
+        let selector = Selector { fwmark, iif, ..Selector::default() };
+        domain.rules.insert(Rule { priority, selector, action: Action::Lookup(rtable) });
+        routes.extend(last_routes());
+    }
     if domain.isolation.has_vrf() {
         enslave(id, domain);
     }
-    for (priority, (&rtable, routes)) in (FURTHER_PRIORITY..).zip(&mut domain.rtables) {
-        let fwmark = Some(Fwmark { value: rtable.number(), mask: u32::MAX });
-        domain.rules.insert(Rule { priority, selector: Selector { fwmark, ..Selector::default() }, rtable });
-        routes.extend(last_routes());
-    }
+}
+
+/// Lets the domains that are a VRF alone pass over the default domain's table of local addresses: one of them has the
+/// rules, which carry its number for a mark that they do not ask for, to be told from those of another network.
+pub(super) fn separate_guests(network: &mut Network) {
+    let mut domains = network.domains.iter_mut();
+    let Some((id, guest)) = domains.find(|(_, domain)| domain.isolation == Isolation::Vrf) else { return };
+    let number = Some(Fwmark { value: id.number(), mask: 0 });
+    let all = Selector { fwmark: number, ..Selector::default() };
+    let of_vrfs = Selector { in_vrf: true, ..all.clone() };
+    guest.rules.extend([
+        Rule { priority: 0, selector: of_vrfs, action: Action::GoTo(GUESTS_PRIORITY) },
+        Rule { priority: GUESTS_PRIORITY, selector: all, action: Action::Continue },
+    ]);
 }
 
 fn enslave(id: DomainId, domain: &mut Domain) {
     let device = InterfaceName::of_vrf(id);
     let mut vrf = Interface::new(Kind::Vrf { rtable: id.into() });
-    if domain.isolation == Isolation::NetnsVrf {
-        hear_and_ask_unbound(id, domain);
-    } else if let Some(lo) = domain.interfaces.remove(&InterfaceName::loopback()) {
+    if !domain.isolation.has_namespace()
+        && let Some(lo) = domain.interfaces.remove(&InterfaceName::loopback())
+    {
         vrf.addresses = lo.addresses;
     }
     for interface in domain.interfaces.values_mut() {
@@ -63,16 +94,63 @@ fn enslave(id: DomainId, domain: &mut Domain) {
     }
     domain.interfaces.insert(device, vrf);
     domain.routes.extend(last_routes());
+    domain.rules.extend(own_addresses_first(id, domain));
+    if domain.isolation.has_namespace() {
+        hear_and_ask_unbound(id, domain);
+    }
 }
 
-fn hear_and_ask_unbound(id: DomainId, domain: &mut Domain) {
-    let rule = Rule { priority: UNBOUND_PRIORITY, selector: Selector::default(), rtable: id.into() };
-    domain.rules.insert(rule);
-    for protocol in ["tcp", "udp"] {
-        let name = SysctlName::new(format!("net.ipv4.{protocol}_l3mdev_accept"));
-        if let Ok(name) = name {
-            domain.sysctls.entry(name).or_insert_with(|| "1".to_owned());
+/// Rules that look the domain's own addresses up in its own rtable, where the rules that there are would not. In a
+/// namespace that is shared they are about the same packets as those.
+fn own_addresses_first(id: DomainId, domain: &Domain) -> Vec<Rule> {
+    let selectors: BTreeSet<Selector> = match domain.isolation.has_namespace() {
+        true => domain.rules.iter().take(1).map(|_| Selector::default()).collect(),
+        false => domain.rules.iter().map(|rule| rule.selector.clone()).collect(),
+    };
+    let interfaces = domain.interfaces.values().filter(|interface| interface.kind != Kind::Loopback);
+    let own: BTreeSet<Prefix> =
+        interfaces.flat_map(|found| &found.addresses).flat_map(|own| answered(*own)).collect();
+    let narrowed = |selector: &Selector| {
+        let fits = |own: &&Prefix| {
+            selector.to.is_none_or(|to| to.contains(own.address()))
+                && selector.from.is_none_or(|from| from.is_ipv6() == own.is_ipv6())
+        };
+        let rule = |own: &Prefix| Rule {
+            priority: OWN_PRIORITY,
+            selector: Selector { to: Some(*own), ..selector.clone() },
+            action: Action::Lookup(id.into()),
+        };
+        own.iter().filter(fits).map(rule).collect::<Vec<_>>()
+    };
+    selectors.iter().flat_map(narrowed).collect()
+}
+
+/// What the kernel answers because of an address: the address, the broadcast of its network, and all of a loopback's.
+fn answered(address: Address) -> Vec<Prefix> {
+    let network = address.network;
+    match network {
+        IpNetwork::V4(v4) if network.ip().is_loopback() => vec![Prefix::containing(v4.into())],
+        IpNetwork::V4(v4) if v4.prefix() < 31 => {
+            vec![Prefix::host(v4.ip().into()), Prefix::host(v4.broadcast().into())]
         }
+        IpNetwork::V4(_) | IpNetwork::V6(_) => vec![Prefix::host(network.ip())],
+    }
+}
+
+/// What a program needs that knows nothing of VRF: its sockets are bound to no device.
+fn hear_and_ask_unbound(id: DomainId, domain: &mut Domain) {
+    let action = Action::Lookup(id.into());
+    domain.rules.insert(Rule { priority: UNBOUND_PRIORITY, selector: Selector::default(), action });
+    let mut names = vec!["net.ipv4.tcp_l3mdev_accept", "net.ipv4.udp_l3mdev_accept"];
+    // Or such a socket could not be bound to an address of the VRF either (`inet_addr_valid_or_nonlocal`,
+    // `ipv6_can_nonlocal_bind`).
+    names.push("net.ipv4.ip_nonlocal_bind");
+    let mut apart = domain.interfaces.values().filter(|interface| interface.kind != Kind::Loopback);
+    if apart.any(|interface| interface.addresses.iter().any(|address| address.network.is_ipv6())) {
+        names.push("net.ipv6.ip_nonlocal_bind");
+    }
+    for name in names.into_iter().filter_map(|name| SysctlName::new(name.to_owned()).ok()) {
+        domain.sysctls.entry(name).or_insert_with(|| "1".to_owned());
     }
 }
 

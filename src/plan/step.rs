@@ -3,8 +3,8 @@
 use std::fmt;
 
 use crate::model::{
-    Address, DomainId, DomainName, End, Engine, InterfaceName, Isolation, Key, Kind, Object, Peer, Route,
-    RtableId, Rule, SysctlName, Vxlan, WireGuard,
+    Address, DomainId, DomainName, End, Engine, Impairment, InterfaceName, Isolation, Key, Kind, Object,
+    Peer, Route, RtableId, Rule, SysctlName, Vxlan, WireGuard,
 };
 
 /// One change that a backend makes whole or not at all.
@@ -59,6 +59,13 @@ pub enum Step {
         at: End,
         /// The bridge or VRF device.
         controller: Option<InterfaceName>,
+    },
+    /// Makes an end of a link do this to the packets that leave by it, instead of what it does.
+    SetImpairment {
+        /// The end.
+        at: End,
+        /// What it shall do.
+        impairment: Impairment,
     },
     /// Sets an interface administratively up or down.
     SetUp {
@@ -166,6 +173,7 @@ impl Step {
             | Step::DeleteInterface { at }
             | Step::SetMtu { at, .. }
             | Step::SetController { at, .. }
+            | Step::SetImpairment { at, .. }
             | Step::SetUp { at, .. }
             | Step::SetTunnel { at, .. }
             | Step::RemovePeer { at, .. } => Object::Interface(at.clone()),
@@ -207,6 +215,7 @@ impl fmt::Display for Step {
             Step::SetController { at, controller: None } => {
                 write!(f, "remove {at} from what it is a port of")
             }
+            Step::SetImpairment { at, impairment } => write!(f, "impair {at} by {impairment}"),
             Step::SetUp { at, up: true } => write!(f, "set {at} up"),
             Step::SetUp { at, up: false } => write!(f, "set {at} down"),
             Step::AddAddress { at, address } => write!(f, "add address {address} to {at}"),

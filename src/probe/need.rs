@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::host::ipv6_of_kernel;
-use super::trial::{in_new_namespace, kind_of_link, writable_sysctls};
+use super::trial::{in_new_namespace, kind_of_link, queueing_discipline, writable_sysctls};
 use super::{Unsupported, kernel_wireguard, tun_device};
-use crate::model::{Domain, DomainId, End, Engine, Interface, Isolation, Kind, Network};
+use crate::model::{Domain, DomainId, End, Engine, Impairment, Interface, Isolation, Kind, Network};
 
 /// An ability that something needs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,6 +42,7 @@ fn attempt(item: &str) -> Result<(), Unsupported> {
         "ipv6" => ipv6_of_kernel(),
         "tun" => tun_device(),
         "wireguard" if kernel_wireguard() => Ok(()),
+        discipline @ ("netem" | "tbf") => queueing_discipline(discipline),
         kind => kind_of_link(kind),
     }
 }
@@ -66,10 +67,20 @@ fn of_interface(at: &End, interface: &Interface) -> Vec<Need> {
     let need = |item| Need { item, who: at.to_string() };
     let mut needs: Vec<_> = kind(&interface.kind).map(need).into_iter().collect();
     let is_ipv6 = interface.addresses.iter().any(|address| address.network.is_ipv6());
+    needs.extend(discipline(&interface.impairment).map(need));
     if is_ipv6 && interface.kind != Kind::Loopback {
         needs.push(need("ipv6"));
     }
     needs
+}
+
+/// The queueing discipline that packets are impaired by.
+fn discipline(impairment: &Impairment) -> Option<&'static str> {
+    match (impairment.is_none(), impairment.is_emulated()) {
+        (true, _) => None,
+        (false, true) => Some("netem"),
+        (false, false) => Some("tbf"),
+    }
 }
 
 fn kind(kind: &Kind) -> Option<&'static str> {

@@ -113,8 +113,10 @@ const KINDS: [Kind; 8] = [
     },
 ];
 
-/// Queueing disciplines: name, module, option, and what they are for.
-const DISCIPLINES: [(&str, &str, &str, [&str; 2]); 3] = [
+/// A queueing discipline: name, module, option, and what it is for.
+type Discipline = (&'static str, &'static str, &'static str, [&'static str; 2]);
+
+const DISCIPLINES: [Discipline; 3] = [
     ("netem", "sch_netem", "CONFIG_NET_SCH_NETEM", ["delay and loss of links", "no delay or loss of links"]),
     ("tbf", "sch_tbf", "CONFIG_NET_SCH_TBF", ["rates of links", "no rates of links by tbf"]),
     ("htb", "sch_htb", "CONFIG_NET_SCH_HTB", ["rates of links", "no rates of links by htb"]),
@@ -144,6 +146,12 @@ pub fn kind_of_link(word: &str) -> Result<(), Unsupported> {
     })?
 }
 
+/// Whether links can have this queueing discipline (`netem`, `tbf`; as tc(8) calls it) here.
+pub(super) fn queueing_discipline(word: &str) -> Result<(), Unsupported> {
+    let Some(discipline) = DISCIPLINES.iter().find(|(known, ..)| *known == word) else { return Ok(()) };
+    in_new_namespace(|| ask_for(discipline))?
+}
+
 /// Runs this on a thread of its own in a network namespace that goes with it.
 pub fn in_new_namespace<T: Send>(inside: impl FnOnce() -> T + Send) -> Result<T, Unsupported> {
     let enter = || unshare(CloneFlags::CLONE_NEWNET).map(|()| inside());
@@ -165,7 +173,13 @@ fn refused_namespace(errno: Errno) -> Unsupported {
 
 fn try_kind(kind: &Kind) -> Finding {
     let tried = make(kind).map(|()| "one was made".to_owned()).map_err(|errno| without(kind, errno));
-    Finding::of(kind.word, tried, kind.used)
+    let used = match kind.word {
+        "vrf" if writable_sysctls().is_err() => {
+            ["isolation netns; netns+vrf needs net sysctls that can be written", kind.used[1]]
+        }
+        _ => kind.used,
+    };
+    Finding::of(kind.word, tried, used)
 }
 
 fn make(kind: &Kind) -> Result<(), Errno> {
@@ -204,22 +218,26 @@ fn provider(module: &str, option: &str) -> String {
     }
 }
 
-fn try_discipline((word, module, option, used): &(&'static str, &str, &str, [&'static str; 2])) -> Finding {
+fn try_discipline(discipline: &Discipline) -> Finding {
+    let tried = ask_for(discipline).map(|()| "the kernel knows it".to_owned());
+    Finding::of(discipline.0, tried, discipline.3)
+}
+
+/// Asks in the calling thread's namespace; a discipline that is there complains of missing options.
+fn ask_for((word, module, option, _): &Discipline) -> Result<(), Unsupported> {
     let mut body = vec![0; 4];
     body.extend(if_nametoindex(c"lo").unwrap_or(1).to_ne_bytes());
     body.extend(0_u32.to_ne_bytes());
     body.extend(ROOT.to_ne_bytes());
     body.extend([0; 4]);
     body.extend(attribute(TCA_KIND, format!("{word}\0").as_bytes()));
-    // One that is there complains of missing options.
-    let tried = match ask(netlink_sys::protocols::NETLINK_ROUTE, NEWQDISC, CREATE, &body) {
+    match ask(netlink_sys::protocols::NETLINK_ROUTE, NEWQDISC, CREATE, &body) {
         Err(errno @ (Errno::ENOENT | Errno::EOPNOTSUPP | Errno::EPERM)) => Err(Unsupported {
             missing: format!("this kernel has no queueing discipline {word} ({})", errno.desc()),
             remedy: provider(module, option),
         }),
-        Ok(_) | Err(_) => Ok("the kernel knows it".to_owned()),
-    };
-    Finding::of(word, tried, *used)
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 fn try_nftables() -> Finding {

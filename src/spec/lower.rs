@@ -27,6 +27,8 @@ use super::{Lowered, Source};
 use crate::diagnostic::Diagnostics;
 use crate::model::{Domain, DomainId, DomainName, Network, Object, SecretName};
 
+pub(super) use interfaces::loopback_addresses;
+
 use scope::Scope;
 
 /// Lowers a whole file.

@@ -15,7 +15,7 @@ use crate::model::{
 
 /// Why a text does not mean what it must, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Trouble {
+pub(crate) struct Trouble {
     message: String,
     help: Option<String>,
 }
@@ -29,7 +29,7 @@ impl Trouble {
         Self { help: Some(help.into()), ..self }
     }
 
-    pub(super) fn at(self, place: Place) -> Diagnostic {
+    pub(crate) fn at(self, place: Place) -> Diagnostic {
         let diagnostic = Diagnostic::error(place, self.message);
         match self.help {
             Some(help) => diagnostic.help(help),
@@ -58,7 +58,7 @@ pub(super) fn truth(text: &str) -> Result<bool, Trouble> {
 }
 
 /// A decimal number within these bounds, without sign or leading zeros.
-pub(super) fn number<T>(text: &str, what: &str, least: T, most: T) -> Result<T, Trouble>
+pub(crate) fn number<T>(text: &str, what: &str, least: T, most: T) -> Result<T, Trouble>
 where
     T: FromStr + PartialOrd + Display,
 {
@@ -77,12 +77,12 @@ fn is_plain_number(text: &str) -> bool {
     digits && (text == "0" || !text.starts_with('0'))
 }
 
-pub(super) fn port(text: &str) -> Result<u16, Trouble> {
+pub(crate) fn port(text: &str) -> Result<u16, Trouble> {
     number(text, "a port", 1, u16::MAX)
 }
 
 /// A host address with the length of its network.
-pub(super) fn address(text: &str) -> Result<IpNetwork, Trouble> {
+pub(crate) fn address(text: &str) -> Result<IpNetwork, Trouble> {
     let Some((host, length)) = text.split_once('/') else {
         let host = ip(text)?;
         let (usual, alone) = if host.is_ipv4() { (24, 32) } else { (64, 128) };
@@ -98,7 +98,7 @@ pub(super) fn address(text: &str) -> Result<IpNetwork, Trouble> {
 }
 
 /// A destination, or what a peer may send: a prefix whose host bits may be set; a bare address is a host.
-pub(super) fn loose_prefix(text: &str) -> Result<IpNetwork, Trouble> {
+pub(crate) fn loose_prefix(text: &str) -> Result<IpNetwork, Trouble> {
     match text.split_once('/') {
         Some((host, length)) => with_length(ip(host)?, length),
         None => ip(text).map(IpNetwork::from),
@@ -135,7 +135,7 @@ pub(super) fn ip(text: &str) -> Result<IpAddr, Trouble> {
 }
 
 /// `host[:port]`, an IPv6 address in brackets.
-pub(super) fn endpoint(text: &str) -> Result<Endpoint, Trouble> {
+pub(crate) fn endpoint(text: &str) -> Result<Endpoint, Trouble> {
     if text.parse::<Ipv6Addr>().is_ok() {
         return Err(
             Trouble::new(format!("IPv6 address `{text}` without brackets")).help(format!("write `[{text}]`"))
@@ -183,7 +183,7 @@ fn host_of(text: &str) -> Result<Host, Trouble> {
     }
 }
 
-pub(super) fn public_key(text: &str) -> Result<PublicKey, Trouble> {
+pub(crate) fn public_key(text: &str) -> Result<PublicKey, Trouble> {
     text.parse().map_err(|error: ParseKeyError| {
         Trouble::new(format!("not a public key: {error}"))
             .help("a key is 44 characters of base64, as `wg pubkey` prints it")

@@ -3,6 +3,7 @@
 //! What refers to something else is still text here; what stands for itself is already a checked type.
 
 mod domain;
+mod impairment;
 mod interface;
 mod kinds;
 mod route;
@@ -17,7 +18,7 @@ use super::node::Node;
 use super::report::{Placed, Report};
 use super::values::{self, Trouble};
 use crate::diagnostic::Diagnostic;
-use crate::model::{Engine, InterfaceName, Isolation, NetworkName};
+use crate::model::{Engine, Impairment, InterfaceName, Isolation, NetworkName};
 
 pub(super) use domain::Domain;
 pub(super) use interface::{Interface, Kind};
@@ -34,7 +35,8 @@ const FILE: Shape = Shape {
     later: &[],
 };
 const DEFAULTS: Shape = Shape { what: "`defaults`", keys: &["isolation", "engine"], later: &["drift"] };
-const LINK: Shape = Shape { what: "a link", keys: &["ends"], later: &["delay", "loss", "rate"] };
+const LINK: Shape =
+    Shape { what: "a link", keys: &["ends", "delay", "jitter", "loss", "reorder", "rate"], later: &[] };
 
 /// The whole file.
 #[derive(Debug, Default)]
@@ -56,6 +58,8 @@ pub(super) struct File {
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) ends: [Placed<EndWord>; 2],
+    /// What it does to packets, both ways.
+    pub(super) impairment: Impairment,
 }
 
 /// `DOMAIN/IF`.
@@ -138,7 +142,8 @@ impl Link {
         };
         let ends = [one, other].map(|end| parsed(end, "`DOMAIN/IF`", end_word, report));
         let [Some(one), Some(other)] = ends else { return None };
-        Some(Self { ends: [one, other] })
+        let impairment = impairment::read(fields, report);
+        Some(Self { ends: [one, other], impairment })
     }
 }
 

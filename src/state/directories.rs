@@ -57,6 +57,13 @@ pub struct Directories {
     pub runtime: PathBuf,
 }
 
+impl Directories {
+    /// Where generated private keys are, a file `DOMAIN-IF` each.
+    pub fn keys(&self) -> PathBuf {
+        self.state.join("keys")
+    }
+}
+
 fn user_state() -> PathBuf {
     let home = || variable("HOME").unwrap_or_else(|| "/".into()).join(".local/state");
     variable("XDG_STATE_HOME").unwrap_or_else(home).join("rdom")

@@ -4,11 +4,13 @@
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::libc::O_NOFOLLOW;
+use nix::unistd::geteuid;
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 /// A file or directory of state that could not be read or written.
 #[derive(Debug, Error)]
@@ -34,10 +36,47 @@ pub(super) fn make_directory(path: &Path) -> Result<(), StateError> {
     made.map_err(|source| StateError::new("make directory", path, source))
 }
 
-/// The text of a file; `None` if there is none.
+/// Makes a directory of state, or takes one that nobody else can change: it and the one above it belong to this user or
+/// to root, and it is no symbolic link.
+pub fn make_private_directory(path: &Path) -> Result<(), StateError> {
+    make_directory(path)?;
+    require_private(path)
+}
+
+/// Refuses a directory of state that somebody else could change; one that is not there yet is as good.
+pub(super) fn require_private(path: &Path) -> Result<(), StateError> {
+    let unusable = |path: &Path, source| StateError::new("use directory", path, source);
+    let found = match path.symlink_metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        result => result.map_err(|source| unusable(path, source))?,
+    };
+    if !found.is_dir() {
+        return Err(unusable(path, io::ErrorKind::NotADirectory.into()));
+    }
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty());
+    let above = above.map(|above| Ok((above, above.metadata().map_err(|source| unusable(above, source))?)));
+    for (path, found) in
+        [Some(Ok((path, found))), above].into_iter().flatten().collect::<Result<Vec<_>, _>>()?
+    {
+        let mode = found.mode() & 0o7777;
+        let shared = mode & 0o022 != 0 && mode & 0o1000 == 0;
+        let complaint = match found.uid() {
+            owner if owner != 0 && owner != geteuid().as_raw() => format!("it belongs to user {owner}"),
+            _ if shared => format!("others can write to it (mode {mode:04o}): chmod go-w {}", path.display()),
+            _ => continue,
+        };
+        return Err(unusable(path, io::Error::new(io::ErrorKind::PermissionDenied, complaint)));
+    }
+    Ok(())
+}
+
+/// The text of a file; `None` if there is none. One that others can write to is refused.
 pub(super) fn read(path: &Path) -> Result<Option<String>, StateError> {
     match OpenOptions::new().read(true).custom_flags(O_NOFOLLOW).open(path) {
-        Ok(file) => read_to_end(file).map(Some).map_err(|source| StateError::new("read", path, source)),
+        Ok(file) => {
+            let text = require_own(path, &file).and_then(|()| read_to_end(file));
+            text.map(Some).map_err(|source| StateError::new("read", path, source))
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(StateError::new("read", path, source)),
     }
@@ -55,6 +94,31 @@ pub(super) fn replace(path: &Path, text: &str) -> Result<(), StateError> {
         std::fs::rename(&beside, path)
     };
     write().map_err(|source| StateError::new("write", path, source))
+}
+
+/// Puts a secret into a file for its owner alone; one that holds another secret stays as it is, and is an error.
+pub fn put_secret(path: &Path, secret: &str) -> Result<(), StateError> {
+    match read(path)? {
+        Some(held) if held.trim() == secret => Ok(()),
+        Some(_) => {
+            let other = io::Error::new(io::ErrorKind::AlreadyExists, "it holds another key: move it away");
+            Err(StateError::new("write", path, other))
+        }
+        None => {
+            path.parent().filter(|parent| !parent.as_os_str().is_empty()).map_or(Ok(()), make_directory)?;
+            replace(path, &Zeroizing::new(format!("{secret}\n")))
+        }
+    }
+}
+
+/// Refuses a file that others can write to.
+pub(super) fn require_own(path: &Path, file: &File) -> io::Result<()> {
+    let mode = file.metadata()?.mode() & 0o7777;
+    if mode & 0o022 == 0 {
+        return Ok(());
+    }
+    let complaint = format!("others can write to it (mode {mode:04o}): chmod go-w {}", path.display());
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, complaint))
 }
 
 fn read_to_end(mut file: File) -> io::Result<String> {

@@ -12,7 +12,7 @@ use nix::libc::O_NOFOLLOW;
 use thiserror::Error;
 
 use super::directories::Directories;
-use super::file::{StateError, make_directory};
+use super::file::{StateError, make_private_directory};
 
 /// The right to change a network, held until dropped.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub enum LockError {
 impl Lock {
     /// Takes the lock, or says at once who has it.
     pub fn take(directories: &Directories) -> Result<Self, LockError> {
-        make_directory(&directories.runtime)?;
+        make_private_directory(&directories.runtime)?;
         let path = directories.runtime.join("lock");
         let trouble = |source: io::Error| StateError::new("lock", &path, source);
         let options =

@@ -3,8 +3,8 @@
 //! `keys/DOMAIN-IF` holds one private key in base64, as wg(8) writes it; `ports/DOMAIN-IF` one port.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ use rand_core::{OsRng, RngCore};
 use zeroize::Zeroizing;
 
 use super::directories::Directories;
-use super::file::{StateError, make_directory, read, replace};
+use super::file::{StateError, make_directory, read, replace, require_own, require_private};
 use super::keys::{KeyRing, Secret};
 use crate::model::{Bindings, End, Key, Network, SecretName};
 
@@ -57,6 +57,7 @@ impl Store {
         files: &BTreeMap<SecretName, PathBuf>,
         missing: Missing,
     ) -> Result<Stored, StateError> {
+        require_private(&self.directory)?;
         let mut stored = Stored::default();
         for (name, path) in files {
             self.add_file(&mut stored, name, path)?;
@@ -72,11 +73,14 @@ impl Store {
         Ok(stored)
     }
 
+    /// The file that the private key of this tunnel is kept in, if it is kept here.
+    pub fn private_key(&self, at: &End) -> PathBuf {
+        self.path("keys", at)
+    }
+
     fn add_file(&self, stored: &mut Stored, name: &SecretName, path: &Path) -> Result<(), StateError> {
-        let metadata = fs::metadata(path).map_err(|source| StateError::new("read", path, source))?;
-        let text = fs::read_to_string(path).map_err(|source| StateError::new("read", path, source))?;
-        let secret = parse(path, Zeroizing::new(text))?;
-        let mode = metadata.permissions().mode() & 0o777;
+        let (text, mode) = read_secret(path).map_err(|source| StateError::new("read", path, source))?;
+        let secret = parse(path, text)?;
         if mode & 0o077 != 0 {
             let path = path.display();
             stored
@@ -136,6 +140,15 @@ impl Store {
     }
 }
 
+/// A key file, which may be a symbolic link for it is the user's, and its mode; one that others can write is refused.
+fn read_secret(path: &Path) -> io::Result<(Zeroizing<String>, u32)> {
+    let mut file = File::open(path)?;
+    require_own(path, &file)?;
+    let mut text = Zeroizing::new(String::new());
+    file.read_to_string(&mut text)?;
+    Ok((text, file.metadata()?.permissions().mode() & 0o777))
+}
+
 fn generate(path: &Path) -> Result<Secret, StateError> {
     let mut bytes = Zeroizing::new([0; 32]);
     OsRng.fill_bytes(&mut *bytes);
@@ -170,6 +183,8 @@ fn unused_port(network: &Network, bindings: &Bindings) -> u16 {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
+
+    use std::fs;
 
     use super::*;
     use crate::model::{DomainId, Engine, Interface, InterfaceName, Kind, NetworkName, WireGuard};

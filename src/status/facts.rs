@@ -5,6 +5,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnetwork::IpNetwork;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::model::Prefix;
 
@@ -32,8 +34,31 @@ pub struct LinkFacts {
     pub alias: Option<String>,
     /// The bridge or VRF device that it is a port of.
     pub master: Option<u32>,
+    /// What it carried.
+    pub counters: Counters,
     /// Its addresses, IPv4 first, each family in the kernel's order.
     pub addresses: Vec<AddressFacts>,
+}
+
+/// What an interface carried since it was made (`rtnl_link_stats64`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Counters {
+    /// Bytes received.
+    pub rx_bytes: u64,
+    /// Packets received.
+    pub rx_packets: u64,
+    /// Bad packets received.
+    pub rx_errors: u64,
+    /// Packets received and not taken, for want of room.
+    pub rx_dropped: u64,
+    /// Bytes sent.
+    pub tx_bytes: u64,
+    /// Packets sent.
+    pub tx_packets: u64,
+    /// Packets that could not be sent.
+    pub tx_errors: u64,
+    /// Packets not sent, for want of room.
+    pub tx_dropped: u64,
 }
 
 impl LinkFacts {

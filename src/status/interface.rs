@@ -10,17 +10,18 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnetwork::IpNetwork;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::facts::{AddressFacts, LinkFacts, LinkKind};
+use super::facts::{AddressFacts, Counters, LinkFacts, LinkKind};
 use super::route::RouteTable;
 use super::text;
 use super::tunnel::TunnelView;
 use crate::model::{DomainId, DomainName, Key, Kind, Network};
 
 /// An interface of a domain.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct InterfaceView {
     /// The number of its domain.
     pub domain: u32,
@@ -48,10 +49,12 @@ pub struct InterfaceView {
     pub groups: Vec<String>,
     /// Its addresses.
     pub addresses: Vec<AddressView>,
+    /// What it carried.
+    pub counters: Counters,
 }
 
 /// A flag of an interface; in the order of OpenBSD's bits (`IFF_*`, net/if.h).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum InterfaceFlag {
     /// Administratively up.
@@ -80,10 +83,11 @@ pub enum InterfaceFlag {
 }
 
 /// An address of an interface.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AddressView {
     /// The address and the length of its network.
     #[serde(with = "text")]
+    #[schemars(with = "String")]
     pub address: IpNetwork,
     /// The other end of a point-to-point link.
     pub destination: Option<IpAddr>,
@@ -161,6 +165,7 @@ impl InterfaceView {
             tunnel,
             groups: group(kind).map(str::to_owned).into_iter().collect(),
             addresses,
+            counters: link.counters,
         }
     }
 

@@ -1,19 +1,24 @@
 //! `rdom status`: a network at a glance: its domains, their interfaces, and where each tunnel's packets go.
 
-use std::fmt;
-
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::facts::Counters;
 use super::interface::{InterfaceFlag, InterfaceView};
 use super::socket::{Protocol, SocketTable};
-use super::tunnel::PeerView;
-use crate::model::{DomainId, Engine, Interface, InterfaceName, Kind, Network};
+use super::text;
+use super::tunnel::{Health, PeerView};
+use crate::model::{DomainId, Engine, Interface, InterfaceName, Kind, Network, PublicKey};
 
 /// A network as it is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StatusView {
     /// Its name.
     pub network: String,
+    /// The process that keeps it; nothing if that is gone.
+    pub supervisor: Option<u32>,
+    /// What is not as it was asked for, one sentence each; nobody knows it without a supervisor.
+    pub differs: Vec<String>,
     /// Its domains, by number.
     pub domains: Vec<DomainStatus>,
     /// Why tunnels have the engine that they have.
@@ -21,7 +26,7 @@ pub struct StatusView {
 }
 
 /// A domain as it is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DomainStatus {
     /// Its number.
     pub domain: u32,
@@ -34,7 +39,7 @@ pub struct DomainStatus {
 }
 
 /// An interface as it is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct InterfaceStatus {
     /// Its name.
     pub name: String,
@@ -44,23 +49,41 @@ pub struct InterfaceStatus {
     pub state: String,
     /// Its addresses, each with the length of its network.
     pub addresses: Vec<String>,
+    /// What it carried.
+    pub counters: Counters,
     /// The tunnel that it is.
     pub tunnel: Option<TunnelStatus>,
 }
 
 /// A tunnel as it is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TunnelStatus {
     /// What runs it: `kernel` or `userspace`.
     pub engine: String,
     /// The number of the domain whose sockets carry its encrypted packets, as it should be.
     pub underlay: u32,
+    /// Its own public key, if it has a key.
+    #[serde(with = "text::option")]
+    #[schemars(with = "Option<String>")]
+    pub public_key: Option<PublicKey>,
     /// Its UDP port.
     pub listen_port: u16,
     /// The numbers of the domains in which a UDP socket of this port is, as it is.
     pub sockets_in: Vec<u32>,
+    /// The mark of its encrypted packets; 0 is none.
+    pub fwmark: u32,
     /// Its peers.
-    pub peers: Vec<PeerView>,
+    pub peers: Vec<PeerStatus>,
+}
+
+/// A peer as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PeerStatus {
+    /// What its engine knows of it.
+    #[serde(flatten)]
+    pub view: PeerView,
+    /// Whether it answers.
+    pub health: Health,
 }
 
 impl StatusView {
@@ -83,7 +106,44 @@ impl StatusView {
                 .map(|view| interface_status(observed, id, view, sockets))
                 .collect(),
         });
-        Self { network: observed.name.to_string(), domains: domains.collect(), engine_reason }
+        Self {
+            network: observed.name.to_string(),
+            supervisor: None,
+            differs: Vec::new(),
+            domains: domains.collect(),
+            engine_reason,
+        }
+    }
+
+    /// The same, seen by the process that keeps the network, with what is not as it was asked for.
+    pub fn kept_by(self, pid: u32, differs: Vec<String>) -> Self {
+        Self { supervisor: Some(pid), differs, ..self }
+    }
+
+    /// Whether all is as it was asked for, and somebody keeps it so.
+    pub fn is_as_asked(&self) -> bool {
+        self.supervisor.is_some() && self.differs.is_empty()
+    }
+
+    /// Its tunnels, with their domains.
+    pub fn tunnels(&self) -> impl Iterator<Item = (&DomainStatus, &InterfaceStatus, &TunnelStatus)> {
+        self.domains.iter().flat_map(|domain| {
+            let tunnels = domain.interfaces.iter();
+            tunnels.filter_map(move |interface| Some((domain, interface, interface.tunnel.as_ref()?)))
+        })
+    }
+}
+
+impl PeerStatus {
+    fn of(view: PeerView) -> Self {
+        Self { health: view.health(), view }
+    }
+}
+
+impl TunnelStatus {
+    /// Whether a socket of its port is where it belongs.
+    pub fn has_socket_in_underlay(&self) -> bool {
+        self.sockets_in.contains(&self.underlay)
     }
 }
 
@@ -115,13 +175,16 @@ fn interface_status(
         underlay: tunnel.underlay,
         listen_port: tunnel.listen_port,
         sockets_in: sockets_in(tunnel.listen_port, sockets),
-        peers: tunnel.peers.clone(),
+        public_key: tunnel.public_key,
+        fwmark: tunnel.fwmark,
+        peers: tunnel.peers.iter().cloned().map(PeerStatus::of).collect(),
     });
     InterfaceStatus {
         name: view.name.clone(),
         kind: view.kind.clone(),
         state: state.to_owned(),
         addresses: view.addresses.iter().map(|own| own.address.to_string()).collect(),
+        counters: view.counters,
         tunnel,
     }
 }
@@ -137,113 +200,8 @@ fn sockets_in(port: u16, tables: &[SocketTable]) -> Vec<u32> {
     tables.iter().filter(has_it).map(|table| table.domain).collect()
 }
 
-impl fmt::Display for StatusView {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "network {}\n", self.network)?;
-        write_table(f, &self.interface_lines())?;
-        let tunnels = self.tunnel_lines();
-        if tunnels.len() == 1 {
-            return Ok(());
-        }
-        writeln!(f)?;
-        write_table(f, &tunnels)?;
-        writeln!(f, "\nengine: {}", self.engine_reason)
-    }
-}
-
-impl StatusView {
-    fn interface_lines(&self) -> Vec<Vec<String>> {
-        let mut lines =
-            vec![heading(&["DOMAIN", "NAME", "ISOLATION", "INTERFACE", "KIND", "STATE", "ADDRESSES"])];
-        for domain in &self.domains {
-            let isolation = domain.isolation.clone().unwrap_or_else(|| "-".to_owned());
-            let mut first = vec![domain.domain.to_string(), domain.name.clone(), isolation];
-            if domain.interfaces.is_empty() {
-                lines.push(first.clone());
-            }
-            for interface in &domain.interfaces {
-                let mut line = std::mem::replace(&mut first, vec![String::new(); 3]);
-                line.extend([interface.name.clone(), interface.kind.clone(), interface.state.clone()]);
-                line.push(interface.addresses.join(" "));
-                lines.push(line);
-            }
-        }
-        lines
-    }
-
-    fn tunnel_lines(&self) -> Vec<Vec<String>> {
-        let columns = ["TUNNEL", "ENGINE", "UNDERLAY", "PORT", "SOCKETS IN", "PEER", "ENDPOINT", "HANDSHAKE"];
-        let mut lines = vec![heading(&columns)];
-        lines[0].extend(["RECEIVED".to_owned(), "SENT".to_owned()]);
-        for domain in &self.domains {
-            for interface in &domain.interfaces {
-                let Some(tunnel) = &interface.tunnel else { continue };
-                lines.extend(peer_lines(&format!("{}/{}", domain.domain, interface.name), tunnel));
-            }
-        }
-        lines
-    }
-}
-
-fn heading(columns: &[&str]) -> Vec<String> {
-    columns.iter().map(|column| column.to_string()).collect()
-}
-
-/// A line for each peer, the tunnel's own columns on the first.
-fn peer_lines(at: &str, tunnel: &TunnelStatus) -> Vec<Vec<String>> {
-    let places: Vec<_> = tunnel.sockets_in.iter().map(|domain| format!("domain {domain}")).collect();
-    let places = if places.is_empty() { "nowhere".to_owned() } else { places.join(", ") };
-    let underlay = format!("domain {}", tunnel.underlay);
-    let own = vec![at.to_owned(), tunnel.engine.clone(), underlay, tunnel.listen_port.to_string(), places];
-    let mut lines: Vec<Vec<String>> = tunnel.peers.iter().map(peer_columns).collect();
-    if lines.is_empty() {
-        lines.push(vec!["none".to_owned()]);
-    }
-    for (number, line) in lines.iter_mut().enumerate() {
-        let left = if number == 0 { own.clone() } else { vec![String::new(); own.len()] };
-        line.splice(0..0, left);
-    }
-    lines
-}
-
-fn peer_columns(peer: &PeerView) -> Vec<String> {
-    let key = peer.public_key.to_string();
-    vec![
-        peer.name.clone().unwrap_or(key),
-        peer.endpoint.map_or_else(|| "unknown".to_owned(), |endpoint| endpoint.to_string()),
-        peer.last_handshake_secs_ago.map_or_else(|| "never".to_owned(), |secs| format!("{secs} s ago")),
-        bytes(peer.rx_bytes),
-        bytes(peer.tx_bytes),
-    ]
-}
-
-/// A number of bytes in the units of wg(8).
-fn bytes(count: u64) -> String {
-    let units = ["KiB", "MiB", "GiB", "TiB"];
-    let exponent = (count.max(1).ilog2() / 10).min(4);
-    match exponent {
-        0 => format!("{count} B"),
-        _ => {
-            let value = count as f64 / (1_u64 << (10 * exponent)) as f64;
-            format!("{value:.2} {}", units[exponent as usize - 1])
-        }
-    }
-}
-
-/// Columns as wide as their widest cell, two spaces apart, no trailing space.
-fn write_table(f: &mut fmt::Formatter<'_>, lines: &[Vec<String>]) -> fmt::Result {
-    let columns = lines.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column| lines.iter().filter_map(|line| line.get(column)).map(String::len).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    for line in lines {
-        let cells: Vec<_> = line.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}")).collect();
-        writeln!(f, "{}", cells.join("  ").trim_end())?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::samples::*;
     use super::super::socket::SocketView;
     use super::super::tunnel::TunnelView;
@@ -296,35 +254,33 @@ mod tests {
         vec![SocketTable::new(domain(0), vec![socket]), SocketTable::new(domain(1), vec![])]
     }
 
-    #[test]
-    fn a_network_at_a_glance() {
-        let reason = "userspace, for this kernel has no WireGuard driver".to_owned();
-        let status = StatusView::new(&network(), &interfaces(), &sockets(), reason);
-        insta::assert_snapshot!(status, @r"
-        network domains
+    pub(in crate::status) fn reason() -> &'static str {
+        "userspace, for this kernel has no WireGuard driver"
+    }
 
-        DOMAIN  NAME     ISOLATION  INTERFACE  KIND       STATE  ADDRESSES
-        0       default  -
-        1       rdom1    netns      lo         loopback   up     127.0.0.1/8 ::1/128
-                                    wg1        wireguard  up     192.168.5.1/24
-
-        TUNNEL  ENGINE     UNDERLAY  PORT  SOCKETS IN  PEER                                          ENDPOINT        HANDSHAKE  RECEIVED  SENT
-        1/wg1   userspace  domain 0  7111  domain 0    wg2                                           127.0.0.1:7222  3 s ago    380 B     1.50 MiB
-                                                       AwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwM=  unknown         never      0 B       0 B
-
-        engine: userspace, for this kernel has no WireGuard driver
-        ");
+    /// The manual page's first domain, with a peer that answers and a strange one that does not.
+    pub(in crate::status) fn glanced() -> StatusView {
+        StatusView::new(&network(), &interfaces(), &sockets(), reason().to_owned())
     }
 
     #[test]
-    fn a_network_without_tunnels_has_no_table_of_them() {
-        let status = StatusView::new(&network(), &interfaces()[..2], &[], String::new());
-        assert!(!status.to_string().contains("TUNNEL"), "{status}");
+    fn a_tunnel_says_where_its_socket_is_and_how_its_peers_are() {
+        let view = glanced();
+        let (domain, interface, tunnel) = view.tunnels().next().unwrap();
+        assert_eq!((domain.domain, interface.name.as_str()), (1, "wg1"));
+        assert!(tunnel.has_socket_in_underlay());
+        let health: Vec<_> = tunnel.peers.iter().map(|peer| peer.health).collect();
+        assert_eq!(health, [Health::Up, Health::Never]);
+        let json = serde_json::to_value(tunnel).unwrap();
+        assert_eq!((&json["peers"][0]["name"], &json["peers"][0]["health"]), (&"wg2".into(), &"up".into()));
+        let again: StatusView = serde_json::from_str(&serde_json::to_string(&view).unwrap()).unwrap();
+        assert_eq!(again, view);
     }
 
     #[test]
-    fn units_are_those_of_wg() {
-        let texts = [0, 1023, 1024, 1 << 20, u64::MAX].map(bytes);
-        assert_eq!(texts, ["0 B", "1023 B", "1.00 KiB", "1.00 MiB", "16777216.00 TiB"]);
+    fn a_handshake_is_stale_once_its_session_is_rejected() {
+        let health =
+            |secs| PeerView { last_handshake_secs_ago: secs, ..PeerView::new(PublicKey([1; 32])) }.health();
+        assert_eq!([Some(180), Some(181), None].map(health), [Health::Up, Health::Stale, Health::Never]);
     }
 }

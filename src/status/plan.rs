@@ -2,20 +2,21 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::Object;
 use crate::plan::Step;
 
 /// A plan, for people and programs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PlanView {
     /// Its steps in the order in which they are taken.
     pub steps: Vec<StepView>,
 }
 
 /// One step of a plan.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StepView {
     /// What is done: `create_domain`, `add_address`, ..
     pub kind: String,
@@ -53,6 +54,7 @@ fn kind(step: &Step) -> &'static str {
         Step::DeleteInterface { .. } => "delete_interface",
         Step::SetMtu { .. } => "set_mtu",
         Step::SetController { .. } => "set_controller",
+        Step::SetImpairment { .. } => "set_impairment",
         Step::SetUp { .. } => "set_up",
         Step::AddAddress { .. } => "add_address",
         Step::RemoveAddress { .. } => "remove_address",

@@ -1,7 +1,8 @@
 //! Facts that a kernel could have told, for tests.
 
 use super::facts::{
-    AddressFacts, LinkFacts, LinkKind, NeighbourFacts, NeighbourState, NextHop, RouteFacts, RouteType,
+    AddressFacts, Counters, LinkFacts, LinkKind, NeighbourFacts, NeighbourState, NextHop, RouteFacts,
+    RouteType,
 };
 use crate::model::DomainId;
 
@@ -18,7 +19,8 @@ fn link(index: u32, name: &str, kind: LinkKind, flags: u32, addresses: &[&str]) 
     };
     let addresses = addresses.iter().map(facts).collect();
     let (name, mtu) = (name.to_owned(), 1500);
-    LinkFacts { index, name, kind, flags, mtu, lladdr: None, alias: None, master: None, addresses }
+    let counters = Counters::default();
+    LinkFacts { index, name, kind, flags, mtu, lladdr: None, alias: None, master: None, counters, addresses }
 }
 
 pub(super) fn bare_lo() -> LinkFacts {

@@ -11,13 +11,14 @@ use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use caps::Capability;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::sync::mpsc::Sender;
 
 use super::Event;
 use crate::backend::linux::{EngineParts, Engines, SocketPlace, in_namespace};
-use crate::engine::{Connection, Handed};
+use crate::engine::{Connection, Handed, give_up_but, keep_capabilities};
 use crate::model::{DomainId, End};
 use crate::state::Directories;
 use crate::wireguard::{Device, LinkEvents, OpenSockets, Parts, UnderlaySockets};
@@ -34,7 +35,26 @@ pub enum Lodging {
     Within,
 }
 
+/// What a supervisor goes on to need: to make and enter namespaces, to configure what is in them, to open sockets of
+/// privileged ports for engines, to read keys that are another user's, and to let engines give up what they may.
+const SUPERVISORS: [Capability; 6] = [
+    Capability::CAP_SYS_ADMIN,
+    Capability::CAP_NET_ADMIN,
+    Capability::CAP_NET_RAW,
+    Capability::CAP_NET_BIND_SERVICE,
+    Capability::CAP_DAC_READ_SEARCH,
+    Capability::CAP_SETPCAP,
+];
+
 impl Lodging {
+    /// Gives up what a supervisor with engines there does not need; in a private copy its process is the user's, too.
+    pub(super) fn confine(self) -> io::Result<()> {
+        match self {
+            Lodging::Apart => give_up_but(&SUPERVISORS),
+            Lodging::Within => Ok(()),
+        }
+    }
+
     /// The engines; of the end of a process `queue` is told.
     pub(super) fn engines(self, directories: &Directories, queue: Sender<Event>) -> Box<dyn Engines> {
         match self {
@@ -171,6 +191,9 @@ fn look_after(engine: &Connection, started: Option<Instant>, queue: Sender<Event
     let Ok(process) = engine.process() else { return };
     let wait = move || {
         let mut fds = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
+        if let Err(error) = keep_capabilities(&[]) {
+            tracing::warn!(%error, "who looks after the engine keeps capabilities");
+        }
         while poll(&mut fds, PollTimeout::NONE) == Err(Errno::EINTR) {}
         if started.is_some_and(|started| started.elapsed() < SHORT_LIFE) {
             thread::sleep(SHORT_LIFE);

@@ -94,9 +94,9 @@ pub fn converge(
 ) -> Result<Outcome, Box<Failure>> {
     let before = backend.observe().map_err(|cause| unseen(cause, Restored::Untouched))?;
     let steps = plan(desired, &before);
-    for (taken, step) in steps.iter().enumerate() {
+    for step in &steps {
         if let Err(cause) = take(backend, step, interrupted) {
-            let restored = if taken == 0 { Restored::Untouched } else { restore(backend, &before) };
+            let restored = restore(backend, &before);
             return Err(Box::new(Failure { step: Some(step.clone()), cause, restored }));
         }
     }
@@ -123,6 +123,7 @@ fn take(backend: &mut dyn Backend, step: &Step, interrupted: &dyn Fn() -> bool) 
     Ok(())
 }
 
+/// A step may have been taken in part: a backend of command lines cannot take every one whole.
 fn restore(backend: &mut dyn Backend, before: &Network) -> Restored {
     let now = match backend.observe() {
         Ok(now) => now,
@@ -136,7 +137,7 @@ fn restore(backend: &mut dyn Backend, before: &Network) -> Restored {
         }
         info!(%step, "taken back");
     }
-    Restored::Completely(steps.len())
+    if steps.is_empty() { Restored::Untouched } else { Restored::Completely(steps.len()) }
 }
 
 /// The network less the interfaces of others that hold nothing of ours: they may come and go.

@@ -5,7 +5,7 @@
 //! the WireGuard paper) and knows when it must be called again. One owner at a time; nothing in here blocks.
 
 use std::collections::{BTreeSet, HashMap};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -18,8 +18,11 @@ use x25519_dalek::StaticSecret;
 use super::allowed_ips::AllowedIps;
 use super::batch::Batch;
 use super::message::{self, Kind};
+use super::offload::{Segments, ecn};
 use super::peer::{Peer, Received, SPARE_ROOM};
+use super::route::{Route, Source};
 use super::secret::Secret;
+use super::train::Train;
 use crate::model::PublicKey;
 
 /// Handshake messages in a second before cookies are asked for.
@@ -50,6 +53,14 @@ pub struct Core {
 enum Activity {
     Running,
     Suspended,
+}
+
+/// What the datagram before was, in a train that mostly is of one peer.
+#[derive(Default)]
+struct Last {
+    index: Option<u32>,
+    id: Option<PeerId>,
+    source: Option<IpAddr>,
 }
 
 /// The interface's own key and what follows from it.
@@ -89,30 +100,62 @@ impl Core {
         self.schedule.first().map(|(at, _)| *at)
     }
 
-    /// An IP packet from the interface: the first `length` bytes of a buffer that is [`PADDING`] longer. The batch
-    /// has [`ROOM_FOR_ANY`].
-    pub fn outbound(&mut self, buffer: &mut [u8], length: usize, now: Instant, batch: &mut Batch) {
-        let Some(destination) = Tunn::dst_address(&buffer[..length]) else { return };
-        let Some(id) = self.allowed_ips.lookup(destination) else { return };
-        if self.peers[id].as_ref().is_none_or(|peer| peer.endpoint.is_none()) {
-            return;
+    /// A packet from the interface, of whose segments as many are taken as the batch has room for; the buffer has
+    /// [`PADDING`] behind the packet.
+    pub fn outbound(&mut self, segments: &mut Segments<'_>, now: Instant, batch: &mut Batch) {
+        let mtu = self.mtu;
+        let carrier = self.allowed_ips.lookup(segments.destination());
+        let carrier =
+            carrier.filter(|id| self.peers[*id].as_ref().is_some_and(|peer| peer.endpoint.is_some()));
+        let Some((id, peer)) = carrier.and_then(|id| Some((id, self.armed(id)?))) else {
+            return segments.skip();
+        };
+        let ecn = segments.ecn();
+        while let Some(length) = segments.next_length()
+            && batch.free() >= length + PADDING + message::DATA_OVERHEAD + SPARE_ROOM
+        {
+            let Some((buffer, length)) = segments.take_next() else { break };
+            with_padding(buffer, length, mtu, |packet| peer.seal(packet, ecn, now, batch));
         }
-        let padded = padded(length, self.mtu);
-        buffer[length..padded].fill(0);
-        if let Some(peer) = self.armed(id) {
-            peer.seal(&buffer[..padded], now, batch);
+        self.reschedule(id);
+    }
+
+    /// Datagrams from the sockets, of which as many are taken as the batch has room for.
+    pub fn inbound(&mut self, train: &mut Train<'_>, now: Instant, batch: &mut Batch) {
+        let mut last = Last::default();
+        while let Some(datagram) = train.first()
+            && batch.free() >= datagram.len() + SPARE_ROOM
+        {
+            train.advance();
+            let Some(id) = self.sender_after(&last, datagram, train.route(), batch) else { continue };
+            if last.id != Some(id) {
+                self.reschedule_last(&last);
+                last = Last { index: message::data_receiver_index(datagram), id: Some(id), source: None };
+            }
+            let Some(peer) = self.armed(id) else { continue };
+            if let Received::Packet(length, source) = peer.open(datagram, train.route(), now, batch)
+                && (last.source == Some(source) || self.is_of(id, source))
+            {
+                last.source = Some(source);
+                if ecn::decapsulate(train.ecn(), &mut batch.room()[..length]).is_some() {
+                    batch.push_packet(length);
+                }
+            }
+        }
+        self.reschedule_last(&last);
+    }
+
+    fn reschedule_last(&mut self, last: &Last) {
+        if let Some(id) = last.id {
             self.reschedule(id);
         }
     }
 
-    /// A datagram from the sockets. The batch has [`ROOM_FOR_ANY`].
-    pub fn inbound(&mut self, datagram: &[u8], from: SocketAddr, now: Instant, batch: &mut Batch) {
-        let Some(id) = self.sender(datagram, from, batch) else { return };
-        let Some(peer) = self.armed(id) else { return };
-        if let Received::Packet(length, source) = peer.open(datagram, from, now, batch) {
-            self.accept(id, length, source, batch);
+    /// Nothing can be sent from that address any more: peers that use it are answered from another one.
+    pub fn forget_source(&mut self, source: Source) {
+        for route in self.peers.iter_mut().flatten().filter_map(|peer| peer.endpoint.as_mut()) {
+            route.source.take_if(|of| *of == source);
         }
-        self.reschedule(id);
     }
 
     /// Does what is due for as many peers as the batch has room for; the deadline tells of the rest.
@@ -224,13 +267,22 @@ impl Core {
         }
     }
 
-    /// Which peer a datagram claims to be from; answers with a cookie where that must be proven first.
-    fn sender(&self, datagram: &[u8], from: SocketAddr, batch: &mut Batch) -> Option<PeerId> {
+    /// Which peer a datagram claims to be from: mostly the same one as that before it in its train.
+    fn sender_after(&self, last: &Last, datagram: &[u8], route: Route, batch: &mut Batch) -> Option<PeerId> {
+        match message::data_receiver_index(datagram) {
+            None => self.handshaking(datagram, route, batch),
+            index if index == last.index => last.id,
+            Some(index) => self.running().and_then(|_| self.indexed(index)),
+        }
+    }
+
+    /// Which peer a handshake message claims to be from; answers with a cookie where that must be proven first.
+    fn handshaking(&self, datagram: &[u8], route: Route, batch: &mut Batch) -> Option<PeerId> {
         let identity = self.running()?;
         if let Some(Kind::Initiation | Kind::Response) = message::kind(datagram) {
             identity.limiter.reset_count();
         }
-        let verified = identity.limiter.verify_packet(Some(from.ip()), datagram, batch.room());
+        let verified = identity.limiter.verify_packet(Some(route.remote.ip()), datagram, batch.room());
         match verified {
             Ok(Packet::HandshakeInit(initiation)) => {
                 let public = x25519_dalek::PublicKey::from(identity.public_key.0);
@@ -242,7 +294,7 @@ impl Core {
             Ok(Packet::PacketData(data)) => self.indexed(data.receiver_idx),
             Err(TunnResult::WriteToNetwork(cookie)) => {
                 let length = cookie.len();
-                batch.push_datagram(from, length);
+                batch.push_datagram(route, 0, length);
                 None
             }
             Err(_) => None,
@@ -253,13 +305,13 @@ impl Core {
         self.by_index.get(&(receiver_index >> 8)).copied()
     }
 
-    /// Takes an opened packet whose inner source is the peer's own; drops any other.
-    fn accept(&mut self, id: PeerId, length: usize, source: IpAddr, batch: &mut Batch) {
-        if self.allowed_ips.lookup(source) == Some(id) {
-            batch.push_packet(length);
-        } else {
+    /// Whether a packet from this inner address may come from the peer.
+    fn is_of(&self, id: PeerId, source: IpAddr) -> bool {
+        let is_its_own = self.allowed_ips.lookup(source) == Some(id);
+        if !is_its_own {
             tracing::debug!(%source, "dropped a packet from an address that is not its sender's");
         }
+        is_its_own
     }
 
     /// The peer, ready for handshakes; `None` without a peer or a key.
@@ -307,6 +359,17 @@ fn unused_index(taken: &HashMap<u32, PeerId>) -> u32 {
             return index;
         }
     }
+}
+
+/// Gives the padded packet to `seal`; what lay where the padding is comes back.
+fn with_padding(buffer: &mut [u8], length: usize, mtu: usize, seal: impl FnOnce(&[u8])) {
+    let padded = padded(length, mtu);
+    let mut kept = [0; PADDING];
+    let kept = &mut kept[..padded - length];
+    kept.copy_from_slice(&buffer[length..padded]);
+    buffer[length..padded].fill(0);
+    seal(&buffer[..padded]);
+    buffer[length..padded].copy_from_slice(kept);
 }
 
 /// The length after padding: a multiple of 16, but not beyond the MTU.

@@ -1,36 +1,50 @@
-//! The engine's IO: one thread for packets and one for settings, over descriptors that are given to it.
+//! The engine's IO, over descriptors that are given to it.
 //!
-//! The packet thread polls and runs each packet to completion; it never waits for the settings thread, which does
-//! everything that can take time: UAPI clients, opening sockets, link events. What both share is the core, behind a
-//! lock that is held for one packet or one setting, and the current pair of sockets.
+//! Packets are carried by workers that all interfaces of the process share; an interface has a thread of its own for
+//! everything that can take time: UAPI clients, opening sockets, link events. What all share is the core, behind a
+//! lock that is held for a batch of packets or one setting, and the current pair of sockets.
 //!
 //! Sockets are opened when a port is set, so that a clash is an error of the one who sets it, and when the interface
 //! comes up; they are closed when it goes down. While it is down there are no handshakes, as in the kernel's engine.
 
+mod address;
 mod control;
 mod gate;
+mod inbox;
 mod link;
 mod namespace;
-mod packets;
+mod scratch;
+mod send;
 mod standalone;
+mod traffic;
 mod tun;
 mod udp;
+mod workers;
 
 use std::io;
+use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::time::TimeSpec;
+use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
 use self::control::Control;
 use self::gate::Gate;
 pub use self::link::LinkEvents;
-use self::packets::Packets;
-pub use self::standalone::run_standalone;
+use self::send::send;
+pub use self::standalone::{Given, run_standalone};
+use self::traffic::{Clock, Family, Inward, Outward};
+use self::tun::Tun;
 pub use self::tun::open_tun;
 pub use self::udp::{OpenSockets, UdpPair, UnderlaySockets};
+use self::workers::{Job, JobId, Workers};
+use super::batch::{Batch, Run};
 use super::core::Core;
 
 /// What a device runs on.
@@ -50,33 +64,34 @@ pub struct Parts {
 /// A running WireGuard interface. It ends by itself when the TUN device is deleted.
 pub struct Device {
     shared: Arc<Shared>,
-    threads: Vec<JoinHandle<()>>,
+    jobs: Vec<JobId>,
+    control: Option<JoinHandle<()>>,
 }
 
 impl Device {
-    /// Starts the threads; they live in the namespaces of the calling thread.
+    /// Starts it; its settings thread lives in the namespaces of the calling thread.
     pub fn spawn(parts: Parts) -> io::Result<Self> {
-        let mtu = parts.link.mtu();
-        let shared = Arc::new(Shared::new(parts.name, mtu)?);
-        let gate = Gate::new(Arc::clone(&shared), parts.sockets, parts.link.is_up());
+        let (mtu, is_up) = (parts.link.mtu(), parts.link.is_up());
         let tun = parts.tun.try_clone()?;
-        let control = Control::new(Arc::clone(&shared), parts.uapi, parts.link, tun, gate)?;
-        let packets = Packets::new(Arc::clone(&shared), parts.tun);
-        // From here on a failure must end the thread that already runs.
-        let mut device = Self { shared, threads: Vec::new() };
-        device.start("wg", move || packets.run())?;
-        device.start("uapi", move || control.run())?;
+        let shared = Arc::new(Shared::new(parts.name, parts.tun, mtu)?);
+        let gate = Gate::new(Arc::clone(&shared), parts.sockets, is_up);
+        // From here on a failure must end what already runs.
+        let mut device = Self { shared, jobs: Vec::new(), control: None };
+        let control = Control::new(Arc::clone(&device.shared), parts.uapi, parts.link, tun, gate)?;
+        device.add(Arc::new(Outward(Arc::clone(&device.shared))))?;
+        device.add(Arc::new(Clock(Arc::clone(&device.shared))))?;
+        device.start(control)?;
         Ok(device)
     }
 
-    /// Ends the threads and waits for them; sockets and the TUN device are closed then.
+    /// Ends it and waits for that; sockets and the TUN device are closed then.
     pub fn stop(mut self) {
         self.end();
     }
 
-    /// Whether both threads still run.
+    /// Whether it still runs.
     pub fn is_running(&self) -> bool {
-        !self.threads.iter().any(JoinHandle::is_finished)
+        self.control.as_ref().is_some_and(|control| !control.is_finished())
     }
 
     /// Becomes readable when the device ends by itself, and stays so.
@@ -84,25 +99,33 @@ impl Device {
         self.shared.stop.as_fd()
     }
 
-    fn start(&mut self, role: &str, run: impl FnOnce() -> io::Result<()> + Send + 'static) -> io::Result<()> {
+    fn add(&mut self, job: Arc<dyn Job>) -> io::Result<()> {
+        self.jobs.push(self.shared.workers.add(job)?);
+        Ok(())
+    }
+
+    fn start(&mut self, control: Control) -> io::Result<()> {
         let shared = Arc::clone(&self.shared);
-        let name = format!("{role}-{}", shared.name);
-        let thread = thread::Builder::new().name(name).spawn(move || {
+        let thread = thread::Builder::new().name(format!("uapi-{}", shared.name)).spawn(move || {
             let ending = Ending(shared);
-            if let Err(error) = run() {
+            if let Err(error) = control.run() {
                 tracing::error!(interface = ending.0.name, %error, "the wireguard engine ends");
             }
         })?;
-        self.threads.push(thread);
+        self.control = Some(thread);
         Ok(())
     }
 
     fn end(&mut self) {
         self.shared.stop();
-        for thread in self.threads.drain(..) {
+        if let Some(control) = self.control.take() {
             // A thread that panicked has said so itself.
-            let _panicked = thread.join();
+            let _panicked = control.join();
         }
+        for job in self.jobs.drain(..) {
+            self.shared.workers.remove(job);
+        }
+        self.shared.close_sockets();
     }
 }
 
@@ -112,60 +135,216 @@ impl Drop for Device {
     }
 }
 
-/// Ends the other thread when this one ends, however it ends, and closes the sockets: the owner of a device that
-/// ended by itself may keep it for long.
+/// Closes the sockets when the settings thread ends, however it ends: the owner of a device that ended by itself may
+/// keep it for long.
 struct Ending(Arc<Shared>);
 
 impl Drop for Ending {
     fn drop(&mut self) {
         self.0.stop();
-        self.0.set_sockets(None);
+        self.0.close_sockets();
     }
 }
 
-/// What both threads know.
+/// What jobs and the settings thread know.
 struct Shared {
     name: String,
-    core: Mutex<Core>,
-    sockets: Mutex<Option<Arc<UdpPair>>>,
+    tun: Tun,
+    workers: Arc<Workers>,
+    timed: Mutex<Timed>,
+    /// Readable at the core's deadline.
+    timer: TimerFd,
+    sockets: Mutex<Option<Open>>,
+    /// Whether sockets cut runs of datagrams themselves.
+    segments: AtomicBool,
     /// Readable for ever once the device must end.
     stop: EventFd,
-    /// Readable when the packet thread must look at the sockets and the core's deadline again.
-    nudge: EventFd,
+}
+
+/// Which offloads to use, as far as the kernel has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Offloads {
+    All,
+    None,
+}
+
+impl Offloads {
+    /// None where RDOM_OFFLOADS says so: for a driver that spoils packets, and for tests.
+    fn wanted() -> Self {
+        if std::env::var_os("RDOM_OFFLOADS").is_some_and(|words| words == "none") {
+            Self::None
+        } else {
+            Self::All
+        }
+    }
+}
+
+/// The core, and when the timer will go off.
+struct Timed {
+    core: Core,
+    armed: Option<Instant>,
+}
+
+/// Open sockets and the jobs that read them.
+struct Open {
+    sockets: Arc<UdpPair>,
+    jobs: Vec<JobId>,
 }
 
 impl Shared {
-    fn new(name: String, mtu: usize) -> io::Result<Self> {
-        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+    fn new(name: String, tun: OwnedFd, mtu: usize) -> io::Result<Self> {
+        let timer_flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
+        let wanted = Offloads::wanted();
         Ok(Self {
             name,
-            core: Mutex::new(Core::new(mtu)),
+            tun: Tun::new(tun, wanted)?,
+            workers: Workers::of_process()?,
+            timed: Mutex::new(Timed { core: Core::new(mtu), armed: None }),
+            timer: TimerFd::new(ClockId::CLOCK_MONOTONIC, timer_flags)?,
             sockets: Mutex::new(None),
-            stop: EventFd::from_flags(flags)?,
-            nudge: EventFd::from_flags(flags)?,
+            segments: AtomicBool::new(wanted == Offloads::All),
+            stop: EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?,
         })
     }
 
-    /// The core. Between two calls it is always whole, so a panic of the other thread does not spoil it.
-    fn core(&self) -> MutexGuard<'_, Core> {
-        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The core. Between two calls it is always whole, so a panic of another thread does not spoil it.
+    fn core(&self) -> Held<'_> {
+        Held { timed: self.timed.lock().unwrap_or_else(PoisonError::into_inner), timer: &self.timer }
+    }
+
+    /// Does what is due.
+    fn tick(&self, batch: &mut Batch) {
+        let _drained = nix::unistd::read(&self.timer, &mut [0; 8]);
+        let mut core = self.core();
+        core.timed.armed = None;
+        core.tick(Instant::now(), batch);
+    }
+
+    /// Sends and writes what is in a batch.
+    fn flush(&self, batch: &mut Batch) {
+        if let Some(sockets) = batch.runs().next().and_then(|_| self.sockets()) {
+            for (run, bytes) in batch.runs() {
+                if let Some(socket) = sockets.towards(run.route.remote) {
+                    self.send(socket, run, bytes);
+                }
+            }
+        }
+        batch.groups(self.tun.coalescing(), |group, bytes, packets| self.tun.write(group, bytes, packets));
+        batch.clear();
+    }
+
+    /// Sends a run at once, or one by one where the kernel refuses that: EIO where the outer interface lacks checksums
+    /// in hardware, EINVAL or EMSGSIZE where a datagram does not fit into the outer path and is to be fragmented.
+    fn send(&self, socket: &std::net::UdpSocket, run: &Run, bytes: &[u8]) {
+        if run.is_single() || !self.segments.load(Ordering::Relaxed) {
+            return bytes.chunks(run.size).for_each(|datagram| self.send_one(socket, run, datagram));
+        }
+        let Err(error) = send(socket, run, bytes) else { return };
+        match error.raw_os_error() {
+            Some(libc::EIO | libc::ENOPROTOOPT) if self.segments.swap(false, Ordering::Relaxed) => {
+                tracing::warn!(interface = self.name, %error, "no segmentation offload for UDP from here on");
+            }
+            Some(libc::EIO | libc::ENOPROTOOPT | libc::EINVAL | libc::EMSGSIZE) => {}
+            _ => return tracing::debug!(%error, "datagrams were not sent"),
+        }
+        bytes.chunks(run.size).for_each(|datagram| self.send_one(socket, run, datagram));
+    }
+
+    /// An address of ours that the peer used may be gone meanwhile.
+    fn send_one(&self, socket: &std::net::UdpSocket, run: &Run, datagram: &[u8]) {
+        let mut sent = send(socket, run, datagram);
+        if let (Err(error), Some(source)) = (&sent, run.route.source)
+            && matches!(
+                error.raw_os_error(),
+                Some(libc::EINVAL | libc::EADDRNOTAVAIL | libc::ENODEV | libc::ENETUNREACH)
+            )
+        {
+            self.core().forget_source(source);
+            sent = send(socket, &run.clone().from_anywhere(), datagram);
+        }
+        if let Err(error) = sent {
+            tracing::debug!(%error, "a datagram was not sent");
+        }
     }
 
     fn sockets(&self) -> Option<Arc<UdpPair>> {
-        self.sockets.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.open_sockets().as_ref().map(|open| Arc::clone(&open.sockets))
     }
 
-    fn set_sockets(&self, sockets: Option<Arc<UdpPair>>) {
-        *self.sockets.lock().unwrap_or_else(PoisonError::into_inner) = sockets;
-        self.nudge();
+    /// Uses these sockets instead of those before, which are closed first.
+    fn use_sockets(self: &Arc<Self>, sockets: UdpPair) -> io::Result<()> {
+        self.close_sockets();
+        match Offloads::wanted() {
+            Offloads::All if sockets.can_segment() => {}
+            Offloads::All => self.segments.store(false, Ordering::Relaxed),
+            Offloads::None => sockets.receive_one_by_one(),
+        }
+        tracing::info!(
+            interface = self.name,
+            port = sockets.port,
+            joined_packets = ?self.tun.coalescing(),
+            segmented_datagrams = self.segments.load(Ordering::Relaxed),
+            "sockets are open"
+        );
+        let mut open = Open { sockets: Arc::new(sockets), jobs: Vec::new() };
+        let v6 = open.sockets.v6.as_ref().map(|_| Family::V6);
+        for family in [Some(Family::V4), v6].into_iter().flatten() {
+            let (shared, sockets) = (Arc::clone(self), Arc::clone(&open.sockets));
+            open.jobs.push(self.workers.add(Arc::new(Inward { shared, sockets, family }))?);
+        }
+        *self.open_sockets() = Some(open);
+        Ok(())
     }
 
-    fn nudge(&self) {
-        // Can fail only when the counter is full, and then it is readable.
-        let _full = self.nudge.write(1);
+    /// Closes the sockets; no job reads them afterwards.
+    fn close_sockets(&self) {
+        let Some(open) = self.open_sockets().take() else { return };
+        for job in open.jobs {
+            self.workers.remove(job);
+        }
+    }
+
+    fn open_sockets(&self) -> MutexGuard<'_, Option<Open>> {
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn stop(&self) {
         let _full = self.stop.write(1);
+    }
+}
+
+/// The core while it is locked; the timer is set to its deadline in the end.
+struct Held<'a> {
+    timed: MutexGuard<'a, Timed>,
+    timer: &'a TimerFd,
+}
+
+impl Deref for Held<'_> {
+    type Target = Core;
+
+    fn deref(&self) -> &Core {
+        &self.timed.core
+    }
+}
+
+impl DerefMut for Held<'_> {
+    fn deref_mut(&mut self) -> &mut Core {
+        &mut self.timed.core
+    }
+}
+
+impl Drop for Held<'_> {
+    /// A timer that goes off too early costs one look.
+    fn drop(&mut self) {
+        let Some(deadline) = self.timed.core.deadline() else { return };
+        if self.timed.armed.is_some_and(|at| at <= deadline) {
+            return;
+        }
+        let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_nanos(1));
+        let expiration = Expiration::OneShot(TimeSpec::from_duration(left));
+        match self.timer.set(expiration, TimerSetTimeFlags::empty()) {
+            Ok(()) => self.timed.armed = Some(deadline),
+            Err(error) => tracing::error!(%error, "a timer was not set"),
+        }
     }
 }

@@ -32,6 +32,12 @@ pub(super) fn sender_index(message: &[u8]) -> Option<u32> {
     word(message, 4)
 }
 
+/// The receiver's index, if it is a data message of a possible length.
+pub(super) fn data_receiver_index(message: &[u8]) -> Option<u32> {
+    let is_data = message.len() >= DATA_OVERHEAD && kind(message) == Some(Kind::Data);
+    is_data.then(|| word(message, 4)).flatten()
+}
+
 /// The receiver's index of a data message.
 pub(super) fn receiver_index(message: &[u8]) -> Option<u32> {
     word(message, 4)

@@ -8,7 +8,7 @@
 //! cost no curve arithmetic.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime};
 
 use boringtun::noise::Tunn;
@@ -17,6 +17,7 @@ use rand_core::{OsRng, RngCore};
 use super::batch::Batch;
 use super::message::{self, Kind};
 use super::noise::{Noise, Outcome};
+use super::route::Route;
 use super::secret::Secret;
 use super::timers::{Role, Timers};
 use crate::model::{Prefix, PublicKey};
@@ -30,7 +31,7 @@ pub(super) const SPARE_ROOM: usize = 4 * HANDSHAKE_ROOM;
 pub(super) struct Peer {
     pub(super) public_key: PublicKey,
     pub(super) preshared_key: Secret,
-    pub(super) endpoint: Option<SocketAddr>,
+    pub(super) endpoint: Option<Route>,
     pub(super) keepalive_secs: u16,
     pub(super) allowed_ips: BTreeSet<Prefix>,
     pub(super) counters: Counters,
@@ -128,7 +129,7 @@ impl Peer {
     }
 
     /// Seals an IP packet, padded already, or queues it and begins a handshake.
-    pub(super) fn seal(&mut self, packet: &[u8], now: Instant, batch: &mut Batch) {
+    pub(super) fn seal(&mut self, packet: &[u8], ecn: u8, now: Instant, batch: &mut Batch) {
         if !self.has_session() {
             self.refresh(now, batch);
         }
@@ -137,20 +138,14 @@ impl Peer {
             return;
         }
         let outcome = noise.seal(packet, batch.room());
-        self.send(outcome, now, batch);
+        self.send_with(outcome, ecn, now, batch);
         if self.timers.rekey_on_send(now) {
             self.initiate(now, batch);
         }
     }
 
     /// Opens a datagram whose receiver index or handshake named this peer.
-    pub(super) fn open(
-        &mut self,
-        datagram: &[u8],
-        from: SocketAddr,
-        now: Instant,
-        batch: &mut Batch,
-    ) -> Received {
+    pub(super) fn open(&mut self, datagram: &[u8], from: Route, now: Instant, batch: &mut Batch) -> Received {
         let kind = message::kind(datagram);
         if kind != Some(Kind::Data) {
             self.refresh(now, batch);
@@ -224,7 +219,7 @@ impl Peer {
         &mut self,
         outcome: Outcome,
         datagram: &[u8],
-        from: SocketAddr,
+        from: Route,
         now: Instant,
         batch: &mut Batch,
     ) -> Received {
@@ -244,7 +239,7 @@ impl Peer {
         &mut self,
         outcome: Outcome,
         datagram: &[u8],
-        from: SocketAddr,
+        from: Route,
         now: Instant,
         batch: &mut Batch,
     ) -> Received {
@@ -262,7 +257,7 @@ impl Peer {
         Received::Control
     }
 
-    fn take_data(&mut self, outcome: Outcome, datagram: &[u8], from: SocketAddr, now: Instant) -> Received {
+    fn take_data(&mut self, outcome: Outcome, datagram: &[u8], from: Route, now: Instant) -> Received {
         self.authentic(datagram.len(), from);
         self.confirm(datagram);
         let received = match outcome {
@@ -282,7 +277,7 @@ impl Peer {
         received
     }
 
-    fn authentic(&mut self, length: usize, from: SocketAddr) {
+    fn authentic(&mut self, length: usize, from: Route) {
         self.counters.rx_bytes += length as u64;
         self.endpoint = Some(from);
     }
@@ -337,8 +332,12 @@ impl Peer {
         self.send(outcome, now, batch);
     }
 
-    /// Takes the datagram that lies in the batch's room.
     fn send(&mut self, outcome: Outcome, now: Instant, batch: &mut Batch) {
+        self.send_with(outcome, 0, now, batch);
+    }
+
+    /// Takes the datagram that lies in the batch's room.
+    fn send_with(&mut self, outcome: Outcome, ecn: u8, now: Instant, batch: &mut Batch) {
         let Outcome::Datagram(length) = outcome else { return };
         match message::kind(&batch.room()[..length]) {
             Some(Kind::Initiation) => self.timers.initiated(now, jitter()),
@@ -347,7 +346,7 @@ impl Peer {
         }
         let Some(endpoint) = self.endpoint else { return };
         self.counters.tx_bytes += length as u64;
-        batch.push_datagram(endpoint, length);
+        batch.push_datagram(endpoint, ecn, length);
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::core::{Core, PeerId};
 use super::peer::Peer;
+use super::route::Route;
 use super::uapi::{PeerSetting, Setting};
 use crate::model::{Prefix, PublicKey};
 
@@ -82,7 +83,7 @@ impl Core {
                 self.disarm(id, now);
             }
             PeerSetting::Endpoint(endpoint) => {
-                let first = peer.endpoint.replace(endpoint).is_none();
+                let first = peer.endpoint.replace(Route::to(endpoint)).is_none();
                 if first {
                     peer.restart_keepalive(now);
                 }

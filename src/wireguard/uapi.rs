@@ -238,8 +238,8 @@ fn describe_peer(text: &mut String, peer: &Peer) {
     put_key(text, "public_key", &peer.public_key.0);
     put_key(text, "preshared_key", peer.preshared_key.bytes_or_zeros());
     put(text, "protocol_version", 1);
-    if let Some(endpoint) = peer.endpoint {
-        put(text, "endpoint", endpoint);
+    if let Some(route) = peer.endpoint {
+        put(text, "endpoint", route.remote);
     }
     let handshake = since_epoch(peer.counters.last_handshake);
     put(text, "last_handshake_time_sec", handshake.as_secs());

@@ -21,6 +21,7 @@ pub(super) fn step(domains: &mut Domains, tunnels: &mut Tunnels, step: &Step) ->
         Step::DeleteInterface { at } => links::delete(domains, tunnels, at),
         Step::SetMtu { at, mtu } => links::set_mtu(domains, at, *mtu),
         Step::SetController { at, controller } => links::set_controller(domains, at, controller.as_ref()),
+        Step::SetImpairment { at, impairment } => links::set_impairment(domains, at, impairment),
         Step::SetUp { at, up } => links::set_up(domains, at, Change::Up(*up))
             .map_err(|error| tunnels.name_port_holder(error, domains, at)),
         Step::AddAddress { at, address } => addresses::add(domains, at, *address),

@@ -76,6 +76,8 @@ pub(super) struct Link {
     /// Whether it has a carrier that its state does not show yet (net/core/link_watch.c works behind).
     pub(super) unsettled: bool,
     pub(super) controller: Option<u32>,
+    /// The name of its queueing discipline.
+    pub(super) discipline: String,
     pub(super) far_end: Option<FarEnd>,
     /// What a VLAN or macvlan stands on.
     pub(super) parent: Option<FarEnd>,
@@ -145,6 +147,7 @@ pub(super) fn read(message: &LinkMessage) -> Option<Link> {
         up: flags.contains(LinkFlags::Up),
         unsettled: false,
         controller: None,
+        discipline: String::new(),
         far_end: None,
         parent: None,
         birthplace: None,
@@ -158,6 +161,7 @@ pub(super) fn read(message: &LinkMessage) -> Option<Link> {
             LinkAttribute::Group(group) => link.group = *group,
             LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
             LinkAttribute::Controller(index) => link.controller = Some(*index).filter(|&index| index != 0),
+            LinkAttribute::Qdisc(name) => link.discipline.clone_from(name),
             LinkAttribute::OperState(now) => state = *now,
             LinkAttribute::Link(index) => lower = Some(*index).filter(|&index| index != 0),
             LinkAttribute::LinkNetNsId(id) => namespace_id = Some(*id),

@@ -13,9 +13,9 @@ use super::link::{self, Change, Driver, Link, new};
 use super::mark::Mark;
 use super::netlink::NetlinkError;
 use super::tunnels::Tunnels;
-use super::{addresses, namespace_id};
+use super::{addresses, namespace_id, qdisc};
 use crate::backend::BackendError;
-use crate::model::{DomainId, End, InterfaceName, Kind, RtableId, Vxlan};
+use crate::model::{DomainId, End, Impairment, InterfaceName, Kind, RtableId, Vxlan};
 
 /// How long a link may take to show that it has a carrier.
 const SETTLED_WITHIN: Duration = Duration::from_secs(1);
@@ -198,6 +198,16 @@ fn lacks(errno: Errno, kind: &Kind) -> Option<String> {
     unknown_kind(errno, module, option)
 }
 
+fn lacks_discipline(errno: Errno, impairment: &Impairment) -> Option<String> {
+    let (module, option) = match impairment.is_emulated() {
+        true => ("sch_netem", "CONFIG_NET_SCH_NETEM"),
+        false => ("sch_tbf", "CONFIG_NET_SCH_TBF"),
+    };
+    // What tc(8) calls a discipline is looked for among those that are there.
+    let errno = if errno == Errno::ENOENT { Errno::EOPNOTSUPP } else { errno };
+    unknown_kind(errno, module, option)
+}
+
 fn finish(domains: &mut Domains, at: &End) -> Result<(), BackendError> {
     let mark = domains.mark(at.domain);
     let inside = domains.enter(at.domain)?;
@@ -287,6 +297,19 @@ pub(super) fn set_mtu(domains: &mut Domains, at: &End, mtu: u32) -> Result<(), B
     let inside = domains.enter(at.domain)?;
     let index = inside.link(&at.interface)?.index;
     link::change(&mut inside.route, index, &[Change::Mtu(mtu)]).doing(|| format!("set mtu of {at} to {mtu}"))
+}
+
+/// Makes an end of a link do this to packets.
+pub(super) fn set_impairment(
+    domains: &mut Domains,
+    at: &End,
+    impairment: &Impairment,
+) -> Result<(), BackendError> {
+    let inside = domains.enter(at.domain)?;
+    let index = inside.link(&at.interface)?.index;
+    let what = || format!("impair {at} by {impairment}");
+    qdisc::set(&mut inside.route, index, impairment)
+        .doing_or(what, |errno| lacks_discipline(errno, impairment))
 }
 
 /// Makes an interface a port or member, or none. The kernel takes the IPv6 addresses of one that joins or leaves a

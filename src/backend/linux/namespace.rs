@@ -167,6 +167,14 @@ impl Namespace {
         &self.fd
     }
 
+    /// Its lock, which every network takes for changes that two must not make at the same time.
+    pub(super) fn lock(&self) -> Result<Flock<File>, NamespaceError> {
+        let path = PathBuf::from(format!("/proc/self/fd/{}", self.fd.as_raw_fd()));
+        let failed = |source| NamespaceError::File { path: path.clone(), source };
+        let file = File::open(&path).map_err(failed)?;
+        Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| failed(errno.into()))
+    }
+
     /// Runs this inside it: see [`in_namespace`].
     pub fn run<T: Send>(&self, inside: impl FnOnce() -> T + Send) -> Result<T, NamespaceError> {
         in_namespace(&self.fd, inside)

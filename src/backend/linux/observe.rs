@@ -18,11 +18,11 @@ use super::mark::Mark;
 use super::netlink::NetlinkError;
 use super::tables::Tables;
 use super::tunnels::Tunnels;
-use super::{namespace_id, route, routes, rule, sysctl};
+use super::{namespace_id, qdisc, route, routes, rule, sysctl};
 use crate::backend::BackendError;
 use crate::model::{
-    Address, Domain, DomainId, DomainName, End, Interface, InterfaceName, Isolation, Kind, Network,
-    NetworkName, Route, RtableId, Rule, SysctlName, Vxlan,
+    Address, Domain, DomainId, DomainName, End, Impairment, Interface, InterfaceName, Isolation, Kind,
+    Network, NetworkName, Route, RtableId, Rule, SysctlName, Vxlan,
 };
 use crate::state::DomainRecord;
 
@@ -34,6 +34,7 @@ struct Look {
     name: DomainName,
     isolation: Isolation,
     links: Vec<(InterfaceName, Link)>,
+    impairments: BTreeMap<u32, Impairment>,
     addresses: Vec<Held>,
     routes: Vec<(RtableId, Route)>,
     rules: BTreeSet<Rule>,
@@ -104,6 +105,8 @@ struct Sight {
 fn look(inside: &mut Inside, record: DomainRecord, sight: &Sight) -> Result<Look, NetlinkError> {
     let named = |link: Link| Some((InterfaceName::new(link.name.as_str()).ok()?, link));
     let links: Vec<_> = link::dump(&mut inside.route)?.into_iter().filter_map(named).collect();
+    let impaired = links.iter().any(|(_, link)| qdisc::impairs(&link.discipline));
+    let impairments = if impaired { qdisc::dump(&mut inside.route)? } else { BTreeMap::new() };
     let addresses = address::dump(&mut inside.route)?;
     let addresses = addresses.into_iter().map(|held| held.judged_by(&record)).collect();
     let names = links.iter().map(|(name, link)| (link.index, name.clone())).collect();
@@ -113,11 +116,11 @@ fn look(inside: &mut Inside, record: DomainRecord, sight: &Sight) -> Result<Look
         let rtable = sight.tables.rtable_of(table).filter(|_| ours);
         routes.extend(rtable.map(|rtable| (rtable, route)));
     }
-    let (parts, ipv6) = rule::dump(&mut inside.route)?;
-    let mut rules = rule::whole(&parts, ipv6, sight.tables);
+    let seen = rule::dump(&mut inside.route)?;
+    let mut rules = rule::whole(&(&seen.parts - &seen.misplaced), seen.ipv6, sight.tables);
     rules.retain(|rule| !sight.is_shared || record.rules.contains(&rule.to_string()));
     let (name, isolation) = (inside.name.clone(), inside.isolation);
-    Ok(Look { name, isolation, links, addresses, routes, rules, record })
+    Ok(Look { name, isolation, links, impairments, addresses, routes, rules, record })
 }
 
 /// The other end of each veth whose ends are both in domains of the network.
@@ -277,7 +280,19 @@ fn interface(look: &Look, link: &Link, kind: Kind) -> Interface {
         mtu: Some(link.mtu),
         up: link.up,
         controller: link.controller.and_then(name_of),
+        impairment: impairment(look, link, &kind),
         kind,
+    }
+}
+
+/// Only what an end of a link does is a network's; other links have the disciplines that their owners like.
+fn impairment(look: &Look, link: &Link, kind: &Kind) -> Impairment {
+    match kind {
+        Kind::Veth { .. } => look.impairments.get(&link.index).copied().unwrap_or_default(),
+        Kind::Loopback | Kind::Bridge | Kind::WireGuard(_) | Kind::Existing | Kind::Vrf { .. } => {
+            Impairment::default()
+        }
+        Kind::Dummy | Kind::Vlan { .. } | Kind::Macvlan { .. } | Kind::Vxlan(_) => Impairment::default(),
     }
 }
 

@@ -4,6 +4,8 @@
 //! a rule that is there for one family only, that part is seen as a rule of its own, so that a plan removes it. A rule
 //! for a whole family has its prefix as `from`.
 
+mod local;
+
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -17,7 +19,8 @@ use nix::errno::Errno;
 use super::mark;
 use super::netlink::{Netlink, NetlinkError};
 use super::tables::Tables;
-use crate::model::{Fwmark, InterfaceName, Prefix, Rule, Selector};
+use crate::model::{Action, Fwmark, InterfaceName, Prefix, Rule, Selector};
+pub(super) use local::{hold_back, restore};
 
 /// One rule of the kernel's.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,13 +32,29 @@ pub(super) struct Part {
     iif: Option<InterfaceName>,
     uid: Option<(u32, u32)>,
     fwmark: Option<Fwmark>,
-    table: u32,
+    in_vrf: bool,
+    act: Act,
+}
+
+/// What one does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Act {
+    Table(u32),
+    GoTo(u32),
+    Continue,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Family {
     V4,
     V6,
+}
+
+impl Part {
+    /// Whether it is to be asked before the kernel's rule for local addresses.
+    pub(super) fn is_before_local(&self) -> bool {
+        self.priority == 0
+    }
 }
 
 /// Whether the kernel runs with IPv6.
@@ -45,30 +64,52 @@ pub(super) enum Ipv6 {
     Missing,
 }
 
+/// The rules of ours in a namespace.
+#[derive(Debug)]
+pub(super) struct Dump {
+    pub(super) parts: BTreeSet<Part>,
+    /// Those that are to come before the kernel's rule for local addresses, and do not.
+    pub(super) misplaced: BTreeSet<Part>,
+    pub(super) ipv6: Ipv6,
+}
+
 /// Every rule of ours in the socket's namespace.
-pub(super) fn dump(socket: &mut Netlink) -> Result<(BTreeSet<Part>, Ipv6), NetlinkError> {
-    let mut parts = read_family(socket, AddressFamily::Inet)?;
-    match read_family(socket, AddressFamily::Inet6) {
+pub(super) fn dump(socket: &mut Netlink) -> Result<Dump, NetlinkError> {
+    let mut dump = Dump { parts: BTreeSet::new(), misplaced: BTreeSet::new(), ipv6: Ipv6::There };
+    dump.add(&messages(socket, Family::V4)?);
+    match messages(socket, Family::V6) {
         Err(error) if matches!(error.errno(), Some(Errno::EAFNOSUPPORT | Errno::EOPNOTSUPP)) => {
-            Ok((parts, Ipv6::Missing))
+            dump.ipv6 = Ipv6::Missing;
         }
-        result => {
-            parts.extend(result?);
-            Ok((parts, Ipv6::There))
+        result => dump.add(&result?),
+    }
+    Ok(dump)
+}
+
+impl Dump {
+    /// Takes the rules of a family, in the order in which they are asked.
+    fn add(&mut self, messages: &[RuleMessage]) {
+        let local = messages.iter().position(local::is_first_local);
+        for (place, message) in messages.iter().enumerate() {
+            let Some(part) = read(message) else { continue };
+            if part.is_before_local() && local.is_some_and(|local| local < place) {
+                self.misplaced.insert(part.clone());
+            }
+            self.parts.insert(part);
         }
     }
 }
 
-fn read_family(socket: &mut Netlink, family: AddressFamily) -> Result<BTreeSet<Part>, NetlinkError> {
+fn messages(socket: &mut Netlink, family: Family) -> Result<Vec<RuleMessage>, NetlinkError> {
     let mut query = RuleMessage::default();
-    query.header.family = family;
+    query.header.family = family.number();
     let answers = socket.dump(Message::GetRule(query))?;
-    Ok(answers.iter().filter_map(of_answer).collect())
+    Ok(answers.into_iter().filter_map(of_answer).collect())
 }
 
-fn of_answer(answer: &Message) -> Option<Part> {
+fn of_answer(answer: Message) -> Option<RuleMessage> {
     match answer {
-        Message::NewRule(message) => read(message),
+        Message::NewRule(message) => Some(message),
         _ => None,
     }
 }
@@ -77,10 +118,19 @@ fn of_answer(answer: &Message) -> Option<Part> {
 fn read(message: &RuleMessage) -> Option<Part> {
     let header = &message.header;
     let family = if header.family == AddressFamily::Inet6 { Family::V6 } else { Family::V4 };
-    let table = header.table.into();
-    let mut part =
-        Part { family, priority: 0, from: None, to: None, iif: None, uid: None, fwmark: None, table };
+    let mut part = Part {
+        family,
+        priority: 0,
+        from: None,
+        to: None,
+        iif: None,
+        uid: None,
+        fwmark: None,
+        in_vrf: false,
+        act: Act::Continue,
+    };
     let (mut ours, mut mark, mut mask) = (false, 0, None);
+    let (mut table, mut target) = (header.table.into(), None);
     let prefix = |address: &IpAddr, length| Some(Prefix::containing(IpNetwork::new(*address, length).ok()?));
     for attribute in &message.attributes {
         match attribute {
@@ -92,12 +142,20 @@ fn read(message: &RuleMessage) -> Option<Part> {
             RuleAttribute::UidRange(range) => part.uid = Some((range.start, range.end)),
             RuleAttribute::FwMark(value) => mark = *value,
             RuleAttribute::FwMask(value) => mask = Some(*value),
-            RuleAttribute::Table(table) => part.table = *table,
+            RuleAttribute::L3MDev(in_vrf) => part.in_vrf = *in_vrf,
+            RuleAttribute::Table(number) => table = *number,
+            RuleAttribute::Goto(priority) => target = Some(*priority),
             _ => {}
         }
     }
     part.fwmark = mask.map(|mask| Fwmark { value: mark, mask });
-    (ours && header.action == RuleAction::ToTable).then_some(part)
+    part.act = match header.action {
+        RuleAction::ToTable => Act::Table(table),
+        RuleAction::Goto => Act::GoTo(target?),
+        RuleAction::Nop => Act::Continue,
+        _ => return None,
+    };
+    ours.then_some(part)
 }
 
 /// The model's rules that these are, for a domain with these tables.
@@ -120,16 +178,26 @@ pub(super) fn whole(parts: &BTreeSet<Part>, ipv6: Ipv6, tables: Tables) -> BTree
 
 /// What a part may be of, the most general first.
 fn candidates(part: &Part, tables: Tables) -> Vec<Rule> {
-    let Some(rtable) = tables.rtable_of(part.table) else { return Vec::new() };
-    let Part { from, to, iif, uid, fwmark, .. } = part.clone();
-    let of_any_family = Selector { from, to, iif, uid, fwmark };
+    let action = match part.act {
+        Act::Table(table) => tables.rtable_of(table).map(Action::Lookup),
+        Act::GoTo(priority) => Some(Action::GoTo(priority)),
+        Act::Continue => Some(Action::Continue),
+    };
+    let Some(action) = action else { return Vec::new() };
+    let Part { from, to, iif, uid, fwmark, in_vrf, .. } = part.clone();
+    let of_any_family = Selector { from, to, iif, uid, fwmark, in_vrf };
     let of_family = Selector { from: from.or(Some(part.family.whole())), ..of_any_family.clone() };
-    [of_any_family, of_family].map(|selector| Rule { priority: part.priority, selector, rtable }).into()
+    [of_any_family, of_family].map(|selector| Rule { priority: part.priority, selector, action }).into()
 }
 
 /// The kernel's rules that a rule of a domain with these tables is made of, in the order of their making.
 pub(super) fn parts_of(rule: &Rule, ipv6: Ipv6, tables: Tables) -> Vec<Part> {
-    let Selector { from, to, iif, uid, fwmark } = &rule.selector;
+    let Selector { from, to, iif, uid, fwmark, in_vrf } = &rule.selector;
+    let act = match rule.action {
+        Action::Lookup(rtable) => Act::Table(tables.number_of(rtable)),
+        Action::GoTo(priority) => Act::GoTo(priority),
+        Action::Continue => Act::Continue,
+    };
     let families = match from.or(*to).map(Prefix::is_ipv6) {
         Some(true) => &[Family::V6][..],
         Some(false) => &[Family::V4],
@@ -144,7 +212,8 @@ pub(super) fn parts_of(rule: &Rule, ipv6: Ipv6, tables: Tables) -> Vec<Part> {
         iif: iif.clone(),
         uid: *uid,
         fwmark: *fwmark,
-        table: tables.number_of(rule.rtable),
+        in_vrf: *in_vrf,
+        act,
     };
     families.iter().map(part).collect()
 }
@@ -162,12 +231,23 @@ pub(super) fn remove(socket: &mut Netlink, part: &Part) -> Result<(), NetlinkErr
 fn message(part: &Part) -> RuleMessage {
     let mut message = RuleMessage::default();
     message.header.family = part.family.number();
-    message.header.action = RuleAction::ToTable;
+    message.header.action = match part.act {
+        Act::Table(_) => RuleAction::ToTable,
+        Act::GoTo(_) => RuleAction::Goto,
+        Act::Continue => RuleAction::Nop,
+    };
     message.header.src_len = part.from.map_or(0, Prefix::length);
     message.header.dst_len = part.to.map_or(0, Prefix::length);
     let attributes = &mut message.attributes;
     attributes.push(RuleAttribute::Priority(part.priority));
-    attributes.push(RuleAttribute::Table(part.table));
+    match part.act {
+        Act::Table(table) => attributes.push(RuleAttribute::Table(table)),
+        Act::GoTo(priority) => attributes.push(RuleAttribute::Goto(priority)),
+        Act::Continue => {}
+    }
+    if part.in_vrf {
+        attributes.push(RuleAttribute::L3MDev(true));
+    }
     attributes.push(RuleAttribute::Protocol(RouteProtocol::Other(mark::PROTOCOL)));
     attributes.extend(part.from.map(|from| RuleAttribute::Source(from.address())));
     attributes.extend(part.to.map(|to| RuleAttribute::Destination(to.address())));
@@ -214,7 +294,7 @@ mod tests {
     }
 
     fn rule(priority: u32, rtable: u32, selector: Selector) -> Rule {
-        Rule { priority, selector, rtable: RtableId::new(rtable).unwrap() }
+        Rule { priority, selector, action: Action::Lookup(RtableId::new(rtable).unwrap()) }
     }
 
     fn of_every_selector() -> BTreeSet<Rule> {
@@ -230,6 +310,12 @@ mod tests {
             rule(7, 10, Selector { uid: Some((1000, 1999)), ..any() }),
             rule(8, 10, Selector { fwmark: Some(Fwmark { value: 7, mask: u32::MAX }), ..any() }),
             rule(9, 300, Selector { fwmark: Some(Fwmark { value: 0, mask: 0xff }), ..any() }),
+            Rule {
+                priority: 0,
+                selector: Selector { fwmark: Some(Fwmark { value: 5, mask: 0 }), in_vrf: true, ..any() },
+                action: Action::GoTo(1),
+            },
+            Rule { priority: 1, selector: any(), action: Action::Continue },
         ])
     }
 

@@ -1,9 +1,13 @@
 //! Adds and removes policy rules, and keeps in mind whose they are where others may have some in the same namespace.
 
+use std::fs::File;
+
 use nix::errno::Errno;
+use nix::fcntl::Flock;
 
 use super::domains::{Domains, Ours};
 use super::explain::{Doing, no_ipv6};
+use super::namespace::{Namespace, NamespaceError};
 use super::netlink::{Netlink, NetlinkError};
 use super::rule::{self, Part};
 use crate::backend::BackendError;
@@ -21,11 +25,14 @@ pub(super) fn add(domains: &mut Domains, domain: DomainId, rule: &Rule) -> Resul
     }
     let tables = domains.tables(domain)?;
     let socket = &mut domains.enter(domain)?.route;
-    let (there, ipv6) = rule::dump(socket).doing(what)?;
+    let there = rule::dump(socket).doing(what)?;
     let news = domains.note_rule(domain, rule, Ours::Yes)?;
-    let mut missing = rule::parts_of(rule, ipv6, tables);
-    missing.retain(|part| !there.contains(part));
-    let added = add_parts(&mut domains.enter(domain)?.route, &missing);
+    let parts = rule::parts_of(rule, there.ipv6, tables);
+    let missing: Vec<_> = parts.iter().filter(|part| !there.parts.contains(part)).cloned().collect();
+    let inside = domains.enter(domain)?;
+    let lock = lock(&inside.namespace, &parts).doing(what)?;
+    let added = add_parts(&mut inside.route, &parts, &missing);
+    drop(lock);
     if added.is_err() && news {
         domains.note_rule(domain, rule, Ours::No)?;
     }
@@ -36,14 +43,25 @@ pub(super) fn add(domains: &mut Domains, domain: DomainId, rule: &Rule) -> Resul
 }
 
 /// All of them or none.
-fn add_parts(socket: &mut Netlink, parts: &[Part]) -> Result<(), NetlinkError> {
-    for (made, part) in parts.iter().enumerate() {
-        if let Err(error) = rule::add(socket, part) {
-            remove_parts(socket, &parts[..made])?;
-            return Err(error);
-        }
+fn add_parts(socket: &mut Netlink, parts: &[Part], missing: &[Part]) -> Result<(), NetlinkError> {
+    let mut add_all = || {
+        missing.iter().try_for_each(|part| rule::add(socket, part))?;
+        if has_some_before_local(parts) { rule::hold_back(socket, parts) } else { Ok(()) }
+    };
+    let added = add_all();
+    if added.is_err() {
+        remove_parts(socket, missing)?;
     }
-    Ok(())
+    added
+}
+
+fn has_some_before_local(parts: &[Part]) -> bool {
+    parts.iter().any(Part::is_before_local)
+}
+
+/// What the change of the order of the kernel's own rule takes.
+fn lock(namespace: &Namespace, parts: &[Part]) -> Result<Option<Flock<File>>, NamespaceError> {
+    has_some_before_local(parts).then(|| namespace.lock()).transpose()
 }
 
 /// Removes a rule; one that is gone already is no error.
@@ -51,10 +69,13 @@ pub(super) fn remove(domains: &mut Domains, domain: DomainId, rule: &Rule) -> Re
     let what = || format!("remove rule {rule} from domain {domain}");
     let tables = domains.tables(domain)?;
     let socket = &mut domains.enter(domain)?.route;
-    let (there, ipv6) = rule::dump(socket).doing(what)?;
-    let mut parts = rule::parts_of(rule, ipv6, tables);
-    parts.retain(|part| there.contains(part));
-    remove_parts(socket, &parts).doing(what)?;
+    let there = rule::dump(socket).doing(what)?;
+    let mut parts = rule::parts_of(rule, there.ipv6, tables);
+    parts.retain(|part| there.parts.contains(part));
+    let inside = domains.enter(domain)?;
+    let lock = lock(&inside.namespace, &parts).doing(what)?;
+    remove_parts(&mut inside.route, &parts).doing(what)?;
+    drop(lock);
     domains.note_rule(domain, rule, Ours::No).map(|_| ())
 }
 
@@ -66,15 +87,15 @@ fn remove_parts(socket: &mut Netlink, parts: &[Part]) -> Result<(), NetlinkError
             result => result?,
         }
     }
-    Ok(())
+    if has_some_before_local(parts) { rule::restore(socket) } else { Ok(()) }
 }
 
 /// Removes every rule of a domain that has no namespace to go with.
 pub(super) fn remove_all(domains: &mut Domains, domain: DomainId) -> Result<(), BackendError> {
     let what = || format!("read the rules of domain {domain}");
     let (noted, tables) = (domains.record(domain)?.rules, domains.tables(domain)?);
-    let (there, ipv6) = rule::dump(&mut domains.enter(domain)?.route).doing(what)?;
-    for rule in rule::whole(&there, ipv6, tables) {
+    let there = rule::dump(&mut domains.enter(domain)?.route).doing(what)?;
+    for rule in rule::whole(&there.parts, there.ipv6, tables) {
         if noted.contains(&rule.to_string()) {
             remove(domains, domain, &rule)?;
         }

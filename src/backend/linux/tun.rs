@@ -16,8 +16,8 @@ use crate::model::InterfaceName;
 
 /// The node through which TUN devices are made.
 const NODE: &str = "/dev/net/tun";
-/// IP packets without a header in front.
-const FLAGS: libc::c_int = libc::IFF_TUN | libc::IFF_NO_PI;
+/// IP packets behind a virtio header, which offloads need.
+const FLAGS: libc::c_int = libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
 
 nix::ioctl_write_ptr_bad!(
     /// Makes the device that the request names (linux/if_tun.h).
@@ -107,7 +107,7 @@ mod tests {
         let name: Vec<u8> = request.ifr_name.iter().map(|&c| c as u8).collect();
         assert_eq!(name, b"abcdefghijklmno\0");
         // SAFETY: `request` filled this member of the union.
-        assert_eq!(unsafe { request.ifr_ifru.ifru_flags } as u16, 0x9001);
+        assert_eq!(unsafe { request.ifr_ifru.ifru_flags } as u16, 0xd001);
     }
 
     #[test]

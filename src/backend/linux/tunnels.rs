@@ -74,6 +74,8 @@ pub(super) struct Tunnels {
     pub(super) keys: KeyRing,
     pub(super) engines: Box<dyn Engines>,
     pub(super) sockets: TunnelSockets,
+    /// Peers with whom the engine before had a session, perhaps.
+    pub(super) to_greet: Vec<(End, PublicKey)>,
 }
 
 impl Tunnels {
@@ -329,16 +331,33 @@ impl Tunnels {
             preshared_key: preshared_key.as_ref(),
             persistent_keepalive_secs: peer.persistent_keepalive_secs,
         };
-        // One that was told of this peer before and knows it no more is a new engine. A keepalive has it shake hands at
-        // once; else the peer would go on in a session that is gone, until it misses answers.
+        // One that was told of this peer before and knows it no more is a new engine.
         if unchanged && !known && peer.endpoint.is_some() && peer.persistent_keepalive_secs == 0 {
-            let greeting = PeerChange { persistent_keepalive_secs: 1, ..change.clone() };
-            self.change(domains, at, &Change::Peer { key, peer: greeting, session })?;
+            self.to_greet.push((at.clone(), key));
         }
         self.change(domains, at, &Change::Peer { key, peer: change, session })?;
         domains.change_tunnel(at, |record| {
             record.endpoints.insert(key.to_string(), given);
         })
+    }
+
+    /// Has new engines shake hands with the peers of those before them, by a keepalive: else such a peer would go on in a
+    /// session that is gone, until it misses answers.
+    pub(super) fn greet(&mut self, domains: &mut Domains) -> Result<(), BackendError> {
+        for (at, key) in std::mem::take(&mut self.to_greet) {
+            let current = self.current_of(domains, &at)?;
+            let Some(peer) = current.peers.iter().find(|peer| peer.key == key) else { continue };
+            for persistent_keepalive_secs in [1, peer.persistent_keepalive_secs] {
+                let peer = PeerChange {
+                    endpoint: None,
+                    allowed_ips: &peer.allowed_ips,
+                    preshared_key: peer.preshared_key.as_ref(),
+                    persistent_keepalive_secs,
+                };
+                self.change(domains, &at, &Change::Peer { key, peer, session: Session::Kept })?;
+            }
+        }
+        Ok(())
     }
 
     fn has_endpoint(&self, domains: &mut Domains, at: &End, key: PublicKey) -> Result<bool, BackendError> {

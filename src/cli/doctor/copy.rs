@@ -9,7 +9,7 @@ use nix::fcntl::OFlag;
 use nix::libc;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::wait::waitpid;
+use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork, pipe2};
 
 use super::finding_view;
@@ -76,13 +76,28 @@ fn without(lack: Unsupported) -> FindingView {
 }
 
 /// Whatever the mounts do, the copy goes when this is done. The real root's is made without a user namespace: whether
-/// others get one is tried last.
+/// others get one is tried.
 fn look_around() -> Vec<FindingView> {
-    let mut findings =
-        Vec::from([("proc in copies", "proc", "/proc"), ("sysfs in copies", "sysfs", "/sys")].map(remounted));
-    let tried = unshare(CloneFlags::CLONE_NEWUSER).map(|()| "one was made".to_owned());
-    findings.insert(0, Finding::of("user namespaces", tried.map_err(refused_user_namespace), USED));
+    let tried = try_user_namespace().map(|()| "one was made".to_owned());
+    let mut findings = vec![Finding::of("user namespaces", tried.map_err(refused_user_namespace), USED)];
+    findings
+        .extend([("proc in copies", "proc", "/proc"), ("sysfs in copies", "sysfs", "/sys")].map(remounted));
     findings.into_iter().map(finding_view).collect()
+}
+
+/// A child tries: only a process of one thread may, and one that has ended may linger.
+fn try_user_namespace() -> Result<(), Errno> {
+    match unsafe { fork() }? {
+        ForkResult::Parent { child } => match waitpid(child, None)? {
+            WaitStatus::Exited(_, 0) => Ok(()),
+            WaitStatus::Exited(_, errno) => Err(Errno::from_raw(errno)),
+            _ => Err(Errno::EPERM),
+        },
+        ForkResult::Child => {
+            let errno = unshare(CloneFlags::CLONE_NEWUSER).err().map_or(0, |errno| errno as i32);
+            unsafe { libc::_exit(errno) }
+        }
+    }
 }
 
 fn remounted((item, kind, place): (&'static str, &'static str, &'static str)) -> Finding {

@@ -41,6 +41,7 @@ pub(super) fn lower(
             addresses: claim(&end, addresses, &mut taken, origins, report),
             mtu: words.mtu.as_ref().map(|mtu| mtu.value),
             up: words.up,
+            impairment: scope.links.get(&end).map(|joined| joined.impairment).unwrap_or_default(),
             ..Interface::new(kind(&end, words, scope, origins, report))
         };
         interfaces.insert(end.interface, interface);
@@ -75,7 +76,7 @@ fn loopback(
 }
 
 /// 127.0.0.1/8 and ::1/128.
-fn loopback_addresses() -> BTreeSet<Address> {
+pub(in crate::spec) fn loopback_addresses() -> BTreeSet<Address> {
     let v4 = IpNetwork::new(Ipv4Addr::LOCALHOST.into(), 8);
     let v6 = IpNetwork::new(Ipv6Addr::LOCALHOST.into(), 128);
     [v4, v6].into_iter().flatten().map(Address::new).collect()
@@ -184,7 +185,8 @@ pub(super) fn add_link_ends(scope: &Scope<'_>, network: &mut Network, origins: &
         let Some(domain) = network.domains.get_mut(&end.domain) else { continue };
         domain.interfaces.entry(end.interface.clone()).or_insert_with(|| {
             origins.add(Object::Interface(end.clone()), joined.place);
-            Interface::new(Kind::Veth { peer: joined.peer.clone() })
+            let kind = Kind::Veth { peer: joined.peer.clone() };
+            Interface { impairment: joined.impairment, ..Interface::new(kind) }
         });
     }
 }

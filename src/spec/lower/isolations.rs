@@ -111,11 +111,17 @@ fn note_what_vrf_lacks(scope: &Scope<'_>, default_place: Option<Place>, report: 
         return;
     };
     let message =
-        format!("no loopback, firewall, sysctls or abstract sockets of their own: domain {}", listed(&words));
+        format!("no `lo`, firewall, sysctls or abstract sockets of their own: domain {}", listed(&words));
     report.push(
         Diagnostic::note(place, message)
             .label("a VRF keeps apart addresses, routes and ports")
             .help("`netns+vrf` and `netns` give a domain all of them"),
+    );
+    let message = format!("not closed to a hostile program: domain {}", listed(&words));
+    report.push(
+        Diagnostic::note(place, message)
+            .label("an IPv4 datagram can name the interface that it leaves by (ip(7), IP_PKTINFO)")
+            .help("only a namespace is: `netns+vrf` or `netns`; docs/parity.md says what else differs"),
     );
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::names::Names;
 use crate::diagnostic::{Diagnostic, Place};
-use crate::model::End;
+use crate::model::{End, Impairment};
 use crate::spec::report::{Placed, Report};
 use crate::spec::words::{EndWord, File, Link};
 
@@ -14,6 +14,7 @@ pub(super) struct Joined {
     pub(super) peer: End,
     /// Where the file names the end itself.
     pub(super) place: Place,
+    pub(super) impairment: Impairment,
 }
 
 /// Both ends of every link.
@@ -45,7 +46,8 @@ fn join_one(link: &Link, names: &Names, joined: &mut BTreeMap<End, Joined>, repo
                     .help("join several links with a bridge, or name another interface"),
             ),
             None => {
-                joined.insert(this.clone(), Joined { peer: peer.clone(), place });
+                joined
+                    .insert(this.clone(), Joined { peer: peer.clone(), place, impairment: link.impairment });
             }
         }
     }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::devices;
 use super::scope::Scope;
 use crate::diagnostic::{Diagnostic, Place};
-use crate::model::{DomainId, Isolation, Object, RtableId, Rule, Selector};
+use crate::model::{Action, DomainId, Isolation, Object, RtableId, Rule, Selector};
 use crate::spec::origins::Origins;
 use crate::spec::report::{Placed, Report};
 use crate::spec::words::{self, RtableWord};
@@ -41,7 +41,11 @@ pub(super) fn lower(
         taken.insert(priority, *place);
         let Some(rtable) = rtable(id, &words.rtable, scope, report) else { continue };
         origins.add(Object::Rule(id, priority), *place);
-        rules.insert(Rule { priority, selector: selector(id, words, scope, report), rtable });
+        rules.insert(Rule {
+            priority,
+            selector: selector(id, words, scope, report),
+            action: Action::Lookup(rtable),
+        });
     }
     rules
 }
@@ -88,6 +92,7 @@ fn selector(id: DomainId, words: &words::Rule, scope: &Scope<'_>, report: &mut R
         iif: words.iif.as_ref().map(|iif| iif.value.clone()),
         uid: words.uid,
         fwmark: words.fwmark,
+        in_vrf: false,
     }
 }
 

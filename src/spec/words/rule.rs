@@ -11,6 +11,9 @@ use crate::spec::values::{self, Trouble};
 const RULE: Shape =
     Shape { what: "a rule", keys: &["from", "to", "iif", "uid", "fwmark", "rtable", "priority"], later: &[] };
 
+/// The first priority that is not the kernel's or rdom's: 0 is its rule for local addresses, those below this one
+/// are for what a domain's isolation is made of.
+const FIRST_PRIORITY: u32 = 10;
 /// The last priority that is not the kernel's: 32766 and 32767 are its rules for `main` and `default`.
 const LAST_PRIORITY: u32 = 32_765;
 
@@ -73,7 +76,7 @@ fn rtable_word(text: &str) -> Result<RtableWord, Trouble> {
 }
 
 fn priority(text: &str) -> Result<u32, Trouble> {
-    values::number(text, "the priority of a rule", 1, LAST_PRIORITY)
+    values::number(text, "the priority of a rule", FIRST_PRIORITY, LAST_PRIORITY)
 }
 
 /// One user id, or the first and the last of several; the largest number is nobody's (linux/uidgid.h).

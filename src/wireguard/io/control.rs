@@ -176,9 +176,8 @@ impl Control {
             Operation::Get if lines.next().is_some() => Err(Refusal::Protocol),
             Operation::Get => Ok(describe(&self.shared.core(), self.gate.port(), self.gate.fwmark())),
             Operation::Set => {
-                let done = self.set(lines);
-                self.shared.nudge();
-                done.map(|()| Zeroizing::default())
+                self.set(lines)?;
+                Ok(Zeroizing::default())
             }
         }
     }

@@ -49,8 +49,12 @@ impl Gate {
         self.open(port)
     }
 
-    /// Marks what is sent from now on.
+    /// Marks what is sent from now on. The mark that it has already is no change, for an engine without privileges may
+    /// make none, and `wg setconf` always names one.
     pub(super) fn mark(&mut self, fwmark: u32) -> io::Result<()> {
+        if fwmark == self.fwmark {
+            return Ok(());
+        }
         if let Some(sockets) = self.shared.sockets() {
             sockets.set_mark(fwmark)?;
         }
@@ -66,7 +70,7 @@ impl Gate {
             (true, false) => {
                 self.up = false;
                 self.shared.core().suspend();
-                self.shared.set_sockets(None);
+                self.shared.close_sockets();
                 Ok(())
             }
             (false, true) => self.come_up(),
@@ -78,7 +82,6 @@ impl Gate {
         self.up = true;
         let opened = if self.shared.sockets().is_some() { Ok(()) } else { self.open(self.port) };
         self.shared.core().resume(Instant::now());
-        self.shared.nudge();
         opened
     }
 
@@ -88,7 +91,6 @@ impl Gate {
             sockets.set_mark(self.fwmark)?;
         }
         self.port = sockets.port;
-        self.shared.set_sockets(Some(Arc::new(sockets)));
-        Ok(())
+        self.shared.use_sockets(sockets)
     }
 }

@@ -2,12 +2,15 @@
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
@@ -26,32 +29,66 @@ nix::ioctl_write_ptr_bad!(
     libc::ifreq
 );
 
+/// What a standalone engine is given in place of what it would open itself.
+#[derive(Debug, Default)]
+pub struct Given {
+    /// A TUN device.
+    pub tun: Option<OwnedFd>,
+    /// A listening socket for `wg`; whoever made its file removes it.
+    pub uapi: Option<OwnedFd>,
+}
+
 /// Makes a TUN device in the calling thread's network namespace and runs WireGuard on it, sockets in the same
-/// namespace, until the interface is deleted or SIGTERM, SIGINT or SIGHUP comes; these are
-/// blocked for the calling thread from then on.
-pub fn run_standalone(name: &str) -> io::Result<()> {
+/// namespace, until the interface or the socket's file is deleted or SIGTERM, SIGINT or SIGHUP comes; these are
+/// blocked for the calling thread from then on. `ready` is called once `wg` can connect.
+pub fn run_standalone(name: &str, given: Given, ready: impl FnOnce()) -> io::Result<()> {
     let signals = blocked_signals()?;
-    let tun = open_tun(name)?;
-    set_mtu(name)?;
-    let socket = UapiSocket::bind(name)?;
-    let device = Device::spawn(Parts {
-        name: name.to_owned(),
-        tun,
-        link: LinkEvents::open(name)?,
-        uapi: socket.listener.try_clone()?,
-        sockets: Box::new(UnderlaySockets::new(None)),
-    })?;
+    let (tun, name) = match given.tun {
+        Some(tun) => {
+            let name = super::tun::place(&tun)?.0;
+            (non_blocking(tun)?, name)
+        }
+        None => (open_tun(name)?, name.to_owned()),
+    };
+    set_mtu(&name)?;
+    let (socket, uapi) = match given.uapi {
+        Some(uapi) => (None, uapi.into()),
+        None => {
+            let socket = UapiSocket::bind(&name)?;
+            let listener = socket.listener.try_clone()?;
+            (Some(socket), listener)
+        }
+    };
+    let link = LinkEvents::open(&name)?;
+    let sockets = Box::new(UnderlaySockets::new(None));
+    let device = Device::spawn(Parts { name: name.clone(), tun, link, uapi, sockets })?;
     tracing::info!(interface = name, "wireguard engine runs");
-    let mut fds = [device.ended(), signals.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
-    poll(&mut fds, PollTimeout::NONE)?;
+    ready();
+    wait_for_end(&device, &signals, socket.as_ref())?;
     device.stop();
     Ok(())
+}
+
+fn wait_for_end(device: &Device, signals: &SignalFd, socket: Option<&UapiSocket>) -> io::Result<()> {
+    let mut ends = vec![device.ended(), signals.as_fd()];
+    ends.extend(socket.map(|socket| socket.watch.as_fd()));
+    let mut fds: Vec<_> = ends.into_iter().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+    while poll(&mut fds, PollTimeout::NONE) == Err(Errno::EINTR) {}
+    Ok(())
+}
+
+fn non_blocking(fd: OwnedFd) -> io::Result<OwnedFd> {
+    let flags = OFlag::from_bits_retain(fcntl(&fd, FcntlArg::F_GETFL)?);
+    fcntl(&fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+    Ok(fd)
 }
 
 /// A UAPI socket and its file, which goes when it is dropped.
 struct UapiSocket {
     listener: UnixListener,
     path: PathBuf,
+    /// Becomes readable when the file is deleted: scripts for `wireguard-go` end it so.
+    watch: Inotify,
 }
 
 impl UapiSocket {
@@ -65,7 +102,9 @@ impl UapiSocket {
         let _absent = fs::remove_file(&path);
         let listener = UnixListener::bind(&path)?;
         fs::set_permissions(&path, Permissions::from_mode(0o600))?;
-        Ok(Self { listener, path })
+        let watch = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
+        watch.add_watch(&path, AddWatchFlags::IN_DELETE_SELF | AddWatchFlags::IN_ATTRIB)?;
+        Ok(Self { listener, path, watch })
     }
 }
 

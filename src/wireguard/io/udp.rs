@@ -7,15 +7,19 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::sys::socket::sockopt::{BindToDevice, Ipv6V6Only, Mark, RcvBuf, RcvBufForce, SndBuf, SndBufForce};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, bind, setsockopt, socket};
+use nix::sys::socket::sockopt::{
+    BindToDevice, Ipv6V6Only, Mark, RcvBuf, RcvBufForce, SndBuf, SndBufForce, UdpGsoSegment,
+};
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, SockaddrStorage, bind, getsockopt, setsockopt, socket,
+};
 
 use super::namespace::in_namespace;
 
 /// Where IPv6's port must be free as well, this many ports that the kernel picks for IPv4 are tried.
 const PORT_ATTEMPTS: usize = 100;
-/// What may wait in a socket while the packet thread is busy with other packets.
-const BUFFER_BYTES: usize = 4 << 20;
+/// What may wait in a socket: less loses packets in bursts, more makes every packet wait when there is too much to do.
+const BUFFER_BYTES: usize = 1 << 20;
 
 /// Opens sockets in the underlay. An implementation may ask another process for them.
 pub trait OpenSockets: Send {
@@ -57,6 +61,18 @@ impl UdpPair {
             setsockopt(v6, Mark, &mark)?;
         }
         Ok(())
+    }
+
+    /// Whether the kernel cuts a run of datagrams (udp(7), UDP_SEGMENT).
+    pub(super) fn can_segment(&self) -> bool {
+        getsockopt(&self.v4, UdpGsoSegment).is_ok()
+    }
+
+    /// No trains.
+    pub(super) fn receive_one_by_one(&self) {
+        for socket in [Some(&self.v4), self.v6.as_ref()].into_iter().flatten() {
+            set(socket, libc::SOL_UDP, libc::UDP_GRO, 0);
+        }
     }
 
     /// The socket that reaches an address.
@@ -117,6 +133,7 @@ fn open_one(address: SocketAddr, device: Option<&OsStr>) -> io::Result<UdpSocket
         setsockopt(&socket, BindToDevice, &device.to_owned())?;
     }
     enlarge_buffers(&socket);
+    ask_for_details(&socket, family);
     bind_to(&socket, address)?;
     Ok(socket.into())
 }
@@ -133,6 +150,33 @@ fn enlarge_buffers(socket: &impl AsFd) {
     }
     if setsockopt(socket, SndBufForce, &bytes).is_err() {
         let _kept_default = setsockopt(socket, SndBuf, &bytes);
+    }
+}
+
+/// Trains of datagrams at once, where they came to, and their ECN field; and outer packets that may be fragmented, as
+/// the kernel's engine has them. Without one of these the engine does without it.
+fn ask_for_details(socket: &OwnedFd, family: AddressFamily) {
+    let v4 = [(libc::IP_PKTINFO, 1), (libc::IP_RECVTOS, 1), (libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DONT)];
+    let v6 = [
+        (libc::IPV6_RECVPKTINFO, 1),
+        (libc::IPV6_RECVTCLASS, 1),
+        (libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_DONT),
+    ];
+    let (level, options) =
+        if family == AddressFamily::Inet6 { (libc::IPPROTO_IPV6, v6) } else { (libc::IPPROTO_IP, v4) };
+    for (option, value) in options {
+        set(socket, level, option, value);
+    }
+    set(socket, libc::SOL_UDP, libc::UDP_GRO, 1);
+}
+
+fn set(socket: &impl AsRawFd, level: libc::c_int, option: libc::c_int, value: libc::c_int) {
+    let length = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: the kernel reads one integer, which lives until the call returns.
+    let done =
+        unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const value).cast(), length) };
+    if done != 0 {
+        tracing::debug!(level, option, error = %io::Error::last_os_error(), "a socket lacks an option");
     }
 }
 

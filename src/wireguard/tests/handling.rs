@@ -332,6 +332,44 @@ fn ten_thousand_peers_are_set_without_curve_arithmetic_and_found_again() {
     assert_eq!(world.site(1).received.len(), 1);
 }
 
+/// RFC 6040: the outer packet has the inner one's ECN field, and what happens to it on the way reaches the inner one.
+#[test]
+fn congestion_on_the_way_reaches_the_inner_packet() {
+    const CAPABLE: u8 = 2;
+    const CONGESTED: u8 = 3;
+    let mut world = connected();
+    for (inner, outer, arrives) in
+        [(0, 0, Some(0)), (CAPABLE, CONGESTED, Some(CONGESTED)), (0, CONGESTED, None)]
+    {
+        let mut packet = packet(0, 1, 1);
+        packet[1] = inner;
+        world.send(0, &packet);
+        let sent = world.wire.remove(0);
+        assert_eq!(sent.ecn, inner);
+        world.deliver_marked(1, sent.from, &sent.bytes, outer);
+        let received: Vec<_> = world.site(1).received.drain(..).map(|packet| packet[1]).collect();
+        assert_eq!(received, Vec::from_iter(arrives));
+    }
+}
+
+#[test]
+fn a_train_of_mixed_datagrams_is_taken_apart() {
+    let mut world = connected();
+    let packets: Vec<_> = (0..30).map(|tag| packet(0, 1, tag)).collect();
+    packets.iter().for_each(|packet| world.send(0, packet));
+    let size = world.wire[0].bytes.len();
+    let from = world.wire[0].from;
+    let mut datagrams: Vec<_> = world.wire.drain(..).map(|sent| sent.bytes).collect();
+    datagrams[7][20] ^= 1;
+    datagrams[9] = datagrams[8].clone();
+    datagrams[11][0] = 1;
+    datagrams[13][4..8].copy_from_slice(&[1, 2, 3, 4]);
+    world.deliver_train(1, from, &datagrams.concat(), size);
+    let expected: Vec<_> =
+        (0..30).filter(|tag| ![7, 9, 11, 13].contains(tag)).map(|tag| packet(0, 1, tag)).collect();
+    assert_eq!(world.site(1).received, expected);
+}
+
 proptest! {
     #[test]
     fn garbage_is_dropped(

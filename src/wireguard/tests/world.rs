@@ -6,7 +6,10 @@ use std::time::{Duration, Instant};
 use x25519_dalek::{PublicKey as DalekKey, StaticSecret};
 
 use crate::model::PublicKey;
-use crate::wireguard::{Batch, Core, PADDING, PeerSetting, ROOM_FOR_ANY, Secret, Selected, Setting};
+use crate::wireguard::{
+    Batch, Core, PADDING, PeerSetting, ROOM_FOR_ANY, Route, Secret, Segments, Selected, Setting, Train,
+    VirtioHeader,
+};
 
 /// A core, where it is, and what its interface got.
 pub(super) struct Site {
@@ -26,6 +29,8 @@ pub(super) struct InFlight {
     pub(super) from: SocketAddr,
     pub(super) to: SocketAddr,
     pub(super) bytes: Vec<u8>,
+    /// The outer packet's ECN field.
+    pub(super) ecn: u8,
 }
 
 /// Everything there is.
@@ -98,15 +103,32 @@ impl World {
         buffer.resize(packet.len() + PADDING, 0xaa);
         let now = self.now;
         let site_ = self.site(site);
-        site_.core.outbound(&mut buffer, packet.len(), now, &mut site_.batch);
+        if let Some(mut segments) = Segments::of(&mut buffer, packet.len(), VirtioHeader::default()) {
+            site_.core.outbound(&mut segments, now, &mut site_.batch);
+        }
         self.collect(site);
     }
 
     /// Hands a datagram to the sockets of a site, from an address that need not exist.
     pub(super) fn deliver(&mut self, site: u8, from: SocketAddr, datagram: &[u8]) {
+        self.deliver_marked(site, from, datagram, 0);
+    }
+
+    /// The same with this ECN field outside.
+    pub(super) fn deliver_marked(&mut self, site: u8, from: SocketAddr, datagram: &[u8], ecn: u8) {
+        self.receive(site, Train::new(datagram, datagram.len(), Route::to(from), ecn));
+    }
+
+    /// Hands datagrams of this length to the sockets of a site at once.
+    pub(super) fn deliver_train(&mut self, site: u8, from: SocketAddr, bytes: &[u8], size: usize) {
+        self.receive(site, Train::new(bytes, size, Route::to(from), 0));
+    }
+
+    fn receive(&mut self, site: u8, mut train: Train<'_>) {
         let now = self.now;
         let site_ = self.site(site);
-        site_.core.inbound(datagram, from, now, &mut site_.batch);
+        site_.core.inbound(&mut train, now, &mut site_.batch);
+        assert!(train.is_empty(), "a batch holds a train");
         self.collect(site);
     }
 
@@ -174,11 +196,16 @@ impl World {
         let site = &mut self.sites[usize::from(number)];
         site.received.extend(site.batch.packets().map(<[u8]>::to_vec));
         let from = site.address;
-        let made: Vec<_> = site.batch.datagrams().map(|(to, bytes)| (to, bytes.to_vec())).collect();
+        let runs = site.batch.runs();
+        let made: Vec<_> = runs
+            .flat_map(|(run, bytes)| {
+                bytes.chunks(run.size).map(|bytes| (run.route.remote, run.ecn, bytes.to_vec()))
+            })
+            .collect();
         site.batch.clear();
-        for (to, bytes) in made {
+        for (to, ecn, bytes) in made {
             let due = self.now + self.delay + self.random_part(self.jitter);
-            let datagram = InFlight { due, from, to, bytes };
+            let datagram = InFlight { due, from, to, bytes, ecn };
             self.sent.push(datagram.clone());
             if self.random() % 100 >= self.loss_percent {
                 self.wire.push(datagram);

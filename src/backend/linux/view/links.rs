@@ -1,19 +1,17 @@
 //! Links, without their addresses: `RTM_GETLINK` (rtnetlink(7)).
 
 use netlink_packet_route::RouteNetlinkMessage as Message;
-use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkInfo, LinkLayerType, LinkMessage};
+use netlink_packet_route::link::{LinkAttribute, LinkInfo, LinkLayerType, LinkMessage, Stats64};
 
 use super::super::netlink::{Netlink, NetlinkError};
-use crate::status::{LinkFacts, LinkKind};
+use crate::status::{Counters, LinkFacts, LinkKind};
 
 /// How our marks begin; a mark is no description.
 const MARK: &str = "rdom:";
 
 /// Every link of the namespace, in the kernel's order.
 pub(super) fn dump(route: &mut Netlink) -> Result<Vec<LinkFacts>, NetlinkError> {
-    let mut query = LinkMessage::default();
-    query.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
-    let answers = route.dump(Message::GetLink(query))?;
+    let answers = route.dump(Message::GetLink(LinkMessage::default()))?;
     Ok(answers.iter().filter_map(of_answer).collect())
 }
 
@@ -28,6 +26,7 @@ fn of_answer(answer: &Message) -> Option<LinkFacts> {
 fn read(message: &LinkMessage) -> Option<LinkFacts> {
     let (mut name, mut driver, mut mtu, mut lladdr, mut alias, mut master) =
         (None, None, 0, None, None, None);
+    let mut counters = Counters::default();
     let is_ethernet = message.header.link_layer_type == LinkLayerType::Ether;
     for attribute in &message.attributes {
         match attribute {
@@ -36,6 +35,7 @@ fn read(message: &LinkMessage) -> Option<LinkFacts> {
             LinkAttribute::Address(bytes) if is_ethernet => lladdr = Some(ethernet_address(bytes)),
             LinkAttribute::IfAlias(text) => alias = Some(text.clone()),
             LinkAttribute::Controller(index) => master = Some(*index).filter(|&index| index != 0),
+            LinkAttribute::Stats64(stats) => counters = counters_of(stats),
             LinkAttribute::LinkInfo(infos) => driver = infos.iter().find_map(driver_word),
             _ => {}
         }
@@ -50,8 +50,22 @@ fn read(message: &LinkMessage) -> Option<LinkFacts> {
         lladdr,
         alias: alias.filter(|alias: &String| !alias.starts_with(MARK)),
         master,
+        counters,
         addresses: Vec::new(),
     })
+}
+
+fn counters_of(stats: &Stats64) -> Counters {
+    Counters {
+        rx_bytes: stats.rx_bytes,
+        rx_packets: stats.rx_packets,
+        rx_errors: stats.rx_errors,
+        rx_dropped: stats.rx_dropped,
+        tx_bytes: stats.tx_bytes,
+        tx_packets: stats.tx_packets,
+        tx_errors: stats.tx_errors,
+        tx_dropped: stats.tx_dropped,
+    }
 }
 
 fn driver_word(info: &LinkInfo) -> Option<String> {

@@ -1,0 +1,13 @@
+//! The OpenBSD backend on a simulator of OpenBSD's tools: no kernel of OpenBSD is part of any of this.
+
+mod golden;
+mod import;
+mod laws;
+mod machine;
+#[path = "../networks.rs"]
+mod networks;
+mod order;
+mod portable;
+mod simulator;
+mod verbs;
+mod verify;

@@ -1,0 +1,155 @@
+//! Networks that nobody thought of, less what OpenBSD has not got, as [`limits`] has it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+use rdomain::backend::openbsd::{bound, limits};
+use rdomain::model::{
+    Address, Bindings, Domain, DomainId, End, Engine, Impairment, Interface, InterfaceName, Isolation, Key,
+    Kind, Network, Peer, Preshared, PublicKey, Route, Target, WireGuard,
+};
+
+use super::machine::{preshared_key, private_key};
+use super::networks::grown;
+
+/// A network that an OpenBSD can hold, bound.
+pub(crate) fn network() -> impl Strategy<Value = Network> {
+    grown().prop_map(|grown| {
+        let portable = portable(&grown);
+        assert_eq!(limits(&portable), vec![], "{portable:#?}");
+        bound(&portable, &Bindings::default())
+    })
+}
+
+fn portable(grown: &Network) -> Network {
+    let mut network = grown.clone();
+    let (mut names, mut ports) = (BTreeSet::new(), BTreeSet::new());
+    for (&id, inside) in &mut network.domains {
+        inside.isolation = Isolation::Netns;
+        inside.rules.clear();
+        inside.sysctls.clear();
+        if !id.is_default() {
+            let lo = Interface::new(Kind::Loopback);
+            inside.interfaces.entry(InterfaceName::loopback()).or_insert(lo);
+            inside.rtables.clear();
+        }
+        let old = std::mem::take(&mut inside.interfaces);
+        inside.interfaces =
+            old.into_iter().filter_map(|(name, held)| interface(&name, held, &mut ports)).collect();
+        inside.interfaces.retain(|name, held| held.kind == Kind::Loopback || names.insert(name.clone()));
+    }
+    // What a tunnel stands on may have gone.
+    let ends: BTreeSet<End> = network.interfaces().map(|(at, _)| at).collect();
+    for (&id, inside) in &mut network.domains {
+        inside.interfaces.retain(|_, held| match &held.kind {
+            Kind::Veth { peer } => ends.contains(peer),
+            _ => true,
+        });
+        settle(id, inside);
+    }
+    let without = limits(&network).into_iter().map(|limit| limit.object).collect::<BTreeSet<_>>();
+    for (&id, inside) in &mut network.domains {
+        let fits = |rtable, route: &Route| {
+            !without.contains(&rdomain::model::Object::Route(id, rtable, route.to, route.metric))
+        };
+        inside.routes.retain(|route| fits(id.into(), route));
+        inside.rtables.iter_mut().for_each(|(&rtable, routes)| routes.retain(|route| fits(rtable, route)));
+        inside.rtables.retain(|_, routes| !routes.is_empty());
+    }
+    network
+}
+
+fn interface(
+    name: &InterfaceName,
+    mut held: Interface,
+    ports: &mut BTreeSet<(DomainId, Option<u16>)>,
+) -> Option<(InterfaceName, Interface)> {
+    held.controller = None;
+    held.impairment = Impairment::default();
+    let name = match &mut held.kind {
+        Kind::Loopback => {
+            (held.up, held.mtu) = (true, None);
+            name.clone()
+        }
+        Kind::Existing => InterfaceName::new("em0").ok()?,
+        Kind::Veth { peer } => {
+            peer.interface = pair(&peer.interface)?;
+            pair(name)?
+        }
+        Kind::Dummy => InterfaceName::new(name.as_str().replace("dummy", "vether")).ok()?,
+        Kind::WireGuard(tunnel) => {
+            real_keys(tunnel);
+            ports.insert((tunnel.underlay, tunnel.listen_port)).then(|| name.clone())?
+        }
+        Kind::Bridge | Kind::Vrf { .. } | Kind::Vlan { .. } | Kind::Macvlan { .. } | Kind::Vxlan(_) => {
+            return None;
+        }
+    };
+    Some((name, held))
+}
+
+/// `v1a` is pair2, `v1b` is pair3.
+fn pair(name: &InterfaceName) -> Option<InterfaceName> {
+    let (number, end) = name.as_str().strip_prefix('v')?.split_at(1);
+    let number: u8 = number.parse().ok()?;
+    InterfaceName::new(format!("pair{}", 2 * number + u8::from(end == "b"))).ok()
+}
+
+fn real_keys(tunnel: &mut WireGuard) {
+    tunnel.engine = Engine::Kernel;
+    let Key::Public(PublicKey([number, ..])) = tunnel.key else { return };
+    tunnel.key = Key::Public(private_key(number).public_key());
+    let peers: BTreeMap<Key, Peer> = std::mem::take(&mut tunnel.peers);
+    tunnel.peers = peers.into_iter().map(|(key, peer)| (key.clone(), real_peer(&key, peer))).collect();
+}
+
+fn real_peer(key: &Key, mut peer: Peer) -> Peer {
+    if let (Some(Preshared::Known(known)), Key::Public(PublicKey([number, ..]))) =
+        (&mut peer.preshared_key, key)
+    {
+        *known = preshared_key(known.0[0]).fingerprint();
+        peer.persistent_keepalive_secs = 25 * u16::from(number % 2);
+    }
+    peer
+}
+
+/// Addresses that an interface can have, and routes by interfaces that are there.
+fn settle(id: DomainId, inside: &mut Domain) {
+    let mut seen = BTreeSet::new();
+    for held in inside.interfaces.values_mut() {
+        held.addresses.retain(|own| seen.insert(own.network.ip()));
+        held.up |= !held.addresses.is_empty();
+    }
+    let drops = |route: &Route| matches!(route.target, Target::Blackhole | Target::Unreachable);
+    if inside.routes.iter().any(drops)
+        && let Some(lo) = inside.interfaces.get_mut(&InterfaceName::loopback())
+    {
+        lo.addresses.insert(Address::new("127.0.0.1/8".parse().unwrap()));
+    }
+    let routes = std::mem::take(&mut inside.routes);
+    inside.routes = routes.into_iter().filter_map(|found| route(found, inside)).collect();
+    let rtables = std::mem::take(&mut inside.rtables);
+    for (rtable, routes) in rtables {
+        let routes = routes.into_iter().filter_map(|found| route(found, inside)).collect();
+        inside.rtables.insert(rtable, routes);
+    }
+    debug_assert!(id.is_default() || inside.rtables.is_empty());
+}
+
+fn route(mut found: Route, inside: &Domain) -> Option<Route> {
+    if found.metric == 1 {
+        found.metric = 9;
+    }
+    if let Target::Unicast { dev, src, .. } = &mut found.target {
+        *src = None;
+        *dev = match dev.as_str() {
+            "eth0" => InterfaceName::new("em0").ok()?,
+            name if name.starts_with("dummy") => InterfaceName::new(name.replace("dummy", "vether")).ok()?,
+            name if name.starts_with('v') && name.len() == 3 => pair(dev)?,
+            _ => dev.clone(),
+        };
+        let by = inside.interfaces.get(dev)?;
+        (by.kind != Kind::Existing).then_some(())?;
+    }
+    Some(found)
+}

@@ -1,0 +1,37 @@
+//! The command line about itself: completions, manual pages, schemas.
+
+use crate::copy::in_private_copies;
+use crate::world::{is_file, json, ok, sh};
+
+#[test]
+fn shells_complete_it() {
+    in_private_copies("command_line::shells_complete_it", || {
+        for shell in ["bash", "zsh", "fish"] {
+            assert!(ok(&format!("rdom completions {shell}")).contains("rdom"));
+        }
+        ok("rdom completions bash | bash -n");
+    });
+}
+
+#[test]
+fn every_verb_has_a_manual_page() {
+    in_private_copies("command_line::every_verb_has_a_manual_page", || {
+        assert!(ok("rdom man").contains(".TH rdom 1"));
+        ok("mkdir /run/man && rdom man /run/man");
+        for page in ["rdom.1", "rdom-up.1", "rdom-status.1", "rdom-wg.1"] {
+            assert!(is_file(&format!("/run/man/{page}")), "{page}");
+        }
+        sh("rdom man /nowhere").ends_with(1).says("cannot write to /nowhere");
+    });
+}
+
+#[test]
+fn documents_have_schemas() {
+    in_private_copies("command_line::documents_have_schemas", || {
+        for line in ok("rdom schema").lines() {
+            let name = line.split(' ').next().expect("a name");
+            assert!(json(&format!("rdom schema {name}"))["$schema"].is_string(), "{line}");
+        }
+        sh("rdom schema nothing").ends_with(2).says("help: `rdom schema` names them all");
+    });
+}

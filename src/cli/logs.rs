@@ -1,0 +1,102 @@
+//! `rdom logs`: what a supervisor in the background has logged.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::live::Live;
+use super::trouble::Trouble;
+use super::{Common, Ended, Which};
+use crate::state::Lock;
+
+/// How often `-f` looks for more.
+const EVERY: Duration = Duration::from_millis(200);
+
+#[derive(Debug, Args)]
+pub(super) struct Words {
+    #[command(flatten)]
+    pub(super) which: Which,
+    /// Go on as it grows, until the supervisor ends
+    #[arg(short, long)]
+    follow: bool,
+    /// Begin this many lines before the end
+    #[arg(long, value_name = "LINES")]
+    lines: Option<usize>,
+}
+
+pub(super) fn run(words: &Words, common: &Common) -> Ended {
+    let live = Live::find(common)?;
+    let path = live.directories.runtime.join("log");
+    let file = File::open(&path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => Trouble::failed(format!(
+            "network {name} has no log of its own: its supervisor writes to the terminal, or the journal, that it \
+             was started from",
+            name = live.name
+        )),
+        _ => Trouble::failed(format!("cannot read {}: {error}", path.display())),
+    })?;
+    let mut log = BufReader::new(file);
+    show(&mut log, words.lines).map_err(Trouble::failed)?;
+    if words.follow {
+        follow(&mut log, &live)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn follow(log: &mut impl Read, live: &Live) -> Result<(), Trouble> {
+    loop {
+        // Asked before the log is read: nothing is written after the end.
+        let ended = Lock::holder(&live.directories).is_none();
+        if copy(log).map_err(Trouble::failed)? > 0 {
+            continue;
+        }
+        if ended {
+            return Ok(());
+        }
+        thread::sleep(EVERY);
+    }
+}
+
+/// The last lines that there are, or all.
+fn show(log: &mut impl BufRead, last: Option<usize>) -> io::Result<()> {
+    let Some(last) = last else { return copy(log).map(drop) };
+    let mut text = Vec::new();
+    log.read_to_end(&mut text)?;
+    io::stdout().write_all(tail(&text, last))
+}
+
+/// The last lines of a text.
+fn tail(text: &[u8], lines: usize) -> &[u8] {
+    let ends = text.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n');
+    let without_the_last = usize::from(text.last() == Some(&b'\n'));
+    match (lines, ends.map(|(at, _)| at).nth((lines + without_the_last).saturating_sub(1))) {
+        (0, _) => &[],
+        (_, Some(end)) => &text[end + 1..],
+        (_, None) => text,
+    }
+}
+
+/// What there is up to now; the number of its bytes.
+fn copy(log: &mut impl Read) -> io::Result<u64> {
+    let mut out = io::stdout();
+    let copied = io::copy(log, &mut out)?;
+    out.flush()?;
+    Ok(copied)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tail;
+
+    #[test]
+    fn the_last_lines_are_counted_from_the_end() {
+        let tails = |text: &str, lines| String::from_utf8(tail(text.as_bytes(), lines).to_vec()).unwrap();
+        assert_eq!([0, 1, 2, 9].map(|lines| tails("a\nb\nc\n", lines)), ["", "c\n", "b\nc\n", "a\nb\nc\n"]);
+        assert_eq!([1, 2].map(|lines| tails("a\nb", lines)), ["b", "a\nb"]);
+        assert_eq!(tails("", 3), "");
+    }
+}

@@ -1,0 +1,7 @@
+//! Tunnels as files of wg-quick(8), which knows one namespace and no link but the tunnel itself.
+
+mod read;
+mod write;
+
+pub use read::{Imported, SecretFile, read};
+pub use write::{Unwritable, configurations};

@@ -1,0 +1,189 @@
+//! The jobs of an interface: what it hands over is sealed and sent, what its sockets receive is opened and written,
+//! and what is due is done. Each runs to completion: no queue between reading and writing.
+
+use std::io::{self, Read};
+use std::net::UdpSocket;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::inbox::MESSAGES_MAX;
+use super::scratch::{Reads, Scratch};
+use super::workers::{Job, Next};
+use super::{Shared, UdpPair};
+
+/// How often a job reads before others have their turn.
+const TURNS: usize = 16;
+
+/// From the interface to the sockets.
+pub(super) struct Outward(pub(super) Arc<Shared>);
+
+/// From a socket to the interface.
+pub(super) struct Inward {
+    pub(super) shared: Arc<Shared>,
+    pub(super) sockets: Arc<UdpPair>,
+    pub(super) family: Family,
+}
+
+/// What peers need although no packet comes.
+pub(super) struct Clock(pub(super) Arc<Shared>);
+
+/// Which of a pair of sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Family {
+    V4,
+    V6,
+}
+
+/// What reading the interface gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Taken {
+    /// There may be more.
+    Enough,
+    /// There is no more.
+    All,
+    /// The interface was deleted.
+    Gone,
+}
+
+impl Job for Outward {
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        self.0.tun.as_fd()
+    }
+
+    fn run(&self, scratch: &mut Scratch) -> Next {
+        for _ in 0..TURNS {
+            let taken = self.read(&mut scratch.reads);
+            self.seal(scratch);
+            match taken {
+                Ok(Taken::Enough) => {}
+                Ok(Taken::All) => break,
+                Ok(Taken::Gone) => {
+                    tracing::info!(interface = self.0.name, "interface was deleted");
+                    self.0.stop();
+                    return Next::Over;
+                }
+                Err(error) => {
+                    tracing::error!(interface = self.0.name, %error, "the wireguard engine ends");
+                    self.0.stop();
+                    return Next::Over;
+                }
+            }
+        }
+        Next::Again
+    }
+
+    fn failed(&self) {
+        self.0.stop();
+    }
+}
+
+impl Outward {
+    fn read(&self, reads: &mut Reads) -> io::Result<Taken> {
+        let tun = &self.0.tun;
+        while let Some(room) = reads.room() {
+            match (&tun.file).read(room) {
+                Ok(length) => reads.push(length, tun.has_header()),
+                Err(error) if error.raw_os_error() == Some(libc::EBADFD) => return Ok(Taken::Gone),
+                Err(error) if is_momentary(&error) => return Ok(Taken::All),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Taken::Enough)
+    }
+
+    fn seal(&self, scratch: &mut Scratch) {
+        let Scratch { batch, reads, .. } = scratch;
+        let now = Instant::now();
+        let mut core = self.0.core();
+        for mut segments in reads.packets() {
+            core.outbound(&mut segments, now, batch);
+            while !segments.is_done() {
+                drop(core);
+                self.0.flush(batch);
+                core = self.0.core();
+                core.outbound(&mut segments, now, batch);
+            }
+        }
+        drop(core);
+        reads.clear();
+        self.0.flush(batch);
+    }
+}
+
+impl Job for Inward {
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        self.socket().as_fd()
+    }
+
+    fn run(&self, scratch: &mut Scratch) -> Next {
+        for _ in 0..TURNS {
+            match scratch.inbox.receive(self.socket()) {
+                Ok(count) => {
+                    self.open(scratch);
+                    if count < MESSAGES_MAX {
+                        break;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => {
+                    tracing::debug!(%error, "a socket gave an error");
+                    break;
+                }
+            }
+        }
+        Next::Again
+    }
+
+    fn failed(&self) {
+        self.shared.stop();
+    }
+}
+
+impl Inward {
+    fn socket(&self) -> &UdpSocket {
+        match self.family {
+            Family::V4 => &self.sockets.v4,
+            Family::V6 => self.sockets.v6.as_ref().unwrap_or(&self.sockets.v4),
+        }
+    }
+
+    fn open(&self, scratch: &mut Scratch) {
+        let Scratch { batch, inbox, .. } = scratch;
+        let now = Instant::now();
+        let mut core = self.shared.core();
+        for mut train in inbox.trains() {
+            core.inbound(&mut train, now, batch);
+            while !train.is_empty() {
+                drop(core);
+                self.shared.flush(batch);
+                core = self.shared.core();
+                core.inbound(&mut train, now, batch);
+            }
+        }
+        drop(core);
+        self.shared.flush(batch);
+    }
+}
+
+impl Job for Clock {
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        self.0.timer.as_fd()
+    }
+
+    fn run(&self, scratch: &mut Scratch) -> Next {
+        self.0.tick(&mut scratch.batch);
+        self.0.flush(&mut scratch.batch);
+        Next::Again
+    }
+
+    fn failed(&self) {
+        self.0.stop();
+    }
+}
+
+/// Nothing there, or nothing yet. A TUN device that is down gives EIO.
+fn is_momentary(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+        || error.raw_os_error() == Some(libc::EIO)
+}
