@@ -3,6 +3,8 @@
 //! What is true of the kernel is judged by ip(8), ss(8), wg(8) and ping(8), never by rdom itself. Each test runs in
 //! private copies of the machine, once as root and once as somebody who is root of a user namespace only.
 
+#[path = "verbs/apply.rs"]
+mod apply;
 mod capability;
 #[path = "verbs/command_line.rs"]
 mod command_line;
@@ -13,6 +15,8 @@ mod copy;
 mod crash;
 #[path = "verbs/demo.rs"]
 mod demo;
+#[path = "verbs/drift.rs"]
+mod drift;
 #[path = "verbs/exec.rs"]
 mod exec;
 #[path = "verbs/file.rs"]

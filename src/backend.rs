@@ -60,3 +60,9 @@ impl BackendError {
         Self { help: Some(help.into()), ..self }
     }
 }
+
+/// The advice that a backend gave somewhere in the chain.
+pub fn help_of<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e str> {
+    let own = error.downcast_ref::<BackendError>().and_then(|error| error.help.as_deref());
+    own.or_else(|| help_of(error.source()?))
+}

@@ -4,6 +4,7 @@
 //! 1 failed, 2 bad usage or file, 3 differs, 4 not permitted or not supported here; `exec`: 126 and 127 as route(8);
 //! `run`: 125 for its own failures.
 
+mod apply;
 mod check;
 mod completions;
 mod demo;
@@ -108,6 +109,8 @@ enum Verb {
     Plan(plan::Words),
     /// Make it so, and keep it until Ctrl-C, or with -d until `rdom down`
     Up(up::Words),
+    /// Make a network that is up what a file says by now, by the smallest change
+    Apply(apply::Words),
     /// Take a network down, alive or left behind
     Down(down::Words),
     /// What this system can do, and what FILE or the network that is up makes of it
@@ -158,6 +161,7 @@ impl Verb {
         let which = match self {
             Verb::Plan(words) => &words.which,
             Verb::Up(words) => &words.which,
+            Verb::Apply(words) => &words.which,
             Verb::Down(words) => &words.which,
             Verb::Doctor(words) => &words.which,
             Verb::Status(words) => &words.which,
@@ -198,6 +202,7 @@ pub fn main() -> ExitCode {
         Verb::Check(words) => check::run(&words, &common),
         Verb::Plan(words) => plan::run(&words, &common),
         Verb::Up(words) => up::run(&words, &common),
+        Verb::Apply(words) => apply::run(&words, &common),
         Verb::Down(words) => down::run(&words, &common),
         Verb::Doctor(words) => doctor::run(&words, &common),
         Verb::Status(words) => status::run(&words, &common),
@@ -260,7 +265,13 @@ fn heed_broken_pipes(verb: &Verb) {
         Verb::Logs(_) | Verb::Wg(_) | Verb::Completions(_) | Verb::Man(_) | Verb::Schema(_) => {}
         Verb::Export(_) | Verb::Import(_) | Verb::Resolve(_) => {}
         Verb::Route(_) | Verb::Ifconfig(_) | Verb::Netstat(_) | Verb::Unit(_) => {}
-        Verb::Demo(_) | Verb::Up(_) | Verb::Down(_) | Verb::Run(_) | Verb::Test(_) | Verb::Wireguard(_) => {
+        Verb::Demo(_)
+        | Verb::Up(_)
+        | Verb::Apply(_)
+        | Verb::Down(_)
+        | Verb::Run(_)
+        | Verb::Test(_)
+        | Verb::Wireguard(_) => {
             return;
         }
         Verb::Engine => {

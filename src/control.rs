@@ -3,6 +3,7 @@
 //! | request | answer |
 //! |---|---|
 //! | `GET /v1/status` | 200 and a status document |
+//! | `POST /v1/apply`, a JSON body with `network`, `file`, `directory` and `text` | 200 and the steps that were taken; 409 and why nothing has changed |
 //! | `GET /metrics` | 200 and the same in the text format of OpenMetrics |
 //! | `POST /v1/down` | 200 once everything is taken down, 409 and the reason if it could not be |
 //!
@@ -15,7 +16,7 @@ mod connections;
 mod server;
 
 pub use client::{Client, ClientError};
-pub use server::{Answer, Request, Server, serve};
+pub use server::{Answer, Request, Server, Wanted, serve};
 
 use std::path::PathBuf;
 

@@ -179,6 +179,20 @@ impl fmt::Display for Diagnostics {
 
 impl Error for Diagnostics {}
 
+/// An error and everything behind it in one line; a cause that says nothing new is left out.
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let said = cause.to_string();
+        if !text.ends_with(&said) {
+            text = format!("{text}: {said}");
+        }
+        next = cause.source();
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

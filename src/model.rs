@@ -7,6 +7,7 @@
 
 mod bindings;
 mod domain;
+mod drift;
 mod impairment;
 mod interface;
 mod isolation;
@@ -20,6 +21,7 @@ mod wireguard;
 
 pub use bindings::{Bindings, Capabilities};
 pub use domain::{Domain, Network};
+pub use drift::Drift;
 pub use impairment::Impairment;
 pub use interface::{Address, Interface, Kind, Vxlan};
 pub use isolation::Isolation;

@@ -5,10 +5,12 @@
 
 mod bind;
 mod compare;
+mod interruption;
 mod isolate;
 mod step;
 
 pub use bind::bind;
+pub use interruption::{Connections, Interruption, interruption};
 pub use step::Step;
 
 use std::cmp::Reverse;
@@ -108,7 +110,8 @@ fn deleted_interfaces(compared: &Comparison) -> Vec<Step> {
     });
     let gone = ours.filter(|(at, _)| !compared.keeps_interface(at));
     let once = gone.filter(|(at, seen)| match &seen.kind {
-        Kind::Veth { peer } => at < peer || !compared.keeps_domain(peer.domain),
+        // A link whose other end is out of sight is joined to itself.
+        Kind::Veth { peer } => at <= peer || !compared.keeps_domain(peer.domain),
         Kind::Bridge | Kind::WireGuard(_) | Kind::Loopback | Kind::Existing | Kind::Vrf { .. } => true,
         Kind::Dummy | Kind::Vlan { .. } | Kind::Macvlan { .. } | Kind::Vxlan(_) => true,
     });

@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
-use crate::model::{Network, NetworkName, SecretName};
+use crate::model::{Drift, Network, NetworkName, SecretName};
 
 pub use origins::Origins;
 pub use test::{
@@ -68,6 +68,8 @@ fn fallback() -> NetworkName {
 pub struct Lowered {
     /// What it describes; not bound to state and capabilities yet.
     pub network: Network,
+    /// What becomes of differences that nobody asked for.
+    pub drift: Drift,
     /// Where it describes what.
     pub origins: Origins,
     /// The files of the secrets that it names.
@@ -91,6 +93,15 @@ impl Lowered {
         });
         self.tests.iter().chain(later)
     }
+}
+
+/// A file that was read without errors, with its text.
+#[derive(Clone, Debug)]
+pub struct Document {
+    /// Its text and where it is.
+    pub source: Source,
+    /// What it says.
+    pub lowered: Lowered,
 }
 
 /// Reads a file; an error is everything that is wrong with it, warnings included.

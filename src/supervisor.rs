@@ -1,22 +1,28 @@
 //! Makes a network so, keeps it, and takes it down again.
 //!
-//! One process a network, under the network's lock. It is told things by signals, by its control socket and by the end
-//! of an engine, one at a time. Userspace engines are processes of their own, which outlive it and are taken over by
+//! One process a network, under the network's lock. It is told things by signals, by its control socket, by the end of an
+//! engine and by the kernel about changes of others, one at a time. Userspace engines are processes of their own, which outlive it and are taken over by
 //! the next one; in a private copy they are threads of it.
 
+mod apply;
+mod decide;
+mod drift;
 mod engines;
+mod explain;
 mod place;
 mod service_manager;
 mod signals;
 mod surroundings;
 mod transaction;
+mod watching;
 
+pub use explain::explain;
 pub use place::{Misplaced, misplaced};
 pub use signals::Signals;
+use signals::Terminal;
 pub use surroundings::{Ahead, Within};
 pub use transaction::{Cause, Failure, Outcome, Restored, converge};
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -28,24 +34,31 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
+use crate::backend::linux::monitor::{Heard, Monitor};
 use crate::backend::linux::{Linux, Survey};
 use crate::backend::{Backend, BackendError};
 use crate::control::{self, Answer, Request, Server};
 use crate::exec::group;
-use crate::model::{Network, NetworkName, SecretName};
-use crate::plan::{bind, plan};
+use crate::model::{Network, NetworkName};
+use crate::plan::{Step, bind, plan};
 use crate::probe::{self, Hazard, Unsupported};
-use crate::state::{Directories, KeyRing, Lock, LockError, Missing, StateError, Store};
+use crate::spec::Document;
+use crate::state::{Directories, KeyRing, Lock, LockError, Missing, StateError, Store, Stored};
 use crate::status::StatusView;
+use decide::Watch;
 use engines::Processes;
 pub use engines::{Hosted, Lodging, NoEngines};
 
 /// A network that is up, held by this process.
 pub struct Supervisor {
+    document: Document,
     desired: Network,
     warnings: Vec<String>,
     directories: Directories,
     backend: Linux,
+    watch: Watch,
+    monitor: Option<Monitor>,
+    sender: mpsc::WeakSender<Event>,
     queue: mpsc::Receiver<Event>,
     server: Server,
     _lock: Lock,
@@ -58,6 +71,8 @@ enum Event {
     Signal(Signal),
     /// A process with userspace engines is gone.
     EngineEnded,
+    /// Something has changed in namespaces of the network, or time has passed.
+    Heard(Heard),
     /// A service manager waits for a sign of life.
     LifeAskedFor,
 }
@@ -125,34 +140,39 @@ pub enum UpError {
 }
 
 impl Supervisor {
-    /// Brings a network up and checks that it is: the plan is empty and every tunnel's sockets are in their domain.
-    ///
-    /// `files` are the secrets that the file says to be elsewhere. An interruption or a failure leaves nothing behind.
+    /// Brings a document's network up and checks that it is: the plan is empty and every tunnel's sockets are in their
+    /// domain. An interruption or a failure leaves nothing behind.
     pub fn up(
-        network: &Network,
-        files: &BTreeMap<SecretName, PathBuf>,
+        document: &Document,
         directories: &Directories,
         signals: &Signals,
         lodging: Lodging,
     ) -> Result<Self, UpError> {
         probe::administration()?;
-        let lock = take_lock(&network.name, directories)?;
-        let stored = Store::of(directories).bindings(network, files, Missing::Generate)?;
-        let desired = bind(network, &stored.bindings, &probe::capabilities());
-        if let Some((need, lack)) = probe::unmet(&desired).into_iter().next() {
-            return Err(UpError::Lacking { who: need.who, lack });
-        }
+        let lock = take_lock(&document.lowered.network.name, directories)?;
+        let Prepared { desired, keys, mut warnings } = prepare(document, directories)?;
         let (sender, queue) = mpsc::channel(QUEUE_LENGTH);
         let engines = lodging.engines(directories, sender.clone());
-        let mut backend = Linux::open(network.name.clone(), directories, stored.keys, engines)?;
+        let mut backend = Linux::open(desired.name.clone(), directories, keys, engines)?;
         backend.tidy()?;
+        let weak = sender.downgrade();
         match bring_up(&mut backend, &desired, directories, signals, sender, lodging) {
             Ok(Up { hazards, server }) => {
-                let directories = directories.clone();
-                let mut warnings = stored.warnings;
-                warnings.extend(probe::isolation_held_back(network));
+                let (document, directories) = (document.clone(), directories.clone());
                 warnings.extend(hazards.iter().map(ToString::to_string));
-                Ok(Self { desired, warnings, directories, backend, queue, server, _lock: lock })
+                Ok(Self {
+                    watch: Watch::new(document.lowered.drift),
+                    monitor: None,
+                    sender: weak,
+                    document,
+                    desired,
+                    warnings,
+                    directories,
+                    backend,
+                    queue,
+                    server,
+                    _lock: lock,
+                })
             }
             Err(error) => {
                 forget_if_nothing_is_left(&mut backend, directories);
@@ -190,6 +210,8 @@ impl Supervisor {
     /// Keeps the network until a signal or a request ends it, then takes it down.
     pub fn serve(mut self) -> Result<(), Box<Failure>> {
         service_manager::ready(&self.desired);
+        let terminal = Terminal::now();
+        self.begin_to_watch();
         while let Some(event) = self.queue.blocking_recv() {
             match event {
                 Event::Request(Request::Status(reply)) => drop(reply.send(self.status())),
@@ -200,11 +222,14 @@ impl Supervisor {
                     self.server.finish();
                     return ended;
                 }
+                Event::Request(Request::Apply(wanted, reply)) => drop(reply.send(self.apply(&wanted))),
+                Event::Signal(Signal::SIGHUP) if !terminal.is_gone() => self.apply_again(),
                 Event::Signal(signal) => {
                     info!(signal = signal.as_str(), "ending");
                     break;
                 }
                 Event::EngineEnded => self.repair(),
+                Event::Heard(heard) => self.hear(heard),
                 Event::LifeAskedFor => service_manager::alive(),
             }
         }
@@ -250,6 +275,26 @@ pub fn status(
     Survey::of(directories)?.status(&observed, desired, reason.to_owned())
 }
 
+/// A document's network with nothing left open.
+struct Prepared {
+    desired: Network,
+    keys: KeyRing,
+    warnings: Vec<String>,
+}
+
+/// Finds or makes the keys and ports that a document leaves open, and looks whether everything that it needs is here.
+fn prepare(document: &Document, directories: &Directories) -> Result<Prepared, UpError> {
+    let (network, secrets) = (&document.lowered.network, &document.lowered.secrets);
+    let Stored { bindings, keys, mut warnings } =
+        Store::of(directories).bindings(network, secrets, Missing::Generate)?;
+    warnings.extend(probe::isolation_held_back(network));
+    let desired = bind(network, &bindings, &probe::capabilities());
+    match probe::unmet(&desired).into_iter().next() {
+        Some((need, lack)) => Err(UpError::Lacking { who: need.who, lack }),
+        None => Ok(Prepared { desired, keys, warnings }),
+    }
+}
+
 /// What there is besides the kernel's part once everything is up.
 struct Up {
     hazards: Vec<Hazard>,
@@ -284,6 +329,13 @@ fn bring_up(
 /// A peer that is not greeted takes longer to notice that its session is gone.
 fn greet(backend: &mut Linux) {
     if let Err(error) = backend.greet() {
+        warn!(%error, "peers were not greeted");
+    }
+}
+
+/// The same after steps that made tunnels of a network that was up anew.
+fn greet_anew(backend: &mut Linux, taken: &[Step]) {
+    if let Err(error) = backend.greet_anew(taken) {
         warn!(%error, "peers were not greeted");
     }
 }

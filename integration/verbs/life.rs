@@ -90,7 +90,7 @@ fn in_the_foreground_it_ends_with_a_signal() {
     in_private_copies("life::in_the_foreground_it_ends_with_a_signal", || {
         write("domains.yaml", EXAMPLE);
         let before = Traces::now();
-        for ending in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        for ending in [Signal::SIGINT, Signal::SIGTERM] {
             let up = Background::start("up", "rdom up").waits_until("is up: Ctrl-C takes it down");
             pings("rdom1", "192.168.5.2");
             signal(up.pid(), ending);

@@ -12,6 +12,7 @@ mod explain;
 mod link;
 mod links;
 pub mod mark;
+pub mod monitor;
 pub mod namespace;
 mod namespace_id;
 mod namespaces;
@@ -41,13 +42,17 @@ pub use sockets::TunnelSockets;
 pub use survey::Survey;
 pub use tunnels::{EngineParts, Engines, SocketPlace};
 
+use std::collections::BTreeSet;
+
 use crate::backend::{Backend, BackendError};
-use crate::model::{Network, NetworkName};
+use crate::model::{DomainId, Key, Network, NetworkName};
 use crate::plan::Step;
 use crate::state::{Directories, KeyRing, Ledger};
 
 use domains::Domains;
+use explain::Doing;
 use mark::Mark;
+use monitor::Monitor;
 use tunnels::Tunnels;
 
 /// One network in this kernel. The default domain is the network namespace of the thread that opens it.
@@ -72,10 +77,40 @@ impl Linux {
         Ok(Self { network, domains, tunnels })
     }
 
+    /// Has the tunnels that these steps made anew shake hands too: their peers may go on in sessions that are gone.
+    pub fn greet_anew(&mut self, taken: &[Step]) -> Result<(), BackendError> {
+        let made = |at| {
+            taken.iter().any(|step| matches!(step, Step::CreateInterface { at: made, .. } if made == at))
+        };
+        for step in taken {
+            let Step::SetPeer { at, key: Key::Public(key), peer, .. } = step else { continue };
+            if peer.endpoint.is_some() && peer.persistent_keepalive_secs == 0 && made(at) {
+                self.tunnels.to_greet.push((at.clone(), *key));
+            }
+        }
+        self.greet()
+    }
+
+    /// Takes further keys, beside those that it has: of a file that takes the place of another.
+    pub fn learn(&mut self, keys: KeyRing) {
+        self.tunnels.keys.add_all(keys);
+    }
+
     /// Has engines that took the place of others shake hands with their peers, now that all else is as it shall be: what
     /// is sent to one that is not there yet is lost, and said again after five seconds only.
     pub fn greet(&mut self) -> Result<(), BackendError> {
         self.tunnels.greet(&mut self.domains)
+    }
+
+    /// Has a monitor listen in the domains that there are, and in no others; returns those that are new to it.
+    pub fn be_heard_by(&self, monitor: &Monitor) -> Result<BTreeSet<DomainId>, BackendError> {
+        monitor.listen_in(self.domains.namespaces()).doing(|| "listen for changes".to_owned())
+    }
+
+    /// What this kernel holds of one domain; all else is as `around` has it: see [`Network::around`]. Costs a look at
+    /// that domain and those that it is joined to.
+    pub fn observe_one(&mut self, around: &Network, domain: DomainId) -> Result<Network, BackendError> {
+        observe::one(around, domain, &mut self.domains, &self.tunnels)
     }
 
     /// Removes records, sockets and links to them of domains and tunnels that are gone: after a crash, and when the

@@ -8,16 +8,12 @@ use std::path::{Path, PathBuf};
 use super::say::complain;
 use super::trouble::{Trouble, paint};
 use crate::model::NetworkName;
-use crate::spec::{self, Lowered, Source};
+use crate::spec::{self, Source};
+
+pub(super) use crate::spec::Document;
 
 /// Where a file is looked for when none is named.
 const PLACES: [&str; 2] = ["domains.yaml", "/etc/rdom/domains.yaml"];
-
-/// A file that has been read without errors.
-pub(super) struct Document {
-    pub(super) source: Source,
-    pub(super) lowered: Lowered,
-}
 
 /// The named file, `-` for standard input, else the first of the usual places; warnings are printed.
 pub(super) fn read(named: Option<&Path>) -> Result<Document, Trouble> {

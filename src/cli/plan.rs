@@ -1,4 +1,5 @@
-//! `rdom plan [FILE]`: what `up` would change; exit status 3 if there is something. Makes no keys and no files.
+//! `rdom plan [FILE]`: what `up` or `apply` would change, by which line of the file, and what that would interrupt (`!`);
+//! exit status 3 if there is something. Makes no keys and no files.
 
 mod openbsd;
 
@@ -11,11 +12,13 @@ use super::say::complain;
 use super::trouble::Trouble;
 use super::{Common, Ended, Which, file, print_json};
 use crate::backend::Backend;
-use crate::backend::linux::Linux;
-use crate::plan::{bind, plan};
+use crate::backend::linux::{Linux, Survey};
+use crate::model::{End, Network};
+use crate::plan::{Interruption, Step, bind, interruption, plan};
 use crate::probe;
-use crate::state::{Missing, Roots, Store};
-use crate::status::PlanView;
+use crate::spec::Origins;
+use crate::state::{Directories, Missing, Roots, Store};
+use crate::status::{InterruptionView, PlanView};
 use crate::supervisor::NoEngines;
 
 #[derive(Debug, Args)]
@@ -47,7 +50,10 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
     }
     let opened = Linux::open(desired.name.clone(), &directories, stored.keys, Box::new(NoEngines));
     let observed = opened.and_then(|mut backend| backend.observe()).map_err(Trouble::failed)?;
-    let steps = PlanView::new(&plan(&desired, &observed));
+    let planned = plan(&desired, &observed);
+    let mut steps = PlanView::new(&planned);
+    add_places(&mut steps, &planned, &document.source.file, &lowered.origins);
+    add_interruptions(&mut steps, &planned, &observed, &directories)?;
     let nothing = steps.steps.is_empty();
     if common.json {
         print_json(&steps)?;
@@ -57,4 +63,45 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
         print!("{steps}");
     }
     Ok(ExitCode::from(if nothing { 0 } else { 3 }))
+}
+
+/// Each step's line of the file.
+fn add_places(view: &mut PlanView, steps: &[Step], file: &str, origins: &Origins) {
+    view.file = Some(file.to_owned());
+    for (shown, step) in view.steps.iter_mut().zip(steps) {
+        let object = step.object();
+        let place = match step {
+            Step::RemovePeer { .. } => None,
+            step if step.removes() => origins.own_place(&object),
+            _ => origins.place(&object),
+        };
+        shown.line = place.map(|place| place.line);
+    }
+}
+
+/// What each step interrupts of what passes now.
+fn add_interruptions(
+    view: &mut PlanView,
+    steps: &[Step],
+    observed: &Network,
+    directories: &Directories,
+) -> Result<(), Trouble> {
+    let interrupted: Vec<_> = steps.iter().map(|step| interruption(step, observed)).collect();
+    if interrupted.iter().all(Option::is_none) {
+        return Ok(());
+    }
+    let survey = Survey::of(directories).map_err(Trouble::failed)?;
+    for (shown, interrupted) in view.steps.iter_mut().zip(interrupted) {
+        let Some(Interruption { tunnels, connections }) = interrupted else { continue };
+        let sockets = match &connections {
+            None => 0,
+            Some((domain, which)) => {
+                let connected = survey.connected(*domain).map_err(Trouble::failed)?;
+                connected.iter().filter(|from| which.has(**from)).count()
+            }
+        };
+        let tunnels = tunnels.iter().map(End::to_string).collect();
+        shown.interrupts = Some(InterruptionView { tunnels, sockets });
+    }
+    Ok(())
 }

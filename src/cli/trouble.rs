@@ -5,8 +5,8 @@ use std::fmt::Display;
 use std::io::IsTerminal;
 
 use super::say::complain;
-use crate::backend::BackendError;
-use crate::diagnostic::{Diagnostics, Paint};
+use crate::backend::help_of;
+use crate::diagnostic::{Diagnostics, Paint, chain};
 use crate::exec::ExecError;
 use crate::probe::Unsupported;
 
@@ -79,26 +79,6 @@ impl From<ExecError> for Trouble {
     fn from(error: ExecError) -> Self {
         Self::Exec(error)
     }
-}
-
-/// An error and everything behind it in one line; a cause that says nothing new is left out.
-pub(super) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let said = cause.to_string();
-        if !text.ends_with(&said) {
-            text = format!("{text}: {said}");
-        }
-        next = cause.source();
-    }
-    text
-}
-
-/// The advice that a backend gave somewhere in the chain.
-pub(super) fn help_of<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e str> {
-    let own = error.downcast_ref::<BackendError>().and_then(|error| error.help.as_deref());
-    own.or_else(|| help_of(error.source()?))
 }
 
 /// How standard error is painted: with colours only for a person at a terminal (no-color.org).

@@ -15,13 +15,13 @@ use nix::unistd::{ForkResult, dup2_stderr, dup2_stdin, dup2_stdout, fork, pipe2,
 
 use super::file::{self, Document};
 use super::say::{complain, say};
-use super::trouble::{Trouble, chain, help_of};
+use super::trouble::Trouble;
 use super::{Common, Ended, Which};
 use crate::backend::Nature;
-use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::diagnostic::chain;
 use crate::probe::{self, Unsupported};
 use crate::state::{Directories, Roots, make_private_directory};
-use crate::supervisor::{Cause, Failure, Lodging, Signals, Supervisor, UpError};
+use crate::supervisor::{Cause, Failure, Lodging, Signals, Supervisor, UpError, explain};
 
 #[derive(Debug, Args)]
 pub(super) struct Words {
@@ -48,7 +48,7 @@ fn foreground(document: &Document, directories: &Directories) -> Ended {
     let signals = Signals::hold().map_err(Trouble::failed)?;
     let supervisor = bring_up(document, directories, &signals, Lodging::Apart)?;
     say(format_args!("network {} is up: Ctrl-C takes it down", supervisor.desired().name));
-    supervisor.serve().map_err(|failure| explain(&failure, document))?;
+    supervisor.serve().map_err(|failure| explained(&failure, document))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -59,10 +59,9 @@ pub(super) fn bring_up(
     signals: &Signals,
     lodging: Lodging,
 ) -> Result<Supervisor, Trouble> {
-    let lowered = &document.lowered;
-    let up = Supervisor::up(&lowered.network, &lowered.secrets, directories, signals, lodging);
+    let up = Supervisor::up(document, directories, signals, lodging);
     let up = up.map_err(|error| match error {
-        UpError::Failed(failure) => explain(&failure, document),
+        UpError::Failed(failure) => explained(&failure, document),
         UpError::Unsupported(unsupported) => unsupported.into(),
         UpError::Lacking { who, lack } => {
             Trouble::Unsupported(Unsupported { missing: format!("{who}: {}", lack.missing), ..lack })
@@ -73,28 +72,13 @@ pub(super) fn bring_up(
     Ok(up)
 }
 
-/// A failed step as a diagnostic at the place of its object in the file, with what became of the others.
-fn explain(failure: &Failure, document: &Document) -> Trouble {
-    let place = failure.step.as_ref().and_then(|step| document.lowered.origins.place(&step.object()));
-    let message = match (&failure.cause, &failure.step) {
-        (Cause::Backend(error), _) => chain(error),
-        (cause @ (Cause::Interrupted | Cause::Unsettled(_)), Some(step)) => format!("cannot {step}: {cause}"),
-        (cause @ (Cause::Interrupted | Cause::Unsettled(_)), None) => cause.to_string(),
-    };
-    let diagnostic = match place {
-        Some(place) => Diagnostic::error(place, message).label(failure.restored.to_string()),
-        None => Diagnostic::error_of_file(format!("{message}; {}", failure.restored)),
-    };
-    let diagnostic = match help_of(failure) {
-        Some(help) => diagnostic.help(help),
-        None => diagnostic,
-    };
-    let source = &document.source;
+/// A failed step at its place in the file, and the exit status that goes with it.
+fn explained(failure: &Failure, document: &Document) -> Trouble {
     let status = match &failure.cause {
         Cause::Backend(error) if error.nature == Nature::Unsupported => 4,
         Cause::Backend(_) | Cause::Interrupted | Cause::Unsettled(_) => 1,
     };
-    Trouble::Diagnostics(Box::new(Diagnostics::new(&source.file, &source.text, vec![diagnostic])), status)
+    Trouble::Diagnostics(Box::new(explain(failure, document)), status)
 }
 
 /// The parent waits until the child, in a session of its own, says that all is up or what went wrong.
@@ -151,7 +135,7 @@ fn supervise(document: &Document, directories: &Directories, mut tell: File) -> 
             }
             let _ = tell.write_all(&[0]);
             drop((tell, terminal));
-            supervisor.serve().map_err(|failure| explain(&failure, document))?;
+            supervisor.serve().map_err(|failure| explained(&failure, document))?;
             Ok(0)
         }
     }

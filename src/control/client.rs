@@ -3,14 +3,16 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use thiserror::Error;
 use tokio::net::UnixStream;
 
+use super::Wanted;
 use crate::state::Directories;
+use crate::status::AppliedView;
 
 /// Why there is no answer.
 #[derive(Debug, Error)]
@@ -45,24 +47,36 @@ impl Client {
 
     /// The status document.
     pub fn status(&self) -> Result<String, ClientError> {
-        ask(&self.socket, Method::GET, "/v1/status")
+        ask(&self.socket, Method::GET, "/v1/status", Bytes::new())
     }
 
     /// Takes everything down; returns when that is done.
     pub fn down(&self) -> Result<(), ClientError> {
-        ask(&self.socket, Method::POST, "/v1/down").map(|_| ())
+        ask(&self.socket, Method::POST, "/v1/down", Bytes::new()).map(|_| ())
+    }
+
+    /// Makes the network what this says; returns when that is done, or nothing has changed.
+    pub fn apply(&self, wanted: &Wanted) -> Result<AppliedView, ClientError> {
+        let refused = |error: serde_json::Error| ClientError::Refused(error.to_string());
+        let body = serde_json::to_vec(wanted).map_err(refused)?;
+        let answer = ask(&self.socket, Method::POST, "/v1/apply", body.into())?;
+        serde_json::from_str(&answer).map_err(refused)
     }
 }
 
-fn ask(socket: &Path, method: Method, path: &str) -> Result<String, ClientError> {
+fn ask(socket: &Path, method: Method, path: &str, body: Bytes) -> Result<String, ClientError> {
     let unreachable = |source| ClientError::Unreachable { path: socket.to_owned(), source };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(unreachable)?;
     runtime.block_on(async {
         let stream = UnixStream::connect(socket).await.map_err(unreachable)?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         let talk = tokio::spawn(connection);
-        let request =
-            Request::builder().method(method).uri(path).header("host", "rdom").body(Empty::<Bytes>::new());
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "rdom")
+            .header("content-type", "application/json")
+            .body(Full::new(body));
         let answer =
             sender.send_request(request.map_err(|_| ClientError::Refused("bad request".into()))?).await?;
         let status = answer.status();

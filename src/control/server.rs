@@ -1,17 +1,20 @@
 //! The supervisor's side.
 
+use std::fmt;
 use std::io;
 use std::os::unix::net::UnixListener as StdListener;
+use std::path::PathBuf;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::to_bytes;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::{Deserialize, Serialize};
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
@@ -22,13 +25,43 @@ use crate::status::{METRICS_TYPE, metrics as openmetrics};
 /// The longest request body, in bytes.
 const BODY_LIMIT_BYTES: usize = 64 * 1024;
 
+/// The longest file, in bytes of JSON: 100,000 peers and more.
+const FILE_LIMIT_BYTES: usize = 64 * 1024 * 1024;
+
+/// How long a caller waits for an answer before it hears that the supervisor is busy.
+const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+
+/// The same of a change, which goes on when nobody waits any more.
+const CHANGE_WITHIN: Duration = Duration::from_secs(600);
+
 /// What the supervisor is asked.
 #[derive(Debug)]
 pub enum Request {
     /// What there is.
     Status(oneshot::Sender<Answer>),
+    /// To become what another file says.
+    Apply(Box<Wanted>, oneshot::Sender<Answer>),
     /// To take everything down and end.
     Down(oneshot::Sender<Answer>),
+}
+
+/// A file that a network shall become, with everything that it takes to read it.
+#[derive(Serialize, Deserialize)]
+pub struct Wanted {
+    /// The network that is meant.
+    pub network: String,
+    /// What to call the file in what there is to say of it.
+    pub file: String,
+    /// Where the paths in it begin.
+    pub directory: PathBuf,
+    /// What is in it.
+    pub text: String,
+}
+
+impl fmt::Debug for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} for {}", self.file, self.network)
+    }
 }
 
 /// What it says: a JSON document, or why not.
@@ -60,12 +93,17 @@ where
     listener.set_nonblocking(true)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (finish, finished) = oneshot::channel();
+    let files = Router::new()
+        .route("/v1/apply", post(apply::<E>))
+        .layer(DefaultBodyLimit::max(FILE_LIMIT_BYTES))
+        .layer(from_fn(|request, next| connections::take_in(FILE_LIMIT_BYTES, request, next)));
     let router = Router::new()
         .route("/v1/status", get(status::<E>))
         .route("/metrics", get(metrics::<E>))
         .route("/v1/down", post(down::<E>))
         .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES))
         .layer(from_fn(|request, next| connections::take_in(BODY_LIMIT_BYTES, request, next)))
+        .merge(files)
         .with_state(queue);
     let answer = move || {
         let answered = runtime.block_on(async {
@@ -80,11 +118,11 @@ where
 }
 
 async fn status<E: From<Request>>(State(queue): State<mpsc::Sender<E>>) -> Response {
-    put(queue, Request::Status).await
+    put(queue, ANSWER_WITHIN, Request::Status).await
 }
 
 async fn metrics<E: From<Request>>(State(queue): State<mpsc::Sender<E>>) -> Response {
-    let answer = put(queue, Request::Status).await;
+    let answer = put(queue, ANSWER_WITHIN, Request::Status).await;
     if !answer.status().is_success() {
         return answer;
     }
@@ -102,19 +140,24 @@ async fn text_of(answer: Response) -> Result<String, String> {
 }
 
 async fn down<E: From<Request>>(State(queue): State<mpsc::Sender<E>>) -> Response {
-    put(queue, Request::Down).await
+    put(queue, ANSWER_WITHIN, Request::Down).await
+}
+
+async fn apply<E: From<Request>>(State(queue): State<mpsc::Sender<E>>, wanted: Json<Wanted>) -> Response {
+    put(queue, CHANGE_WITHIN, |reply| Request::Apply(Box::new(wanted.0), reply)).await
 }
 
 async fn put<E: From<Request>>(
     queue: mpsc::Sender<E>,
-    request: fn(oneshot::Sender<Answer>) -> Request,
+    within: Duration,
+    request: impl FnOnce(oneshot::Sender<Answer>) -> Request,
 ) -> Response {
     let (sender, receiver) = oneshot::channel();
     let busy = (StatusCode::SERVICE_UNAVAILABLE, "busy").into_response();
     if queue.try_send(request(sender).into()).is_err() {
         return busy;
     }
-    match tokio::time::timeout(Duration::from_secs(60), receiver).await {
+    match tokio::time::timeout(within, receiver).await {
         Ok(Ok(Ok(json))) => ([(header::CONTENT_TYPE, "application/json")], json).into_response(),
         Ok(Ok(Err(reason))) => (StatusCode::CONFLICT, reason).into_response(),
         Ok(Err(_)) | Err(_) => busy,

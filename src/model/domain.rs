@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::interface::Interface;
+use super::interface::{Interface, Kind};
 use super::isolation::Isolation;
 use super::name::{DomainId, DomainName, End, InterfaceName, NetworkName, RtableId, SysctlName};
 use super::route::Route;
@@ -40,6 +40,45 @@ impl Network {
     /// The interface at this place.
     pub fn interface(&self, at: &End) -> Option<&Interface> {
         self.domains.get(&at.domain)?.interfaces.get(&at.interface)
+    }
+
+    /// This domain with what its interfaces are joined to or stand on in others, and nothing else; the domains of its
+    /// tunnels' sockets are bare.
+    pub fn around(&self, domain: DomainId) -> Network {
+        let mut around = Network::empty(self.name.clone());
+        let Some(inside) = self.domains.get(&domain) else { return around };
+        for (at, interface) in self.interfaces().filter(|(at, _)| at.domain == domain) {
+            let mut beneath = interface.kind.parent().cloned();
+            let peer = if let Kind::Veth { peer } = &interface.kind { Some(peer) } else { None };
+            let sockets = match &interface.kind {
+                Kind::WireGuard(tunnel) => Some(tunnel.underlay),
+                Kind::Vxlan(vxlan) => Some(vxlan.underlay),
+                Kind::Veth { .. } | Kind::Bridge | Kind::Loopback | Kind::Existing | Kind::Vrf { .. } => None,
+                Kind::Dummy | Kind::Vlan { .. } | Kind::Macvlan { .. } => None,
+            };
+            sockets.iter().for_each(|id| around.add_bare(self, *id));
+            peer.iter().for_each(|peer| around.add_interface(self, peer));
+            while let Some(parent) = beneath.filter(|parent| *parent != at) {
+                around.add_interface(self, &parent);
+                beneath = self.interface(&parent).and_then(|parent| parent.kind.parent()).cloned();
+            }
+        }
+        around.domains.insert(domain, inside.clone());
+        around
+    }
+
+    fn add_bare(&mut self, whole: &Network, id: DomainId) {
+        let Some(domain) = whole.domains.get(&id) else { return };
+        let (name, isolation) = (domain.name.clone(), domain.isolation);
+        self.domains.entry(id).or_insert_with(|| Domain { name, isolation, ..Domain::bare(id) });
+    }
+
+    fn add_interface(&mut self, whole: &Network, at: &End) {
+        self.add_bare(whole, at.domain);
+        let (Some(domain), Some(interface)) = (self.domains.get_mut(&at.domain), whole.interface(at)) else {
+            return;
+        };
+        domain.interfaces.insert(at.interface.clone(), interface.clone());
     }
 
     /// The domain that a word means: its number or its name.

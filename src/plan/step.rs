@@ -164,6 +164,32 @@ pub enum Step {
 }
 
 impl Step {
+    /// Whether it takes away what a file does not have, or not so.
+    pub fn removes(&self) -> bool {
+        match self {
+            Step::DeleteDomain { .. }
+            | Step::DeleteInterface { .. }
+            | Step::RemoveAddress { .. }
+            | Step::RemovePeer { .. }
+            | Step::RemoveRoute { .. }
+            | Step::RemoveRule { .. }
+            | Step::ResetSysctl { .. } => true,
+            Step::CreateDomain { .. }
+            | Step::RequireInterface { .. }
+            | Step::CreateInterface { .. }
+            | Step::SetImpairment { .. }
+            | Step::SetMtu { .. }
+            | Step::SetController { .. }
+            | Step::SetUp { .. }
+            | Step::AddAddress { .. }
+            | Step::SetTunnel { .. }
+            | Step::SetPeer { .. }
+            | Step::AddRoute { .. }
+            | Step::AddRule { .. }
+            | Step::SetSysctl { .. } => false,
+        }
+    }
+
     /// What it changes: where the file speaks of this, an error in taking the step belongs.
     pub fn object(&self) -> Object {
         match self {

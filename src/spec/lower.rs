@@ -36,6 +36,7 @@ pub(super) fn lower(file: &File, source: &Source, report: &mut Report) -> Lowere
     let scope = Scope::of(file, report);
     let mut lowered = Lowered {
         network: Network::empty(file.name.clone().unwrap_or_else(|| source.network.clone())),
+        drift: file.drift.unwrap_or_default(),
         origins: Origins::default(),
         secrets: BTreeMap::new(),
         tests: file.tests.iter().filter_map(|words| tests::test(words, &scope, report)).collect(),

@@ -23,6 +23,11 @@ impl Origins {
         }
     }
 
+    /// Where the file says exactly this.
+    pub fn own_place(&self, object: &Object) -> Option<Place> {
+        self.places.get(object).copied()
+    }
+
     pub(super) fn add(&mut self, object: Object, place: Place) {
         self.places.insert(object, place);
     }

@@ -18,7 +18,7 @@ use super::node::Node;
 use super::report::{Placed, Report};
 use super::values::{self, Trouble};
 use crate::diagnostic::Diagnostic;
-use crate::model::{Engine, Impairment, InterfaceName, Isolation, NetworkName};
+use crate::model::{Drift, Engine, Impairment, InterfaceName, Isolation, NetworkName};
 
 pub(super) use domain::Domain;
 pub(super) use interface::{Interface, Kind};
@@ -34,7 +34,7 @@ const FILE: Shape = Shape {
     keys: &["name", "defaults", "domains", "links", "tests", "steps"],
     later: &[],
 };
-const DEFAULTS: Shape = Shape { what: "`defaults`", keys: &["isolation", "engine"], later: &["drift"] };
+const DEFAULTS: Shape = Shape { what: "`defaults`", keys: &["isolation", "engine", "drift"], later: &[] };
 const LINK: Shape =
     Shape { what: "a link", keys: &["ends", "delay", "jitter", "loss", "reorder", "rate"], later: &[] };
 
@@ -46,6 +46,8 @@ pub(super) struct File {
     pub(super) engine: Option<Engine>,
     /// What keeps the domains apart that do not say it themselves.
     pub(super) isolation: Option<Placed<Isolation>>,
+    /// What becomes of differences that nobody asked for.
+    pub(super) drift: Option<Drift>,
     pub(super) domains: Vec<Domain>,
     pub(super) links: Vec<Link>,
     /// Whether all links could be read.
@@ -89,6 +91,9 @@ impl File {
                 .map(|e| e.value),
             isolation: defaults
                 .and_then(|fields| fields.parsed("isolation", "an isolation", isolation, report)),
+            drift: defaults
+                .and_then(|fields| fields.parsed("drift", "what to do", drift, report))
+                .map(|drift| drift.value),
             domains: fields.value("domains").map(|node| domains(node, report)).unwrap_or_default(),
             tests: list("tests", report).iter().filter_map(|node| Test::read(node, report)).collect(),
             steps: list("steps", report).iter().filter_map(|node| Step::read(node, report)).collect(),
@@ -104,6 +109,18 @@ fn isolation(text: &str) -> Result<Isolation, Trouble> {
         "vrf" => Ok(Isolation::Vrf),
         other => Err(Trouble::new(format!("no isolation `{other}`"))
             .help("write `auto`, `netns+vrf`, `netns` or `vrf`")),
+    }
+}
+
+fn drift(text: &str) -> Result<Drift, Trouble> {
+    match text {
+        "repair" => Ok(Drift::Repair),
+        "report" => Ok(Drift::Report),
+        "off" => Ok(Drift::Off),
+        other => {
+            Err(Trouble::new(format!("nothing to do called `{other}`"))
+                .help("write `repair`, `report` or `off`"))
+        }
     }
 }
 

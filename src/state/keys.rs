@@ -70,6 +70,12 @@ impl KeyRing {
         self.preshared.insert(secret.fingerprint(), secret);
     }
 
+    /// Adds everything of another ring.
+    pub fn add_all(&mut self, other: KeyRing) {
+        self.private.extend(other.private);
+        self.preshared.extend(other.preshared);
+    }
+
     /// The private half of this key.
     pub fn private(&self, key: &PublicKey) -> Option<&Secret> {
         self.private.get(key)

@@ -11,8 +11,21 @@ use crate::plan::Step;
 /// A plan, for people and programs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PlanView {
+    /// The file that it is of, where lines are known.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub file: Option<String>,
     /// Its steps in the order in which they are taken.
     pub steps: Vec<StepView>,
+}
+
+/// What a network that was up has become, for people and programs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AppliedView {
+    /// The steps that were taken.
+    #[serde(flatten)]
+    pub plan: PlanView,
+    /// What its operator should know, one sentence each.
+    pub warnings: Vec<String>,
 }
 
 /// One step of a plan.
@@ -24,24 +37,74 @@ pub struct StepView {
     pub object: String,
     /// The step in words.
     pub text: String,
+    /// The line of the file that it comes from; none of a step that takes away what the file does not have.
+    pub line: Option<usize>,
+    /// The traffic that it interrupts.
+    pub interrupts: Option<InterruptionView>,
+}
+
+/// What stops passing by a step, if only for a moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct InterruptionView {
+    /// Tunnels, as `DOMAIN/NAME`.
+    pub tunnels: Vec<String>,
+    /// How many connected sockets there are that cannot go on.
+    pub sockets: usize,
 }
 
 impl PlanView {
     /// The view of these steps.
     pub fn new(steps: &[Step]) -> Self {
-        Self { steps: steps.iter().map(StepView::new).collect() }
+        Self { file: None, steps: steps.iter().map(StepView::new).collect() }
     }
 }
 
 impl fmt::Display for PlanView {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.steps.iter().try_for_each(|step| writeln!(f, "{}", step.text))
+        let Some(file) = &self.file else {
+            return self.steps.iter().try_for_each(|step| writeln!(f, "{}", step.text));
+        };
+        let place = |step: &StepView| match step.line {
+            Some(line) => format!("{file}:{line}"),
+            None => "not in the file".to_owned(),
+        };
+        let width = self.steps.iter().map(|step| place(step).chars().count()).max().unwrap_or(0);
+        for step in &self.steps {
+            let mark = if step.interrupts.is_some() { '!' } else { ' ' };
+            write!(f, "{mark} {:width$}  {}", place(step), step.text)?;
+            step.interrupts.iter().try_for_each(|interrupts| write!(f, "; {interrupts}"))?;
+            writeln!(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for InterruptionView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("interrupts ")?;
+        match self.tunnels.as_slice() {
+            [] => f.write_str("traffic")?,
+            [one] => write!(f, "tunnel {one}")?,
+            several => write!(f, "tunnels {}", several.join(", "))?,
+        }
+        match self.sockets {
+            0 => Ok(()),
+            1 => f.write_str(" and 1 connected socket"),
+            sockets => write!(f, " and {sockets} connected sockets"),
+        }
     }
 }
 
 impl StepView {
     fn new(step: &Step) -> Self {
-        Self { kind: kind(step).to_owned(), object: object(&step.object()), text: step.to_string() }
+        let (line, interrupts) = (None, None);
+        Self {
+            kind: kind(step).to_owned(),
+            object: object(&step.object()),
+            text: step.to_string(),
+            line,
+            interrupts,
+        }
     }
 }
 
@@ -99,8 +162,25 @@ mod tests {
                 "kind": "add_address",
                 "object": "1/wg1 192.168.5.1/24",
                 "text": "add address 192.168.5.1/24 to 1/wg1",
+                "line": null,
+                "interrupts": null,
             }]})
         );
         assert_eq!(plan.to_string(), "add address 192.168.5.1/24 to 1/wg1\n");
+    }
+
+    #[test]
+    fn lines_and_interruptions_stand_beside_the_steps() {
+        let at = End { domain: domain(1), interface: InterfaceName::new("wg1").unwrap() };
+        let up = Step::SetUp { at: at.clone(), up: true };
+        let mut plan = PlanView::new(&[Step::DeleteInterface { at }, up]);
+        plan.file = Some("a.yaml".into());
+        plan.steps[0].interrupts = Some(InterruptionView { tunnels: vec!["1/wg1".into()], sockets: 2 });
+        plan.steps[1].line = Some(7);
+        assert_eq!(
+            plan.to_string(),
+            "! not in the file  delete interface 1/wg1; interrupts tunnel 1/wg1 and 2 connected sockets\n  \
+             a.yaml:7         set 1/wg1 up\n"
+        );
     }
 }

@@ -1,6 +1,6 @@
-//! The signals that end a supervisor, held back until it asks: it is never interrupted, only told.
+//! The signals that a supervisor is told by, held back until it asks: it is never interrupted, only told.
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::mem::MaybeUninit;
 use std::thread;
 
@@ -49,5 +49,29 @@ impl Signals {
             }
         };
         thread::Builder::new().name("signals".into()).spawn(tell).map(|_| ())
+    }
+}
+
+/// The terminal that this process speaks to, if it does. A hangup means the end of it, or else a wish (signal(7)).
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Terminal {
+    /// Standard error was one.
+    Here,
+    /// It was something else.
+    None,
+}
+
+impl Terminal {
+    /// The one that there is at this moment.
+    pub(super) fn now() -> Self {
+        if io::stderr().is_terminal() { Self::Here } else { Self::None }
+    }
+
+    /// Whether it has hung up: one that has answers nothing any more.
+    pub(super) fn is_gone(self) -> bool {
+        match self {
+            Terminal::Here => !io::stderr().is_terminal(),
+            Terminal::None => false,
+        }
     }
 }

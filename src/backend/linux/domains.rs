@@ -99,6 +99,25 @@ impl Domains {
         Ok(records)
     }
 
+    /// Whether a domain is still in the namespace that it was in, by its name.
+    pub(super) fn same(&self, id: DomainId) -> Result<bool, BackendError> {
+        let Some(inside) = self.inside.get(&id) else { return Ok(false) };
+        if id.is_default() || !inside.isolation.has_namespace() {
+            return Ok(true);
+        }
+        match Namespace::open(&inside.name) {
+            Ok(namespace) => Ok(namespace.identity() == inside.namespace.identity()),
+            Err(NamespaceError::Absent(_) | NamespaceError::NotANamespace(_)) => Ok(false),
+            Err(error) => Err(error).doing(|| format!("open namespace {}", inside.name)),
+        }
+    }
+
+    /// The namespaces of all domains that have one of their own, and the default domain's.
+    pub(super) fn namespaces(&self) -> impl Iterator<Item = (DomainId, &Namespace)> {
+        let own = self.inside.iter().filter(|(_, inside)| inside.isolation.has_namespace());
+        own.map(|(&id, inside)| (id, &inside.namespace))
+    }
+
     pub(super) fn enter(&mut self, id: DomainId) -> Result<&mut Inside, BackendError> {
         self.inside.get_mut(&id).ok_or_else(|| BackendError::new(format!("domain {id} does not exist")))
     }

@@ -58,32 +58,82 @@ pub(super) fn network(
     };
     let mut network = Network::empty(name.clone());
     for (&id, look) in &looks {
-        let (name, isolation) = (look.name.clone(), look.isolation);
-        let mut domain = Domain { name, isolation, rules: look.rules.clone(), ..Domain::bare(id) };
-        for (rtable, route) in &look.routes {
-            domain.table_mut(id, *rtable).insert(route.clone());
-        }
-        domain.sysctls = sysctls(domains, id, &look.record)?;
-        for (name, link) in &look.links {
-            let at = End { domain: id, interface: name.clone() };
-            let kind = kind(domains, tunnels, &looks, mark, &cables, &at, link)?;
-            domain.interfaces.extend(kind.map(|kind| (name.clone(), interface(look, link, kind))));
-        }
-        network.domains.insert(id, domain);
+        network.domains.insert(id, domain(domains, tunnels, &looks, &cables, id, look)?);
     }
     Ok(network)
+}
+
+/// What the kernel holds of one domain; all else is as `around` has it, which is that domain and what it is joined to.
+/// Without the domain if its namespace is another one by now.
+pub(super) fn one(
+    around: &Network,
+    id: DomainId,
+    domains: &mut Domains,
+    tunnels: &Tunnels,
+) -> Result<Network, BackendError> {
+    let mut network = around.clone();
+    let mut looks = BTreeMap::new();
+    for &there in around.domains.keys() {
+        // The default domain is there for its names only, unless something leads to it.
+        if there == id || around.domains.get(&there).is_some_and(|domain| !domain.interfaces.is_empty()) {
+            looks.extend(
+                domains.same(there)?.then(|| look_at(domains, there)).transpose()?.map(|look| (there, look)),
+            );
+        }
+    }
+    let cables = cables(domains, &looks)?;
+    match looks.get(&id) {
+        Some(look) => {
+            let seen = domain(domains, tunnels, &looks, &cables, id, look)?;
+            network.domains.insert(id, seen);
+        }
+        None => drop(network.domains.remove(&id)),
+    }
+    Ok(network)
+}
+
+fn domain(
+    domains: &mut Domains,
+    tunnels: &Tunnels,
+    looks: &BTreeMap<DomainId, Look>,
+    cables: &Cables,
+    id: DomainId,
+    look: &Look,
+) -> Result<Domain, BackendError> {
+    let mark = &domains.network_mark().clone();
+    let (name, isolation) = (look.name.clone(), look.isolation);
+    let mut domain = Domain { name, isolation, rules: look.rules.clone(), ..Domain::bare(id) };
+    for (rtable, route) in &look.routes {
+        domain.table_mut(id, *rtable).insert(route.clone());
+    }
+    domain.sysctls = sysctls(domains, id, &look.record)?;
+    for (name, link) in &look.links {
+        let at = End { domain: id, interface: name.clone() };
+        let kind = kind(domains, tunnels, looks, mark, cables, &at, link)?;
+        domain.interfaces.extend(kind.map(|kind| (name.clone(), interface(look, link, kind))));
+    }
+    Ok(domain)
 }
 
 fn looks(domains: &mut Domains) -> Result<BTreeMap<DomainId, Look>, BackendError> {
     let mut looks = BTreeMap::new();
     for (id, record) in domains.refresh()? {
-        let sight = Sight { tables: domains.tables(id)?, is_shared: domains.is_shared(id) };
-        let inside = domains.enter(id)?;
-        let mut look = look(inside, record, &sight).doing(|| format!("read domain {id}"))?;
-        look.links.retain(|(_, link)| domains.holds(id, link));
-        looks.insert(id, look);
+        looks.insert(id, look_into(domains, id, record)?);
     }
     Ok(looks)
+}
+
+fn look_at(domains: &mut Domains, id: DomainId) -> Result<Look, BackendError> {
+    let record = domains.record(id)?;
+    look_into(domains, id, record)
+}
+
+fn look_into(domains: &mut Domains, id: DomainId, record: DomainRecord) -> Result<Look, BackendError> {
+    let sight = Sight { tables: domains.tables(id)?, is_shared: domains.is_shared(id) };
+    let inside = domains.enter(id)?;
+    let mut look = look(inside, record, &sight).doing(|| format!("read domain {id}"))?;
+    look.links.retain(|(_, link)| domains.holds(id, link));
+    Ok(look)
 }
 
 /// Whether the other end of any link of ours is out of sight: in a namespace that is going, and soon gone with it.

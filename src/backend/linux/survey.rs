@@ -90,6 +90,16 @@ impl Survey {
         table.map_err(|error| trouble("sockets", domain, error))
     }
 
+    /// The local addresses of a domain's connected sockets, one a socket.
+    pub fn connected(&self, domain: DomainId) -> Result<Vec<IpAddr>, BackendError> {
+        let place = self.place(domain)?;
+        let connected = route_socket(place).and_then(|mut route| {
+            let mut diag = Netlink::of(&place.namespace, Protocol::SockDiag)?;
+            view::connected(&self.scope(domain, place), &mut diag, &mut route)
+        });
+        connected.map_err(|error| trouble("sockets", domain, error))
+    }
+
     /// The domains with their interfaces and rtables.
     pub fn rdomains(&self) -> Result<Vec<RdomainView>, BackendError> {
         let each = self.namespaces.iter().map(|(id, place)| {

@@ -90,6 +90,16 @@ pub fn socket_table(
     Ok(SocketTable::new(domain, sockets::dump(diag, scope, &links)?))
 }
 
+/// The local addresses of the connected sockets of the domain, one a socket.
+pub fn connected(
+    scope: &Scope,
+    diag: &mut Netlink,
+    route: &mut Netlink,
+) -> Result<Vec<IpAddr>, NetlinkError> {
+    let links = links::dump(route)?;
+    sockets::connected(diag, scope, &links)
+}
+
 /// `netstat -R`: the interfaces and rtables of the domain.
 pub fn rdomain(
     domain: DomainId,

@@ -14,7 +14,7 @@ use crate::cli::run::private_copy;
 use crate::cli::say::say;
 use crate::cli::trouble::Trouble;
 use crate::cli::{Common, Ended};
-use crate::model::{DomainId, Network};
+use crate::model::{DomainId, Drift, Network};
 use crate::spec::{Action, Test};
 use crate::suite::{self, Ground, Verdict};
 
@@ -29,7 +29,11 @@ pub(super) enum Said {
 }
 
 pub(super) fn run(path: &Path, words: &Words, common: &Common) -> Ended {
-    let document = file::read(Some(path))?;
+    let mut document = file::read(Some(path))?;
+    if !document.lowered.steps.is_empty() {
+        // What a step does is no drift.
+        document.lowered.drift = Drift::Off;
+    }
     let judge =
         |network: &Network| judge(&document, network, words, common).map_or_else(Trouble::tell, |()| 0);
     let status = private_copy(&document, Trouble::tell, judge)?;

@@ -3,7 +3,7 @@
 //! TCP sockets in state LISTEN and UDP sockets in state CLOSE, which is that of an unconnected one
 //! (net/ipv4/udp_diag.c); of these only those that have a port.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use netlink_packet_sock_diag::SockDiagMessage as Message;
 use netlink_packet_sock_diag::constants::{AF_INET, AF_INET6, IPPROTO_TCP, IPPROTO_UDP};
@@ -32,6 +32,27 @@ pub(super) fn dump(
         }
     }
     Ok(sockets)
+}
+
+/// The local addresses of a domain's connected sockets, TCP and UDP, one a socket.
+pub(super) fn connected(
+    diag: &mut Netlink,
+    scope: &Scope,
+    links: &[LinkFacts],
+) -> Result<Vec<IpAddr>, NetlinkError> {
+    let mut addresses = Vec::new();
+    for protocol in [Protocol::Tcp, Protocol::Udp] {
+        for family in [AF_INET, AF_INET6] {
+            let request = InetRequest { states: StateFlags::ESTABLISHED, ..request(family, protocol) };
+            for answer in diag.dump(Message::InetRequest(request))? {
+                let Message::InetResponse(response) = answer else { continue };
+                let id = &response.header.socket_id;
+                let ours = scope.has_socket(id.interface_id, links);
+                addresses.extend(ours.then_some(id.source_address.to_canonical()));
+            }
+        }
+    }
+    Ok(addresses)
 }
 
 fn request(family: u8, protocol: Protocol) -> InetRequest {

@@ -1,0 +1,139 @@
+//! What somebody else changes of a network is put back, and what is theirs is left alone. The foreign hand is ip(8).
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::copy::in_private_copies;
+use crate::world::{EXAMPLE, Traces, addresses, ok, pings, sh, wait_for, write};
+
+const LOG: &str = "cat /run/rdom/domains/log";
+
+/// The manual page's example with a route, a rule, a link and a bridge.
+fn example() -> String {
+    EXAMPLE
+        .replacen(
+            "  2:\n",
+            "      eth0: {addresses: [10.1.0.1/30]}
+    routes: [{to: 10.0.0.0/8, dev: wg1}]
+    rtables: {10: {routes: [{to: default, dev: wg1}]}}
+    rules: [{from: 10.7.0.0/16, rtable: 10}]
+    sysctls: {net.ipv4.ip_forward: 1}
+  2:\n",
+            1,
+        )
+        .replacen(
+            "\ntests:",
+            "      eth0: {addresses: [10.1.0.2/30]}\nlinks:\n  - {ends: [1/eth0, 2/eth0]}\n\ntests:",
+            1,
+        )
+}
+
+/// Changes something, and waits until everything is as before and the log has these words.
+#[track_caller]
+fn is_put_back(change: &str, said: &str) {
+    wait_for("a quiet network", || sh("rdom plan").status == 0);
+    ok(change);
+    let start = Instant::now();
+    let is_said =
+        |line: &str| line.contains("drift: ") && line.contains(said) && line.ends_with("; restored");
+    wait_for(said, || ok(LOG).lines().any(is_said));
+    let took = start.elapsed();
+    sh("rdom plan").ends_with(0);
+    // A second of the machine's own; it has others to serve.
+    assert!(took < Duration::from_secs(5), "{change} took {took:?}");
+}
+
+#[test]
+fn what_others_change_is_put_back() {
+    in_private_copies("drift::what_others_change_is_put_back", || {
+        let before = Traces::now();
+        write("domains.yaml", &example());
+        ok("rdom up -d");
+        is_put_back("ip -n rdom1 route del 10.0.0.0/8", "route 10.0.0.0/8 removed from domain 1");
+        is_put_back(
+            "ip -n rdom1 route del default table 10",
+            "route 0.0.0.0/0 removed from rtable 10 of domain 1",
+        );
+        is_put_back(
+            "ip -n rdom2 address del 192.168.5.2/24 dev wg2",
+            "address 192.168.5.2/24 removed from 2/wg2",
+        );
+        is_put_back("ip -n rdom1 link set wg1 down", "1/wg1 set down");
+        is_put_back("ip -n rdom1 link set wg1 mtu 1300", "mtu of 1/wg1 changed");
+        is_put_back("ip -n rdom1 rule del from 10.7.0.0/16", "from 10.7.0.0/16");
+        is_put_back("ip -n rdom2 link del eth0", "interface 1/eth0 removed");
+        is_put_back("ip -n rdom1 link del wg1", "interface 1/wg1 removed");
+        pings("rdom1", "192.168.5.2");
+        is_put_back("ip netns del rdom2", "domain 2 (rdom2) removed");
+        pings("rdom1", "192.168.5.2");
+        pings("rdom1", "10.1.0.2");
+        ok("rdom down");
+        before.is_all_there_is();
+    });
+}
+
+#[test]
+fn what_is_not_ours_is_left_alone() {
+    in_private_copies("drift::what_is_not_ours_is_left_alone", || {
+        write("domains.yaml", &example());
+        ok("rdom up -d");
+        ok("ip -n rdom1 address add 172.16.0.1/24 dev wg1");
+        ok("ip -n rdom1 route add 172.17.0.0/16 dev wg1 proto bird");
+        ok("ip -n rdom1 link add other type bridge && ip link add another type bridge");
+        is_put_back("ip -n rdom1 route del 10.0.0.0/8", "route 10.0.0.0/8 removed from domain 1");
+        assert_eq!(addresses("rdom1", "wg1"), ["192.168.5.1/24", "172.16.0.1/24"]);
+        assert!(ok("ip -n rdom1 route").contains("172.17.0.0/16 dev wg1 proto bird"));
+        ok("ip -n rdom1 link show other && ip link show another");
+        ok("rdom down && ip link delete another");
+    });
+}
+
+#[test]
+fn a_fight_is_given_up_and_said_so() {
+    in_private_copies("drift::a_fight_is_given_up_and_said_so", || {
+        write("domains.yaml", &example());
+        ok("rdom up -d");
+        let given_up = "drift: route 10.0.0.0/8 removed from domain 1, again and again";
+        let start = Instant::now();
+        while !ok(LOG).contains(given_up) {
+            assert!(start.elapsed() < Duration::from_secs(30));
+            sh("ip -n rdom1 route del 10.0.0.0/8");
+            thread::sleep(Duration::from_millis(100));
+        }
+        sh("ip -n rdom1 route del 10.0.0.0/8");
+        thread::sleep(Duration::from_millis(500));
+        sh("rdom plan").ends_with(3).says("add route 10.0.0.0/8");
+        ok("ip -n rdom2 address del 192.168.5.2/24 dev wg2");
+        wait_for("the address", || !addresses("rdom2", "wg2").is_empty());
+        ok("rdom down");
+    });
+}
+
+#[test]
+fn the_file_may_want_a_report_or_nothing() {
+    in_private_copies("drift::the_file_may_want_a_report_or_nothing", || {
+        let with = |drift: &str| {
+            write(
+                "domains.yaml",
+                &example().replace("{engine: userspace}", &format!("{{engine: userspace, drift: {drift}}}")),
+            );
+        };
+        with("report");
+        ok("rdom up -d");
+        ok("ip -n rdom1 route del 10.0.0.0/8");
+        let told = "drift: route 10.0.0.0/8 removed from domain 1; left as it is";
+        wait_for(told, || ok(LOG).contains(told));
+        sh("rdom plan").ends_with(3).says("add route 10.0.0.0/8");
+        with("off");
+        sh("rdom apply").ends_with(0).says("add route 10.0.0.0/8");
+        ok("ip -n rdom1 route del 10.0.0.0/8");
+        thread::sleep(Duration::from_millis(500));
+        sh("rdom plan").ends_with(3);
+        with("repair");
+        ok("rdom apply");
+        is_put_back("ip -n rdom1 route del 10.0.0.0/8", "route 10.0.0.0/8 removed from domain 1");
+        with("never");
+        sh("rdom check").ends_with(2).says("write `repair`, `report` or `off`");
+        ok("rdom down");
+    });
+}

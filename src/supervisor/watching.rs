@@ -1,0 +1,102 @@
+//! Carries out what a watch decides: looks, puts back, and says what it was.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use tracing::{debug, info, warn};
+
+use super::decide::{Action, Happening};
+use super::drift::differences;
+use super::transaction::{Outcome, converge};
+use super::{Event, Supervisor, greet_anew};
+use crate::backend::linux::monitor::{Heard, Monitor};
+use crate::model::DomainId;
+use crate::plan::plan;
+
+impl Supervisor {
+    /// Listens to every domain, and then looks at each: what changes from now on is heard.
+    pub(super) fn begin_to_watch(&mut self) {
+        let queue = self.sender.clone();
+        let tell = move |heard| {
+            queue.upgrade().is_some_and(|queue| queue.blocking_send(Event::Heard(heard)).is_ok())
+        };
+        match Monitor::start(tell) {
+            Ok(monitor) => self.monitor = Some(monitor),
+            Err(error) => warn!(%error, "changes by others will not be noticed"),
+        }
+        self.listen_everywhere();
+    }
+
+    /// To be called whenever there may be other domains than before.
+    pub(super) fn listen_everywhere(&mut self) {
+        let Some(monitor) = &self.monitor else { return };
+        match self.backend.be_heard_by(monitor) {
+            Ok(new) => {
+                let all = self.desired.domains.keys().copied().collect();
+                self.carry_on(Happening::Domains { all, new });
+            }
+            Err(error) => warn!(%error, "changes by others will not be noticed"),
+        }
+    }
+
+    pub(super) fn hear(&mut self, heard: Heard) {
+        let Heard { mut stirred, lost, names } = heard;
+        if !lost.is_empty() {
+            debug!(domains = lost.len(), "messages of changes were lost: all of these domains are looked at");
+        }
+        if names {
+            stirred.extend(self.desired.domains.keys());
+        }
+        if stirred.contains(&DomainId::DEFAULT) {
+            let guests = self.desired.domains.iter().filter(|(_, domain)| !domain.isolation.has_namespace());
+            stirred.extend(guests.map(|(id, _)| id));
+        }
+        stirred.retain(|domain| self.desired.domains.contains_key(domain));
+        self.carry_on(if stirred.is_empty() { Happening::Tick } else { Happening::Stirred(stirred) });
+    }
+
+    fn carry_on(&mut self, happening: Happening) {
+        for action in self.watch.handle(happening, Instant::now()) {
+            match action {
+                Action::Look(domains) => {
+                    let begun = Instant::now();
+                    let differences = self.look(&domains);
+                    self.carry_on(Happening::Looked { differences, took: begun.elapsed() });
+                }
+                Action::Report(differences) => {
+                    differences.iter().for_each(|what| warn!("drift: {what}; left as it is"));
+                }
+                Action::Repair => self.put_back(),
+                Action::BackOff(what) => {
+                    warn!(
+                        "drift: {what}, again and again: somebody else wants it so; left alone for a minute"
+                    );
+                }
+            }
+        }
+    }
+
+    fn look(&mut self, domains: &BTreeSet<DomainId>) -> BTreeMap<DomainId, Vec<String>> {
+        let mut found = BTreeMap::new();
+        for &domain in domains {
+            let around = self.desired.around(domain);
+            match self.backend.observe_one(&around, domain) {
+                Ok(seen) => drop(found.insert(domain, differences(&plan(&around, &seen)))),
+                Err(error) => debug!(%domain, %error, "not looked at"),
+            }
+        }
+        found
+    }
+
+    fn put_back(&mut self) {
+        match converge(&mut self.backend, &self.desired, &|| false) {
+            Ok(Outcome { taken }) => {
+                differences(&taken).iter().for_each(|what| warn!("drift: {what}; restored"));
+                greet_anew(&mut self.backend, &taken);
+                info!(network = %self.desired.name, steps = taken.len(), "repaired");
+                self.listen_everywhere();
+            }
+            Err(failure) => warn!(%failure, cause = %failure.cause, "drift: not restored"),
+        }
+    }
+}
