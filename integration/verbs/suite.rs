@@ -62,7 +62,7 @@ tests:
         let failed = sh("rdom test fail.yaml").ends_with(1);
         let failed = failed.says("fail.yaml:21: in domain 1\n  expected: ping 192.168.5.77\n");
         let failed = failed.says("seen:     no answer from 192.168.5.77").says("nobody is there");
-        let failed = failed.says("status 3, not 0").says("something is bound to udp/7111");
+        let failed = failed.says("status 3, not 0").says("is bound to udp/7111");
         failed.says("4 tests in 1 file: 1 passed, 3 failed");
         let seen = sh("rdom test --json fail.yaml").ends_with(1).json();
         let verdicts = seen[0]["verdicts"].as_array().expect("verdicts");

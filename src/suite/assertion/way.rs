@@ -37,7 +37,7 @@ pub(super) fn routed(
         Some(_) | None => Which::Own,
     };
     let found = match ground.survey.route_get(domain, which, to) {
-        Ok(found) => found.filter(|found| leads_somewhere(found)),
+        Ok(found) => found.filter(leads_somewhere),
         Err(error) => return Some(error.to_string()),
     };
     let fits = |found: &RouteGet| {
