@@ -4,6 +4,7 @@
 //! 1 failed, 2 bad usage or file, 3 differs, 4 not permitted or not supported here; `exec`: 126 and 127 as route(8);
 //! `run`: 125 for its own failures.
 
+mod accounts;
 mod apply;
 mod check;
 mod completions;

@@ -13,6 +13,7 @@
 
 mod client;
 mod connections;
+pub mod enter;
 mod server;
 
 pub use client::{Client, ClientError};

@@ -26,8 +26,9 @@ use nix::unistd::execvp;
 use thiserror::Error;
 use tracing::debug;
 
+use crate::model::{DomainId, NetworkName};
 use crate::probe::Unsupported;
-use group::Membership;
+use group::{Member, Membership};
 
 /// Where a program is to live.
 #[derive(Debug)]
@@ -104,6 +105,22 @@ impl ExecError {
 /// Turns this process into `program` in that place. Returns only if that failed.
 pub fn replace(place: &Place, program: &OsStr, arguments: &[OsString]) -> Result<Infallible, ExecError> {
     enter(place)?;
+    become_program(program, arguments)
+}
+
+/// Tells the program that this process is about to become where it is, by its environment: `RDOM_NETWORK`,
+/// `RDOM_DOMAIN` and `RDOM_DOMAIN_NAME`. The process must have one thread.
+pub fn announce(network: &NetworkName, domain: DomainId, name: &str) {
+    // Of this process only, which has one thread and is about to become the command.
+    unsafe {
+        std::env::set_var("RDOM_NETWORK", network.as_str());
+        std::env::set_var("RDOM_DOMAIN", domain.to_string());
+        std::env::set_var("RDOM_DOMAIN_NAME", name);
+    }
+}
+
+/// Turns this process into `program`, looked for in PATH, where it is. Returns only if that failed.
+pub fn become_program(program: &OsStr, arguments: &[OsString]) -> Result<Infallible, ExecError> {
     let missing = || ExecError::NotFound { program: program.into(), errno: Errno::ENOENT };
     let path = CString::new(program.as_bytes()).map_err(|_| missing())?;
     let words = std::iter::once(program).chain(arguments.iter().map(OsString::as_os_str));
@@ -121,7 +138,7 @@ pub fn replace(place: &Place, program: &OsStr, arguments: &[OsString]) -> Result
 pub fn enter(place: &Place) -> Result<(), ExecError> {
     if let Some(membership) = &place.membership {
         let trouble = |source| ExecError::Unsupported { domain: place.name.clone(), source };
-        group::join(membership).map_err(trouble)?;
+        group::admit(membership, Member::Caller).map_err(trouble)?;
     }
     let Some(namespace) = &place.namespace else { return Ok(()) };
     let trouble = |action| move |errno| ExecError::Entry { domain: place.name.clone(), action, errno };

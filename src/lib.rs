@@ -14,6 +14,7 @@ pub mod control;
 pub mod convert;
 pub mod diagnostic;
 pub mod engine;
+pub mod enter;
 pub mod exec;
 pub mod model;
 pub mod plan;

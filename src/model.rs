@@ -5,6 +5,7 @@
 //! `listen_port`, and [`Key::Of`] or [`Preshared::Of`] where a secret is named but not yet looked up.
 //! Secrets themselves never appear: a private key is known by its public key, a preshared key by its fingerprint.
 
+mod allow;
 mod bindings;
 mod domain;
 mod drift;
@@ -19,6 +20,7 @@ mod route;
 mod rule;
 mod wireguard;
 
+pub use allow::{Account, Allow};
 pub use bindings::{Bindings, Capabilities};
 pub use domain::{Domain, Network};
 pub use drift::Drift;

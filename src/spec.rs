@@ -19,7 +19,7 @@ mod yaml;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
+use crate::diagnostic::{Diagnostic, Diagnostics, Place, Severity};
 use crate::model::{Drift, Network, NetworkName, SecretName};
 
 pub use origins::Origins;
@@ -74,6 +74,8 @@ pub struct Lowered {
     pub origins: Origins,
     /// The files of the secrets that it names.
     pub secrets: BTreeMap<SecretName, PathBuf>,
+    /// The users and groups that it names, and where.
+    pub accounts: BTreeMap<Named, Place>,
     /// What it asserts, in its order.
     pub tests: Vec<Test>,
     /// What is done to it after those, and asserted then.
@@ -93,6 +95,15 @@ impl Lowered {
         });
         self.tests.iter().chain(later)
     }
+}
+
+/// A user or group that a file names.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Named {
+    /// A user, by name or number.
+    User(String),
+    /// A group, by name or number.
+    Group(String),
 }
 
 /// A file that was read without errors, with its text.

@@ -4,10 +4,12 @@
 //! engine and by the kernel about changes of others, one at a time. Userspace engines are processes of their own, which outlive it and are taken over by
 //! the next one; in a private copy they are threads of it.
 
+mod admission;
 mod apply;
 mod decide;
 mod drift;
 mod engines;
+mod entrance;
 mod explain;
 mod place;
 mod service_manager;
@@ -16,6 +18,7 @@ mod surroundings;
 mod transaction;
 mod watching;
 
+pub use entrance::Entrances;
 pub use explain::explain;
 pub use place::{Misplaced, misplaced};
 pub use signals::Signals;
@@ -37,6 +40,7 @@ use tracing::{info, warn};
 use crate::backend::linux::monitor::{Heard, Monitor};
 use crate::backend::linux::{Linux, Survey};
 use crate::backend::{Backend, BackendError};
+use crate::control::enter::{self, Ask, Opened};
 use crate::control::{self, Answer, Request, Server};
 use crate::exec::group;
 use crate::model::{Network, NetworkName};
@@ -61,6 +65,7 @@ pub struct Supervisor {
     sender: mpsc::WeakSender<Event>,
     queue: mpsc::Receiver<Event>,
     server: Server,
+    door: Option<Opened>,
     _lock: Lock,
 }
 
@@ -68,6 +73,7 @@ pub struct Supervisor {
 #[derive(Debug)]
 enum Event {
     Request(Request),
+    Ask(Ask),
     Signal(Signal),
     /// A process with userspace engines is gone.
     EngineEnded,
@@ -80,6 +86,12 @@ enum Event {
 impl From<Request> for Event {
     fn from(request: Request) -> Self {
         Self::Request(request)
+    }
+}
+
+impl From<Ask> for Event {
+    fn from(ask: Ask) -> Self {
+        Self::Ask(ask)
     }
 }
 
@@ -157,7 +169,7 @@ impl Supervisor {
         backend.tidy()?;
         let weak = sender.downgrade();
         match bring_up(&mut backend, &desired, directories, signals, sender, lodging) {
-            Ok(Up { hazards, server }) => {
+            Ok(Up { hazards, server, door }) => {
                 let (document, directories) = (document.clone(), directories.clone());
                 warnings.extend(hazards.iter().map(ToString::to_string));
                 Ok(Self {
@@ -171,6 +183,7 @@ impl Supervisor {
                     backend,
                     queue,
                     server,
+                    door,
                     _lock: lock,
                 })
             }
@@ -215,6 +228,9 @@ impl Supervisor {
         while let Some(event) = self.queue.blocking_recv() {
             match event {
                 Event::Request(Request::Status(reply)) => drop(reply.send(self.status())),
+                Event::Ask(Ask { caller, word, reply }) => {
+                    drop(reply.send(admission::admit(&self.desired, &self.directories, &caller, &word)));
+                }
                 Event::Request(Request::Down(reply)) => {
                     let ended = self.down();
                     let answer = ended.as_ref().map(|()| "{}".to_owned()).map_err(ToString::to_string);
@@ -251,6 +267,7 @@ impl Supervisor {
     /// Takes the network down.
     pub fn down(&mut self) -> Result<(), Box<Failure>> {
         service_manager::stopping();
+        self.door = None;
         let steps = take_down(&mut self.backend, &self.desired.name)?;
         forget(&self.directories);
         for residents in group::remove_all(&self.desired.name) {
@@ -299,6 +316,7 @@ fn prepare(document: &Document, directories: &Directories) -> Result<Prepared, U
 struct Up {
     hazards: Vec<Hazard>,
     server: Server,
+    door: Option<Opened>,
 }
 
 /// Takes the steps, checks where sockets are, and opens the control socket; what fails after the steps undoes them.
@@ -315,9 +333,10 @@ fn bring_up(
     let checked = Survey::of(directories).map_err(UpError::from).and_then(|survey| {
         place::check(&survey, desired)?;
         let hazards = probe::hazards(desired, &Within(&survey));
-        lodging.confine().map_err(UpError::Privileges)?;
+        lodging.confine(admission::needs(desired)).map_err(UpError::Privileges)?;
+        let door = open_door(desired, directories, sender.clone())?;
         let server = listen(directories, signals, sender)?;
-        Ok(Up { hazards, server })
+        Ok(Up { hazards, server, door })
     });
     match checked {
         Ok(_) => info!(network = %desired.name, steps = outcome.taken.len(), "up"),
@@ -385,6 +404,20 @@ fn listen(
         control::serve(listener, sender)
     };
     open().map_err(|source| UpError::Control { path: path.clone(), source })
+}
+
+/// Opens the door, if the file lets anybody in.
+fn open_door(
+    desired: &Network,
+    directories: &Directories,
+    queue: mpsc::Sender<Event>,
+) -> Result<Option<Opened>, UpError> {
+    if !admission::is_open(desired) {
+        enter::close(directories);
+        return Ok(None);
+    }
+    let opened = enter::listen(directories).and_then(|listener| enter::open(listener, queue));
+    opened.map(Some).map_err(|source| UpError::Control { path: directories.runtime.clone(), source })
 }
 
 /// Removes the runtime files of a network that did not come up, unless they are still needed to take it down.

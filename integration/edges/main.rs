@@ -44,6 +44,7 @@ const ROOMS: &[Room] = &[
     Room { name: "sandbox", may_use: &["probe"], effects: Effects::Some },
     Room { name: "exec", may_use: &["model", "probe"], effects: Effects::Some },
     Room { name: "control", may_use: &["model", "status", "state"], effects: Effects::Some },
+    Room { name: "enter", may_use: &["model", "exec", "control"], effects: Effects::Some },
     Room {
         name: "supervisor",
         may_use: &[
@@ -85,6 +86,7 @@ const ROOMS: &[Room] = &[
             "sandbox",
             "exec",
             "control",
+            "enter",
             "supervisor",
             "suite",
         ],

@@ -68,7 +68,8 @@ fn plan_of_what_is_up_is_empty() {
         sh("rdom plan").ends_with(0).says("nothing to do");
         assert_eq!(json("rdom plan --json")["steps"], serde_json::json!([]));
         write("domains.yaml", &EXAMPLE.replace("192.168.5.1/24]", "192.168.5.1/24, 10.7.7.7/32]"));
-        assert_eq!(sh("rdom plan").ends_with(3).out, "add address 10.7.7.7/32 to 1/wg1\n");
+        let planned = sh("rdom plan").ends_with(3).out;
+        assert_eq!(planned, "  domains.yaml:6  add address 10.7.7.7/32 to 1/wg1\n");
         ok("rdom down");
     });
 }

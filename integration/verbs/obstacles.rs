@@ -93,7 +93,7 @@ fn addresses_and_routes_of_others_in_a_domain_of_ours() {
         kill_supervisor();
         ok("ip -n rdom1 address del 10.0.0.2/24 dev v1");
         let planned = sh("rdom plan link.yaml").ends_with(3);
-        assert_eq!(planned.out, "add address 10.0.0.2/24 to 1/v1\n");
+        assert_eq!(planned.out, "  link.yaml:4  add address 10.0.0.2/24 to 1/v1\n");
         ok("rdom up -d link.yaml");
         assert_eq!(addresses("rdom1", "v1"), ["10.9.9.9/24", "10.0.0.2/24"]);
         let routes = ok("ip -n rdom1 route");

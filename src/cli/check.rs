@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use super::portability::System;
 use super::say::{complain, count};
 use super::trouble::{Trouble, paint};
-use super::{Common, Ended, file};
+use super::{Common, Ended, accounts, file};
 use crate::spec;
 
 #[derive(Debug, Args)]
@@ -53,7 +53,8 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
             ];
             let seen = seen.map(|(number, of_what)| count(number, of_what)).join(", ");
             let mut summary = format!("{}: {seen}", source.file);
-            let mut diagnostics = lowered.warnings.clone().and(lowered.notes.clone());
+            let unknown = accounts::unknown(&lowered, &source);
+            let mut diagnostics = lowered.warnings.clone().and(unknown).and(lowered.notes.clone());
             for &system in words.backend.map_or(&[][..], Backends::systems) {
                 let limits = system.limits(&source, &lowered);
                 limited |= limits.errors() > 0;

@@ -1,13 +1,22 @@
 //! `rdom exec [-T] DOMAIN [--] COMMAND...`, and `ping` for machines that have none.
 
+use std::env;
 use std::ffi::OsString;
+use std::path::Path;
 
 use clap::Args;
 
-use super::live::{Live, place_in};
+use super::live::{Live, several};
 use super::trouble::Trouble;
 use super::{Common, Ended, Which, ping};
+use crate::control::enter;
+use crate::enter::remedy;
 use crate::exec::{self, ExecError};
+use crate::model::NetworkName;
+use crate::probe::{self, Unsupported};
+
+/// The program that takes users other than root into a domain.
+const ENTER: &str = "rdom-enter";
 
 #[derive(Debug, Args)]
 #[command(override_usage = "rdom exec [OPTIONS] [-T] DOMAIN [--] COMMAND...")]
@@ -48,20 +57,51 @@ pub(super) fn become_citizen(domain: &str, command: &[OsString], common: &Common
 }
 
 fn replaced(domain: &str, command: &[OsString], common: &Common) -> Ended {
+    if let Some(network) = door(common)? {
+        return by_door(&network, domain, command);
+    }
     let live = Live::find(common)?;
     let survey = live.survey()?;
     let (id, which) = live.rtable(&survey, domain)?;
     let (program, arguments) = command.split_first().ok_or_else(no_command)?;
-    let place = place_in(&live, survey, id, which)?;
-    // Of this process only, which has one thread and is about to become the command.
-    unsafe {
-        std::env::set_var("RDOM_NETWORK", live.name.as_str());
-        std::env::set_var("RDOM_DOMAIN", id.to_string());
-        std::env::set_var("RDOM_DOMAIN_NAME", &place.name);
-    }
+    let place = live.entrances().place(survey, id, which).map_err(Trouble::failed)?;
+    exec::announce(&live.name, id, &place.name);
     match exec::replace(&place, program, arguments) {
         Ok(never) => match never {},
         Err(ExecError::NotFound { .. }) if program == "ping" => ping::run(arguments),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The network whose door somebody without privileges has to go through, if there is one.
+fn door(common: &Common) -> Result<Option<NetworkName>, Trouble> {
+    if probe::administration().is_ok() {
+        return Ok(None);
+    }
+    let mut doors = enter::doors();
+    if let Some(named) = &common.network {
+        doors.retain(|name| name == named);
+    }
+    match (doors.pop(), doors.as_slice()) {
+        (only, []) => Ok(only),
+        (last, others) => Err(several(others.iter().chain(&last))),
+    }
+}
+
+/// Becomes `rdom-enter`, which may do what this program may not.
+fn by_door(network: &NetworkName, domain: &str, command: &[OsString]) -> Ended {
+    if command.is_empty() {
+        return Err(no_command());
+    }
+    let words = ["-n", network.as_str(), "-T", domain, "--"].map(OsString::from);
+    let arguments = [&words, command].concat();
+    let own = env::current_exe().ok().map(|path| path.with_file_name(ENTER)).filter(|path| path.exists());
+    match exec::become_program(own.as_deref().unwrap_or(Path::new(ENTER)).as_os_str(), &arguments) {
+        Ok(never) => match never {},
+        Err(ExecError::NotFound { .. }) => Err(Trouble::Unsupported(Unsupported {
+            missing: format!("{ENTER} is not installed, which takes users other than root into a domain"),
+            remedy: format!("put {ENTER} beside rdom, and {}", remedy(Path::new(ENTER))),
+        })),
         Err(error) => Err(error.into()),
     }
 }

@@ -8,15 +8,12 @@ use nix::unistd::geteuid;
 
 use super::Common;
 use super::trouble::Trouble;
-use crate::backend::Backend;
+use crate::backend::linux::Survey;
 use crate::backend::linux::view::Which;
-use crate::backend::linux::{Linux, Survey};
 use crate::control::{Client, ClientError};
-use crate::exec::Place;
-use crate::exec::group::Membership;
-use crate::model::{DomainId, DomainName, NetworkName, RtableId};
-use crate::state::{Directories, KeyRing, Ledger, Lock, Roots};
-use crate::supervisor::NoEngines;
+use crate::model::{DomainId, NetworkName};
+use crate::state::{Directories, Ledger, Lock, Roots};
+use crate::supervisor::Entrances;
 
 /// How long a process may take to die.
 const DYING: Duration = Duration::from_secs(1);
@@ -55,11 +52,7 @@ impl Live {
         match (found.pop(), found.as_slice()) {
             (None, _) => Ok(None),
             (Some(name), []) => Ok(Some(Self { directories: roots.of(&name), name })),
-            (Some(last), others) => {
-                let all: Vec<_> = others.iter().chain([&last]).map(NetworkName::as_str).collect();
-                let message = format!("several networks are up: {}", all.join(", "));
-                Err(Trouble::Usage { message, help: Some("say which: -n NETWORK".into()) })
-            }
+            (Some(last), others) => Err(several(others.iter().chain([&last]))),
         }
     }
 
@@ -105,73 +98,20 @@ impl Live {
 
     /// The rtable that a user's word means: a domain's own by its number or name, or a further one by its number.
     pub(super) fn rtable(&self, survey: &Survey, word: &str) -> Result<(DomainId, Which), Trouble> {
-        let unknown = match self.domain(survey, word) {
-            Ok(domain) => return Ok((domain, Which::Own)),
-            Err(unknown) => unknown,
-        };
-        let Ok(number) = word.parse::<RtableId>().map(RtableId::number) else { return Err(unknown) };
-        let domains = survey.rdomains().map_err(Trouble::failed)?;
-        let home = domains.into_iter().find(|domain| domain.rtables.contains(&number));
-        let home = home.and_then(|home| DomainId::new(home.domain).ok());
-        home.map(|home| (home, Which::Further(number))).ok_or(unknown)
+        self.entrances().rtable(survey, word).map_err(Trouble::failed)
     }
 
-    /// A further rtable, which must be the network's own: only then does a mark lead to it.
-    fn own_rtable(&self, domain: DomainId, number: u32) -> Result<RtableId, Trouble> {
-        let engines = Box::new(NoEngines);
-        let opened = Linux::open(self.name.clone(), &self.directories, KeyRing::default(), engines);
-        let observed = opened.and_then(|mut backend| backend.observe()).map_err(Trouble::failed)?;
-        let rtables = observed.domains.get(&domain).into_iter().flat_map(|domain| domain.rtables.keys());
-        let found = rtables.copied().find(|rtable| rtable.number() == number);
-        let foreign =
-            || format!("routing table {number} of domain {domain} is not one of network {}", self.name);
-        found.ok_or_else(|| Trouble::failed(foreign()))
-    }
-
-    /// The domain that a user's word means, a number or a name, in the words of route(8) if there is none.
-    pub(super) fn domain(&self, survey: &Survey, word: &str) -> Result<DomainId, Trouble> {
-        let mut domains = survey.namespaces().iter();
-        let found = domains.find(|(id, place)| word == place.name.as_str() || word.parse() == Ok(*id));
-        found.map(|(id, _)| id).ok_or_else(|| {
-            let known: Vec<_> =
-                survey.namespaces().iter().map(|(id, place)| label(id, &place.name)).collect();
-            let (network, known) = (&self.name, known.join(", "));
-            let message =
-                format!("routing table {word}: No such file or directory (network {network} has {known})");
-            Trouble::failed(message)
-        })
+    /// The ways into its domains.
+    pub(super) fn entrances(&self) -> Entrances<'_> {
+        Entrances { network: &self.name, directories: &self.directories }
     }
 }
 
-/// Where a program of that domain, in one of its rtables, lives.
-pub(super) fn place_in(
-    live: &Live,
-    survey: Survey,
-    domain: DomainId,
-    which: Which,
-) -> Result<Place, Trouble> {
-    let wireguard = survey.sockets().directory(domain);
-    let device = survey.vrf_device(domain).map_err(Trouble::failed)?;
-    let (rtable, mark) = match which {
-        Which::Own => (domain.into(), None),
-        Which::Further(number) => (live.own_rtable(domain, number)?, Some(number)),
-    };
-    let membership = (device.is_some() || mark.is_some()).then(|| Membership {
-        network: live.name.clone(),
-        rtable,
-        device,
-        mark,
-    });
-    let mut places = survey.into_namespaces().into_iter();
-    let (_, place) =
-        places.find(|(id, _)| *id == domain).ok_or_else(|| Trouble::failed("the domain has gone"))?;
-    let has_its_own = !domain.is_default() && device.is_none();
-    let namespace = has_its_own.then(|| place.namespace.into());
-    Ok(Place { name: place.name.to_string(), namespace, wireguard, membership })
-}
-
-fn label(id: DomainId, name: &DomainName) -> String {
-    if *name == DomainName::of_number(id) { id.to_string() } else { name.to_string() }
+/// Which one is meant cannot be told.
+pub(super) fn several<'n>(networks: impl Iterator<Item = &'n NetworkName>) -> Trouble {
+    let all: Vec<_> = networks.map(NetworkName::as_str).collect();
+    let message = format!("several networks are up: {}", all.join(", "));
+    Trouble::Usage { message, help: Some("say which: -n NETWORK".into()) }
 }
 
 /// Whether there may be networks that this user does not get to see.

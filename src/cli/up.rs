@@ -15,8 +15,8 @@ use nix::unistd::{ForkResult, dup2_stderr, dup2_stdin, dup2_stdout, fork, pipe2,
 
 use super::file::{self, Document};
 use super::say::{complain, say};
-use super::trouble::Trouble;
-use super::{Common, Ended, Which};
+use super::trouble::{Trouble, paint};
+use super::{Common, Ended, Which, accounts};
 use crate::backend::Nature;
 use crate::diagnostic::chain;
 use crate::probe::{self, Unsupported};
@@ -38,6 +38,10 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
     let mut document = file::read(words.file.as_deref())?;
     if let Some(name) = &common.network {
         document.lowered.network.name = name.clone();
+    }
+    let unknown = accounts::unknown(&document.lowered, &document.source);
+    if !unknown.is_empty() {
+        complain(unknown.render(paint()));
     }
     probe::administration()?;
     let directories = Roots::of_environment().of(&document.lowered.network.name);

@@ -203,7 +203,6 @@ const UNUSED_BY_SUPERVISORS: &[i64] = &[
     libc::SYS_acct,
     libc::SYS_add_key,
     libc::SYS_adjtimex,
-    libc::SYS_bpf,
     libc::SYS_chroot,
     libc::SYS_clock_adjtime,
     libc::SYS_clock_settime,

@@ -17,6 +17,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::unistd::Pid;
 
 use super::bpf::{self, Birthmark};
 use crate::model::{NetworkName, RtableId};
@@ -38,6 +39,15 @@ pub struct Membership {
     pub mark: Option<u32>,
 }
 
+/// Who is to move into a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Member {
+    /// The calling process.
+    Caller,
+    /// Another one.
+    Process(Pid),
+}
+
 /// Processes that still live in a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Residents {
@@ -54,8 +64,8 @@ impl fmt::Display for Residents {
     }
 }
 
-/// Moves the calling process into its group, which is made if need be. Must be called in the default domain.
-pub(super) fn join(membership: &Membership) -> Result<(), Unsupported> {
+/// Moves a process into its group, which is made if need be. Must be called in the default domain.
+pub fn admit(membership: &Membership, member: Member) -> Result<(), Unsupported> {
     let Membership { network, rtable, device, mark } = membership;
     let birthmark = Birthmark { device: *device, mark: *mark };
     // Asked first: in a user namespace, which sees no control groups either, this is what is in the way.
@@ -65,7 +75,7 @@ pub(super) fn join(membership: &Membership) -> Result<(), Unsupported> {
     make().map_err(|error| closed(&group, &error))?;
     let opened = File::open(&group).map_err(|error| closed(&group, &error))?;
     bpf::attach(&program, opened.as_fd()).map_err(|errno| refused_attachment(&group, errno))?;
-    move_into(&group).map_err(|error| closed(&group, &error))
+    move_into(&group, member).map_err(|error| closed(&group, &error))
 }
 
 /// Removes the groups of a network, and returns those that somebody still lives in. Must be called in the default
@@ -83,6 +93,11 @@ pub fn remove_all(network: &NetworkName) -> Vec<Residents> {
     let _ = fs::remove_dir(&directory);
     let _ = directory.parent().map(fs::remove_dir);
     residents
+}
+
+/// Whether a process lives in a group of any network.
+pub fn is_resident(pid: Pid) -> bool {
+    probe::control_groups().is_some_and(|mount| inhabitants(&mount.join(ALL)).contains(&pid.as_raw()))
 }
 
 /// Whether sockets can be given a device or a mark when they are made; tried on a group that is gone afterwards.
@@ -114,9 +129,13 @@ fn mount() -> Result<PathBuf, Unsupported> {
     })
 }
 
-fn move_into(group: &Path) -> io::Result<()> {
+fn move_into(group: &Path, member: Member) -> io::Result<()> {
     // 0 is the writer.
-    File::options().write(true).open(group.join("cgroup.procs"))?.write_all(b"0")
+    let pid = match member {
+        Member::Caller => 0,
+        Member::Process(pid) => pid.as_raw(),
+    };
+    File::options().write(true).open(group.join("cgroup.procs"))?.write_all(pid.to_string().as_bytes())
 }
 
 /// The processes of a group and of the groups below it.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::allow::Allow;
 use super::interface::{Interface, Kind};
 use super::isolation::Isolation;
 use super::name::{DomainId, DomainName, End, InterfaceName, NetworkName, RtableId, SysctlName};
@@ -108,6 +109,8 @@ pub struct Domain {
     /// The sysctls that somebody asked this program for, with their values; one space stands where
     /// /proc/sys shows a tab between numbers.
     pub sysctls: BTreeMap<SysctlName, String>,
+    /// Who may enter it; a kernel knows of nobody.
+    pub allow: Allow,
 }
 
 impl Domain {
@@ -121,6 +124,7 @@ impl Domain {
             rules: BTreeSet::new(),
             routes: BTreeSet::new(),
             sysctls: BTreeMap::new(),
+            allow: Allow::default(),
         }
     }
 

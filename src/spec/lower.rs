@@ -3,6 +3,7 @@
 //! Every part reports what it misses and leaves that out. Where something could not even be read, nothing else is
 //! blamed for its absence: one mistake, one diagnostic.
 
+mod allow;
 mod devices;
 mod interfaces;
 mod isolations;
@@ -39,6 +40,7 @@ pub(super) fn lower(file: &File, source: &Source, report: &mut Report) -> Lowere
         drift: file.drift.unwrap_or_default(),
         origins: Origins::default(),
         secrets: BTreeMap::new(),
+        accounts: allow::accounts(&scope),
         tests: file.tests.iter().filter_map(|words| tests::test(words, &scope, report)).collect(),
         steps: file.steps.iter().filter_map(|words| tests::turn(words, &scope, report)).collect(),
         warnings: Diagnostics::new(&source.file, "", Vec::new()),
@@ -58,6 +60,7 @@ pub(super) fn lower(file: &File, source: &Source, report: &mut Report) -> Lowere
     }
     tunnels::check_ports(&scope, report);
     kinds::check_tags(&scope, report);
+    allow::check(&scope, report);
     isolations::check(&scope, file.isolation.as_ref().map(|isolation| isolation.place), report);
     lowered.secrets = secrets(&scope, source);
     lowered
@@ -80,6 +83,7 @@ fn domain(
         origins.add(Object::Sysctl(id, name.value.clone()), name.place);
         domain.sysctls.insert(name.value.clone(), value.clone());
     }
+    domain.allow = allow::lower(words);
     domain
 }
 

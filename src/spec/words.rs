@@ -2,6 +2,7 @@
 //!
 //! What refers to something else is still text here; what stands for itself is already a checked type.
 
+mod allow;
 mod domain;
 mod impairment;
 mod interface;

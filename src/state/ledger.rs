@@ -8,8 +8,9 @@
 //! synced to disk: what it speaks of ends with the boot, and records of an earlier boot do not count.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, DirBuilder};
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -148,7 +149,7 @@ impl Ledger {
         let path = self.path(id);
         let fresh = path.with_extension("new");
         let write = || {
-            fs::create_dir_all(&self.directory)?;
+            DirBuilder::new().recursive(true).mode(0o700).create(&self.directory)?;
             fs::write(&fresh, serde_json::to_vec_pretty(&page)?)?;
             fs::rename(&fresh, &path)
         };

@@ -47,10 +47,11 @@ const SUPERVISORS: [Capability; 6] = [
 ];
 
 impl Lodging {
-    /// Gives up what a supervisor with engines there does not need; in a private copy its process is the user's, too.
-    pub(super) fn confine(self) -> io::Result<()> {
+    /// Gives up what a supervisor with engines there does not need, `further` not among it; in a private copy its
+    /// process is the user's, too.
+    pub(super) fn confine(self, further: &[Capability]) -> io::Result<()> {
         match self {
-            Lodging::Apart => give_up_but(&SUPERVISORS),
+            Lodging::Apart => give_up_but(&[&SUPERVISORS, further].concat()),
             Lodging::Within => Ok(()),
         }
     }

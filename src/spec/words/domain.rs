@@ -2,6 +2,7 @@
 
 use ipnetwork::IpNetwork;
 
+use super::allow;
 use super::interface::{self, Interface};
 use super::isolation;
 use super::route::Route;
@@ -9,6 +10,7 @@ use super::rtable::{self, Rtable};
 use super::rule::Rule;
 use crate::diagnostic::{Diagnostic, Place};
 use crate::model::{DomainId, DomainName, Isolation, NameError, SysctlName};
+use crate::spec::Named;
 use crate::spec::fields::{Fields, Shape, entries, items, parsed, parsed_text};
 use crate::spec::node::{Entry, Node};
 use crate::spec::report::{Placed, Report};
@@ -16,8 +18,8 @@ use crate::spec::values::{self, Trouble};
 
 const DOMAIN: Shape = Shape {
     what: "a domain",
-    keys: &["rdomain", "isolation", "lo", "interfaces", "routes", "rtables", "rules", "sysctls"],
-    later: &["dns", "allow", "services"],
+    keys: &["rdomain", "isolation", "lo", "interfaces", "routes", "rtables", "rules", "sysctls", "allow"],
+    later: &["dns", "services"],
 };
 const LOOPBACK: Shape = Shape { what: "`lo`", keys: &["addresses"], later: &[] };
 
@@ -39,6 +41,10 @@ pub(in crate::spec) struct Domain {
     pub(in crate::spec) rtables: Vec<Rtable>,
     pub(in crate::spec) rules: Vec<Placed<Rule>>,
     pub(in crate::spec) sysctls: Vec<(Placed<SysctlName>, String)>,
+    /// Who may enter it.
+    pub(in crate::spec) allow: Vec<Placed<Named>>,
+    /// Where it speaks of that.
+    pub(in crate::spec) allow_place: Option<Place>,
     /// Whether the name of every interface could be read.
     pub(in crate::spec) all_named: bool,
     /// Whether everything in it could be read, so that what is missing is missing in the file too.
@@ -76,6 +82,8 @@ impl Domain {
             rtables: fields.value("rtables").map(|node| rtable::read(node, report)).unwrap_or_default(),
             rules: list("rules", report).iter().filter_map(|node| Rule::read(node, report)).collect(),
             sysctls: fields.value("sysctls").map(|node| sysctls(node, report)).unwrap_or_default(),
+            allow: fields.value("allow").map(|node| allow::read(node, report)).unwrap_or_default(),
+            allow_place: fields.entry("allow").map(|entry| entry.key.place),
             whole: report.errors() == errors,
         }
     }
@@ -93,6 +101,8 @@ impl Domain {
             rtables: Vec::new(),
             rules: Vec::new(),
             sysctls: Vec::new(),
+            allow: Vec::new(),
+            allow_place: None,
             all_named: false,
             whole: false,
         }

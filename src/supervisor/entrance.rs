@@ -1,0 +1,87 @@
+//! What a word like `blue` or `10` means in a network, and the place that a program enters by it.
+
+use crate::backend::linux::view::Which;
+use crate::backend::linux::{Linux, Survey};
+use crate::backend::{Backend, BackendError};
+use crate::exec::Place;
+use crate::exec::group::Membership;
+use crate::model::{DomainId, DomainName, NetworkName, RtableId};
+use crate::state::{Directories, KeyRing};
+
+use super::NoEngines;
+
+/// The entrances of a network's domains.
+#[derive(Clone, Copy, Debug)]
+pub struct Entrances<'n> {
+    /// The network.
+    pub network: &'n NetworkName,
+    /// Where its files are.
+    pub directories: &'n Directories,
+}
+
+impl Entrances<'_> {
+    /// The rtable that a word means: a domain's own by its number or name, or a further one by its number; in the
+    /// words of route(8) if there is none.
+    pub fn rtable(self, survey: &Survey, word: &str) -> Result<(DomainId, Which), BackendError> {
+        let unknown = match self.domain(survey, word) {
+            Ok(domain) => return Ok((domain, Which::Own)),
+            Err(unknown) => unknown,
+        };
+        let Ok(number) = word.parse::<RtableId>().map(RtableId::number) else { return Err(unknown) };
+        let home = survey.rdomains()?.into_iter().find(|domain| domain.rtables.contains(&number));
+        let home = home.and_then(|home| DomainId::new(home.domain).ok());
+        home.map(|home| (home, Which::Further(number))).ok_or(unknown)
+    }
+
+    /// The domain that a word means, a number or a name.
+    fn domain(self, survey: &Survey, word: &str) -> Result<DomainId, BackendError> {
+        let mut domains = survey.namespaces().iter();
+        let found = domains.find(|(id, place)| word == place.name.as_str() || word.parse() == Ok(*id));
+        found.map(|(id, _)| id).ok_or_else(|| {
+            let known: Vec<_> =
+                survey.namespaces().iter().map(|(id, place)| label(id, &place.name)).collect();
+            let (network, known) = (self.network, known.join(", "));
+            BackendError::new(format!(
+                "routing table {word}: No such file or directory (network {network} has {known})"
+            ))
+        })
+    }
+
+    /// Where a program of that domain, in one of its rtables, lives.
+    pub fn place(self, survey: Survey, domain: DomainId, which: Which) -> Result<Place, BackendError> {
+        let wireguard = survey.sockets().directory(domain);
+        let device = survey.vrf_device(domain)?;
+        let (rtable, mark) = match which {
+            Which::Own => (domain.into(), None),
+            Which::Further(number) => (self.own_rtable(domain, number)?, Some(number)),
+        };
+        let membership = (device.is_some() || mark.is_some()).then(|| Membership {
+            network: self.network.clone(),
+            rtable,
+            device,
+            mark,
+        });
+        let mut places = survey.into_namespaces().into_iter();
+        let gone = || BackendError::new("the domain has gone");
+        let (_, place) = places.find(|(id, _)| *id == domain).ok_or_else(gone)?;
+        let has_its_own = !domain.is_default() && device.is_none();
+        let namespace = has_its_own.then(|| place.namespace.into());
+        Ok(Place { name: place.name.to_string(), namespace, wireguard, membership })
+    }
+
+    /// A further rtable, which must be the network's own: only then does a mark lead to it.
+    fn own_rtable(self, domain: DomainId, number: u32) -> Result<RtableId, BackendError> {
+        let engines = Box::new(NoEngines);
+        let opened = Linux::open(self.network.clone(), self.directories, KeyRing::default(), engines);
+        let observed = opened.and_then(|mut backend| backend.observe())?;
+        let rtables = observed.domains.get(&domain).into_iter().flat_map(|domain| domain.rtables.keys());
+        let found = rtables.copied().find(|rtable| rtable.number() == number);
+        let foreign =
+            || format!("routing table {number} of domain {domain} is not one of network {}", self.network);
+        found.ok_or_else(|| BackendError::new(foreign()))
+    }
+}
+
+fn label(id: DomainId, name: &DomainName) -> String {
+    if *name == DomainName::of_number(id) { id.to_string() } else { name.to_string() }
+}
