@@ -24,6 +24,7 @@ mod netstat;
 mod ping;
 mod plan;
 mod portability;
+mod resolve;
 mod route;
 mod run;
 mod say;
@@ -145,6 +146,9 @@ enum Verb {
     Man(man::Words),
     /// Print what a shell wants to complete this command line
     Completions(completions::Words),
+    /// The addresses of a name as programs in this domain get them: for tests
+    #[command(hide = true)]
+    Resolve(resolve::Words),
     /// The userspace WireGuard engine alone, as `wireguard-go IFNAME`
     Wireguard(wireguard::Words),
     /// The userspace engine's process, as a supervisor starts it
@@ -166,7 +170,12 @@ impl Verb {
             Verb::Exec(words) => &words.which,
             Verb::Export(words) => &words.which,
             Verb::Unit(words) => &words.which,
-            Verb::Demo(_) | Verb::Check(_) | Verb::Import(_) | Verb::Run(_) | Verb::Test(_) => return None,
+            Verb::Demo(_)
+            | Verb::Check(_)
+            | Verb::Import(_)
+            | Verb::Run(_)
+            | Verb::Test(_)
+            | Verb::Resolve(_) => return None,
             Verb::Route(_)
             | Verb::Ifconfig(_)
             | Verb::Netstat(_)
@@ -212,6 +221,7 @@ pub fn main() -> ExitCode {
         Verb::Schema(words) => schema::run(&words),
         Verb::Man(words) => man::run(&words),
         Verb::Completions(words) => completions::run(&words),
+        Verb::Resolve(words) => resolve::run(&words),
         Verb::Wireguard(words) => wireguard::run(&words),
         Verb::Engine => engine::run(),
     };
@@ -254,7 +264,7 @@ fn heed_broken_pipes(verb: &Verb) {
     match verb {
         Verb::Check(_) | Verb::Plan(_) | Verb::Doctor(_) | Verb::Status(_) | Verb::Exec(_) => {}
         Verb::Logs(_) | Verb::Wg(_) | Verb::Completions(_) | Verb::Man(_) | Verb::Schema(_) => {}
-        Verb::Export(_) | Verb::Import(_) => {}
+        Verb::Export(_) | Verb::Import(_) | Verb::Resolve(_) => {}
         Verb::Route(_) | Verb::Ifconfig(_) | Verb::Netstat(_) | Verb::Unit(_) => {}
         Verb::Demo(_)
         | Verb::Up(_)

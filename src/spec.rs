@@ -23,7 +23,10 @@ use crate::diagnostic::{Diagnostic, Diagnostics, Place, Severity};
 use crate::model::{Drift, Network, NetworkName, SecretName};
 
 pub use origins::Origins;
-pub use test::{Assertion, Connection, Presence, Protocol, Reach, Test};
+pub use test::{
+    Act, Action, Assertion, Connection, Fit, Growth, HttpAnswer, Passage, Presence, Protocol, Reach, Test,
+    Turn, Url, Way,
+};
 pub use write::write;
 
 use report::Report;
@@ -75,10 +78,23 @@ pub struct Lowered {
     pub accounts: BTreeMap<Named, Place>,
     /// What it asserts, in its order.
     pub tests: Vec<Test>,
+    /// What is done to it after those, and asserted then.
+    pub steps: Vec<Turn>,
     /// What it hardly means.
     pub warnings: Diagnostics,
     /// What follows from it that is not plain to see.
     pub notes: Diagnostics,
+}
+
+impl Lowered {
+    /// Every test, those after steps as well, in the order of the file.
+    pub fn all_tests(&self) -> impl Iterator<Item = &Test> {
+        let later = self.steps.iter().filter_map(|turn| match turn {
+            Turn::Test(test) => Some(test),
+            Turn::Act(_) => None,
+        });
+        self.tests.iter().chain(later)
+    }
 }
 
 /// A user or group that a file names.

@@ -4,52 +4,87 @@
 //! its time. So no test sleeps, and none passes only because it looked too early.
 
 mod assertion;
+mod ground;
 mod inside;
 mod report;
 mod verdict;
 
+pub use ground::{Enter, Ground, Perform};
 pub use report::{github, junit, summary, tap};
 pub use verdict::{FileReport, Kept, Outcome, Verdict, exit_status};
 
+use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::backend::BackendError;
-use crate::backend::linux::Namespace;
-use crate::model::{DomainId, InterfaceName};
-use crate::spec::Test;
-use crate::status::SocketTable;
-use inside::Inside;
+use crate::spec::{Act, Assertion, Lowered, Test, Turn};
 
-/// Where tests run: the domains of a network that is up.
-pub trait Ground {
-    /// The namespace of a domain.
-    fn namespace(&self, domain: DomainId) -> Option<&Namespace>;
-
-    /// The device that sockets of a domain are bound to, if it has no namespace of its own.
-    fn device(&self, domain: DomainId) -> Option<InterfaceName>;
-
-    /// The sockets of a domain that wait for somebody.
-    fn sockets(&self, domain: DomainId) -> Result<SocketTable, BackendError>;
-
-    /// A command that becomes these words as a citizen of a domain.
-    fn command(&self, domain: DomainId, words: &[String]) -> std::process::Command;
+/// Runs tests in their order, each with its number among those of its file, and tells what came of each.
+///
+/// What must not happen is watched while the tests behind it run, until the next program is.
+fn run_all(tests: &[(usize, Test)], ground: &Ground, mut tell: impl FnMut(Verdict)) {
+    let is_alone = |test: &Test| matches!(test.assertion, Assertion::Exec { .. });
+    for group in tests.chunk_by(|(_, one), (_, next)| !is_alone(one) && !is_alone(next)) {
+        thread::scope(|scope| {
+            let mut watched = Vec::new();
+            for (number, test) in group {
+                let judge = move || run(*number, test, ground);
+                match test.assertion.is_watch() {
+                    true => watched.push(scope.spawn(judge)),
+                    false => tell(judge()),
+                }
+            }
+            watched.into_iter().filter_map(|watched| watched.join().ok()).for_each(&mut tell);
+        });
+    }
 }
 
-/// Runs one test; `number` is its own among those of its file, from 0.
-pub fn run(number: usize, test: &Test, ground: &dyn Ground) -> Verdict {
-    let started = Instant::now();
-    let failure = match ground.namespace(test.inside) {
-        None => Some(format!("there is no domain {}", test.inside)),
-        Some(namespace) => {
-            let inside = Inside { namespace, device: ground.device(test.inside) };
-            assertion::failure(test, &inside, ground, started + test.within)
+/// Carries out a file's tests and then its steps, and tells what came of each test that `is_chosen`. A step that cannot be taken is a failure, and nothing is done after it.
+pub fn carry_out(
+    lowered: &Lowered,
+    is_chosen: impl Fn(&Test) -> bool,
+    ground: &Ground,
+    mut tell: impl FnMut(Verdict),
+) {
+    let turns = lowered.tests.iter().cloned().map(Turn::Test).chain(lowered.steps.iter().cloned());
+    let mut due = Vec::new();
+    for (number, turn) in turns.enumerate() {
+        match turn {
+            Turn::Test(test) if is_chosen(&test) => due.push((number, test)),
+            Turn::Test(_) => {}
+            Turn::Act(act) => {
+                run_all(&std::mem::take(&mut due), ground, &mut tell);
+                let started = Instant::now();
+                if let Err(failure) = ground.perform(&act.action) {
+                    return tell(not_done(&act, number, started, failure));
+                }
+            }
         }
-    };
+    }
+    run_all(&due, ground, tell);
+}
+
+/// What came of a step that could not be taken.
+fn not_done(act: &Act, number: usize, started: Instant, failure: String) -> Verdict {
     Verdict {
         number,
-        domain: test.inside.number(),
+        domain: None,
+        name: act.text.clone(),
+        asserted: act.text.clone(),
+        duration_secs: started.elapsed().as_secs_f64(),
+        failure: Some(failure),
+        line: act.place.line,
+    }
+}
+
+/// Runs one test; `number` is its place among the tests and steps of its file, from 0.
+fn run(number: usize, test: &Test, ground: &Ground) -> Verdict {
+    let started = Instant::now();
+    let failure = assertion::failure(test, ground, started + test.within);
+    Verdict {
+        number,
+        domain: test.inside.map(|inside| inside.number()),
         name: test.name.clone(),
-        asserted: test.assertion.to_string(),
+        asserted: test.asserted.clone(),
         duration_secs: started.elapsed().as_secs_f64(),
         failure,
         line: test.place.line,
@@ -67,7 +102,21 @@ fn until(deadline: Instant, mut complaint: impl FnMut(Duration) -> Option<String
         if Instant::now() + PAUSE >= deadline {
             return Some(complaint);
         }
-        std::thread::sleep(PAUSE);
+        thread::sleep(PAUSE);
+    }
+}
+
+/// Looks again and again until there is something to complain of, or until the deadline.
+fn throughout(deadline: Instant, mut complaint: impl FnMut(Duration) -> Option<String>) -> Option<String> {
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if let Some(complaint) = complaint(left) {
+            return Some(complaint);
+        }
+        if Instant::now() + PAUSE >= deadline {
+            return None;
+        }
+        thread::sleep(PAUSE);
     }
 }
 
@@ -86,5 +135,16 @@ mod tests {
         assert_eq!((third_time, looks), (None, 3));
         let soon = Instant::now() + Duration::from_millis(50);
         assert_eq!(until(soon, |_| Some("never".into())), Some("never".into()));
+    }
+
+    #[test]
+    fn what_happens_at_any_time_is_seen() {
+        let mut looks = 0;
+        let seen = throughout(Instant::now() + Duration::from_millis(200), |_| {
+            looks += 1;
+            (looks == 3).then(|| "there".to_owned())
+        });
+        assert_eq!((seen.as_deref(), looks), (Some("there"), 3));
+        assert_eq!(throughout(Instant::now() + Duration::from_millis(50), |_| None), None);
     }
 }

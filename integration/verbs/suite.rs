@@ -62,7 +62,7 @@ tests:
         let failed = sh("rdom test fail.yaml").ends_with(1);
         let failed = failed.says("fail.yaml:21: in domain 1\n  expected: ping 192.168.5.77\n");
         let failed = failed.says("seen:     no answer from 192.168.5.77").says("nobody is there");
-        let failed = failed.says("status 3, not 0").says("something is bound to udp/7111");
+        let failed = failed.says("status 3, not 0").says("is bound to udp/7111");
         failed.says("4 tests in 1 file: 1 passed, 3 failed");
         let seen = sh("rdom test --json fail.yaml").ends_with(1).json();
         let verdicts = seen[0]["verdicts"].as_array().expect("verdicts");
@@ -180,5 +180,27 @@ fn a_copy_in_which_a_test_failed_can_be_entered_until_ctrl_c() {
         run.end().ends_with(1).says("2 tests in 1 file: 1 passed, 1 failed");
         before.is_all_there_is();
         sh("rdom test fail.yaml --keep-on-fail --filter true").ends_with(0);
+    });
+}
+
+#[test]
+fn every_kind_of_assertion_holds_and_fails_for_its_own_reason() {
+    in_private_copies("suite::every_kind_of_assertion_holds_and_fails_for_its_own_reason", || {
+        write("holds.yaml", include_str!("files/holds.yaml"));
+        sh("rdom test holds.yaml").ends_with(0).says("26 passed, 0 failed");
+        write("fails.yaml", include_str!("files/fails.yaml"));
+        let failed = sh("rdom test fails.yaml").ends_with(1).says("27 tests in 1 file: 0 passed, 27 failed");
+        let reasons = [
+            "no handshake with east/wg0, and nothing sent to it that would need one",
+            "10.2.0.2:80 is refused",
+            "cannot serve 10.2.0.3:80 in east: it has no address 10.2.0.3",
+            "localhost is 127.0.0.1",
+            "10.2.0.2 goes by 0.0.0.0/0 via 10.1.0.1 dev eth0",
+            "router (10.1.0.1), east (10.2.0.2)",
+            "1300 bytes pass; the mtu is 1300",
+            "none pass: 68 bytes are not answered",
+            "what router sent to 10.1.0.2 of west arrived in west",
+        ];
+        reasons.into_iter().fold(failed, |failed, reason| failed.says(&format!("seen:     {reason}")));
     });
 }

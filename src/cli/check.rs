@@ -46,8 +46,11 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
         Ok(lowered) => {
             let network = &lowered.network;
             let domains = network.domains.keys().filter(|id| !id.is_default()).count();
-            let seen =
-                [(domains, "domain"), (network.tunnels().count(), "tunnel"), (lowered.tests.len(), "test")];
+            let seen = [
+                (domains, "domain"),
+                (network.tunnels().count(), "tunnel"),
+                (lowered.all_tests().count(), "test"),
+            ];
             let seen = seen.map(|(number, of_what)| count(number, of_what)).join(", ");
             let mut summary = format!("{}: {seen}", source.file);
             let unknown = accounts::unknown(&lowered, &source);

@@ -25,7 +25,8 @@ pub(super) struct Words {}
 pub(super) fn run(_: &Words) -> Ended {
     let started = Instant::now();
     let document = example()?;
-    let show_and_judge = || show_and_judge(started).unwrap_or_else(|error| Trouble::failed(error).tell());
+    let show_and_judge =
+        |_: &_| show_and_judge(started).unwrap_or_else(|error| Trouble::failed(error).tell());
     let status = private_copy(&document, Trouble::tell, show_and_judge)?;
     Ok(ExitCode::from(status))
 }

@@ -39,22 +39,22 @@ pub(super) fn run(words: &Words) -> Ended {
         trouble.tell();
         OWN_FAILURE
     };
-    let copy = |document: Document| private_copy(&document, own_failure, || run_command(&words.command));
+    let copy = |document: Document| private_copy(&document, own_failure, |_| run_command(&words.command));
     Ok(ExitCode::from(file::read(Some(&words.file)).and_then(copy).unwrap_or_else(own_failure)))
 }
 
 /// Brings the document's network up in a private copy, runs `inside` there in domain 0 with the environment that
-/// this program's other verbs need, and lets everything go. Trouble in there is answered with `failed`'s status.
+/// this program's other verbs need, and lets everything go. `inside` is given the network with its keys and ports. Trouble in there is answered with `failed`'s status.
 pub(super) fn private_copy(
     document: &Document,
     failed: impl FnOnce(Trouble) -> u8,
-    inside: impl FnOnce() -> u8,
+    inside: impl FnOnce(&Network) -> u8,
 ) -> Result<u8, Trouble> {
     if needs_tun(&document.lowered.network) {
         probe::tun_device()?;
     }
     let run = || match up_inside(document) {
-        Ok(()) => inside(),
+        Ok(network) => inside(&network),
         Err(trouble) => failed(trouble),
     };
     sandbox::run(run).map_err(|error| match error {
@@ -70,7 +70,7 @@ fn needs_tun(network: &Network) -> bool {
 }
 
 /// Brings the network up; its supervisor answers on a thread of its own until the copy goes.
-fn up_inside(document: &Document) -> Result<(), Trouble> {
+fn up_inside(document: &Document) -> Result<Network, Trouble> {
     let roots = Roots::private();
     // The one thread there is yet sets what its children shall see.
     unsafe {
@@ -80,8 +80,9 @@ fn up_inside(document: &Document) -> Result<(), Trouble> {
     }
     let directories = roots.of(&document.lowered.network.name);
     let supervisor = bring_up(document, &directories, &Signals::none(), Lodging::Within)?;
+    let network = supervisor.desired().clone();
     thread::spawn(move || supervisor.serve());
-    Ok(())
+    Ok(network)
 }
 
 fn run_command(command: &[OsString]) -> u8 {

@@ -4,6 +4,7 @@
 
 mod copy;
 mod pool;
+mod story;
 
 use std::fs::File;
 use std::io::Write;
@@ -20,7 +21,7 @@ use super::file;
 use super::say::{complain, say};
 use super::trouble::{Trouble, paint};
 use super::{Common, Ended};
-use crate::spec::{self, Lowered};
+use crate::spec::{self, Lowered, Test};
 use crate::suite::{self, FileReport};
 use pool::{Event, Job, Pool};
 
@@ -118,6 +119,10 @@ struct Listed {
 }
 
 impl Listed {
+    fn of(file: &str, test: &Test) -> Self {
+        Self { file: file.to_owned(), line: test.place.line, name: test.name.clone() }
+    }
+
     fn text(&self) -> String {
         format!("{}:{}  {}", self.file, self.line, self.name)
     }
@@ -153,11 +158,7 @@ fn files(words: &Words) -> Result<Vec<Candidate>, Trouble> {
 
 /// The tests of a file that a filter lets through; without filters all of them.
 fn listed(file: &str, lowered: &Lowered, filters: &[String]) -> Vec<Listed> {
-    let listed = lowered.tests.iter().map(|test| Listed {
-        file: file.to_owned(),
-        line: test.place.line,
-        name: test.name.clone(),
-    });
+    let listed = lowered.all_tests().map(|test| Listed::of(file, test));
     listed.filter(|test| is_chosen(&test.text(), filters)).collect()
 }
 

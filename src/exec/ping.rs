@@ -5,7 +5,10 @@
 //! kernel refused is not waited for. A signal that has a handler ends the run with its statistics.
 
 mod packet;
+mod probe;
 mod socket;
+
+pub use probe::{Fate, Probe, Refusal, probe};
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -15,6 +15,7 @@ mod routes;
 mod rtables;
 mod rules;
 mod scope;
+mod tests;
 mod tunnels;
 
 use std::collections::BTreeMap;
@@ -22,7 +23,6 @@ use std::path::PathBuf;
 
 use super::origins::Origins;
 use super::report::Report;
-use super::test::Test;
 use super::words::{self, File};
 use super::{Lowered, Source};
 use crate::diagnostic::Diagnostics;
@@ -41,7 +41,8 @@ pub(super) fn lower(file: &File, source: &Source, report: &mut Report) -> Lowere
         origins: Origins::default(),
         secrets: BTreeMap::new(),
         accounts: allow::accounts(&scope),
-        tests: file.tests.iter().filter_map(|words| test(words, &scope, report)).collect(),
+        tests: file.tests.iter().filter_map(|words| tests::test(words, &scope, report)).collect(),
+        steps: file.steps.iter().filter_map(|words| tests::turn(words, &scope, report)).collect(),
         warnings: Diagnostics::new(&source.file, "", Vec::new()),
         notes: Diagnostics::new(&source.file, "", Vec::new()),
     };
@@ -100,15 +101,4 @@ fn secrets(scope: &Scope<'_>, source: &Source) -> BTreeMap<SecretName, PathBuf> 
         }
     }
     secrets
-}
-
-fn test(words: &words::Test, scope: &Scope<'_>, report: &mut Report) -> Option<Test> {
-    let assertion = words.assertion.clone();
-    Some(Test {
-        inside: scope.names.domain(&words.inside, report)?,
-        name: words.name.clone().unwrap_or_else(|| format!("{}: {assertion}", words.inside.value)),
-        within: words.within.unwrap_or_else(|| assertion.default_within()),
-        assertion,
-        place: words.place,
-    })
 }

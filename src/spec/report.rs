@@ -1,5 +1,7 @@
 //! Collects what is wrong while reading goes on.
 
+use std::fmt;
+
 use crate::diagnostic::{Diagnostic, Place};
 
 /// A value and the place where the file says it.
@@ -12,6 +14,12 @@ pub(super) struct Placed<T> {
 impl<T> Placed<T> {
     pub(super) fn new(value: T, place: Place) -> Self {
         Self { value, place }
+    }
+}
+
+impl<T: fmt::Display> fmt::Display for Placed<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.value.fmt(f)
     }
 }
 

@@ -338,8 +338,8 @@ tests:
     );
     let [tcp, exec] = &lowered.tests[..] else { panic!("{:?}", lowered.tests) };
     let to = "[fd00::1]:80".parse().unwrap();
-    assert_eq!(tcp.assertion, Assertion::Tcp { to, expect: Connection::Refused });
-    assert_eq!((tcp.inside, tcp.within.as_millis()), (domain(1), 250));
+    assert_eq!(tcp.assertion, Assertion::Tcp { to, serve: None, expect: Connection::Refused });
+    assert_eq!((tcp.inside, tcp.within.as_millis()), (Some(domain(1)), 250));
     assert_eq!((tcp.name.as_str(), exec.name.as_str()), ("blue: tcp [fd00::1]:80 is refused", "a shell"));
     let command = ["sh", "-c", "exit 3"].map(String::from).into();
     assert_eq!(exec.assertion, Assertion::Exec { command, status: 3, stdout: Some("hello".into()) });

@@ -10,6 +10,7 @@ mod kinds;
 mod route;
 mod rtable;
 mod rule;
+mod step;
 mod test;
 mod wireguard;
 
@@ -25,11 +26,15 @@ pub(super) use interface::{Interface, Kind};
 pub(super) use kinds::Vxlan;
 pub(super) use route::{Dropped, Hop, Route};
 pub(super) use rule::{RtableWord, Rule};
+pub(super) use step::{Act, Action, Step};
 pub(super) use test::Test;
 pub(super) use wireguard::{Peer, PeerWord, WireGuard};
 
-const FILE: Shape =
-    Shape { what: "a network", keys: &["name", "defaults", "domains", "links", "tests"], later: &["steps"] };
+const FILE: Shape = Shape {
+    what: "a network",
+    keys: &["name", "defaults", "domains", "links", "tests", "steps"],
+    later: &[],
+};
 const DEFAULTS: Shape = Shape { what: "`defaults`", keys: &["isolation", "engine", "drift"], later: &[] };
 const LINK: Shape =
     Shape { what: "a link", keys: &["ends", "delay", "jitter", "loss", "reorder", "rate"], later: &[] };
@@ -49,6 +54,7 @@ pub(super) struct File {
     /// Whether all links could be read.
     pub(super) links_whole: bool,
     pub(super) tests: Vec<Test>,
+    pub(super) steps: Vec<Step>,
 }
 
 /// Two joined ends.
@@ -91,6 +97,7 @@ impl File {
                 .map(|drift| drift.value),
             domains: fields.value("domains").map(|node| domains(node, report)).unwrap_or_default(),
             tests: list("tests", report).iter().filter_map(|node| Test::read(node, report)).collect(),
+            steps: list("steps", report).iter().filter_map(|node| Step::read(node, report)).collect(),
         }
     }
 }

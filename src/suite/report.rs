@@ -37,8 +37,9 @@ impl Verdict {
     /// What was expected and what was seen, each line indented.
     fn evidence(&self, file: &str) -> String {
         let seen = self.failure.as_deref().unwrap_or_default().replace('\n', "\n            ");
-        let Self { line, domain, asserted, .. } = self;
-        format!("  {file}:{line}: in domain {domain}\n  expected: {asserted}\n  seen:     {seen}\n")
+        let Self { line, asserted, .. } = self;
+        let domain = self.domain.map(|domain| format!(" in domain {domain}")).unwrap_or_default();
+        format!("  {file}:{line}:{domain}\n  expected: {asserted}\n  seen:     {seen}\n")
     }
 }
 

@@ -12,10 +12,10 @@ const INTERRUPTED: u8 = 130;
 /// What came of one test.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
-    /// Its place among the tests of its file, from 0.
+    /// Its place among the tests and steps of its file, from 0.
     pub number: usize,
-    /// The number of the domain that it ran in.
-    pub domain: u32,
+    /// The number of the domain that it ran in; none if it is about several alike.
+    pub domain: Option<u32>,
     /// Its name.
     pub name: String,
     /// What it asserts.
@@ -154,7 +154,7 @@ mod tests {
         assert_eq!(of(&[0, 130, 2]), 130);
         let failed = Verdict {
             number: 0,
-            domain: 1,
+            domain: Some(1),
             name: "a".into(),
             asserted: "a".into(),
             duration_secs: 0.0,

@@ -6,18 +6,16 @@ use std::thread;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Words, is_chosen, listed};
-use crate::backend::BackendError;
-use crate::backend::linux::{Namespace, Survey};
-use crate::cli::file;
+use super::story::Stage;
+use super::{Listed, Words, is_chosen};
+use crate::cli::file::{self, Document};
 use crate::cli::live::Live;
 use crate::cli::run::private_copy;
 use crate::cli::say::say;
 use crate::cli::trouble::Trouble;
 use crate::cli::{Common, Ended};
-use crate::model::{DomainId, InterfaceName};
-use crate::spec::Test;
-use crate::status::SocketTable;
+use crate::model::{DomainId, Drift, Network};
+use crate::spec::{Action, Test};
 use crate::suite::{self, Ground, Verdict};
 
 /// What a copy says.
@@ -31,25 +29,39 @@ pub(super) enum Said {
 }
 
 pub(super) fn run(path: &Path, words: &Words, common: &Common) -> Ended {
-    let document = file::read(Some(path))?;
-    let tests = document.lowered.tests.clone();
-    let chosen = listed(&document.source.file, &document.lowered, &[]);
-    let chosen = chosen.iter().map(|test| is_chosen(&test.text(), &words.filter));
-    let tests: Vec<_> = tests.into_iter().enumerate().zip(chosen).filter(|(_, chosen)| *chosen).collect();
-    let tests: Vec<_> = tests.into_iter().map(|(test, _)| test).collect();
-    let judge = || judge(&tests, words, common).map_or_else(Trouble::tell, |()| 0);
+    let mut document = file::read(Some(path))?;
+    if !document.lowered.steps.is_empty() {
+        // What a step does is no drift.
+        document.lowered.drift = Drift::Off;
+    }
+    let judge =
+        |network: &Network| judge(&document, network, words, common).map_or_else(Trouble::tell, |()| 0);
     let status = private_copy(&document, Trouble::tell, judge)?;
     Ok(ExitCode::from(status))
 }
 
-fn judge(tests: &[(usize, Test)], words: &Words, common: &Common) -> Result<(), Trouble> {
-    let ground = LiveGround::of(Live::find(common)?)?;
+fn judge(document: &Document, network: &Network, words: &Words, common: &Common) -> Result<(), Trouble> {
+    let live = Live::find(common)?;
+    let stage = Stage::new(document, network, &live.directories)?;
+    let name = live.name.clone();
+    let enter = move |domain: DomainId, words: &[String]| {
+        let mut command = Command::new("/proc/self/exe");
+        command.args(["exec", "-n", name.as_str(), "-T", &domain.to_string(), "--"]).args(words);
+        command
+    };
+    let perform = move |action: &Action| stage.perform(action);
+    let ground = Ground::new(live.survey()?, network.clone(), Box::new(enter), Box::new(perform));
+    let is_chosen = |test: &Test| is_chosen(&Listed::of(&document.source.file, test).text(), &words.filter);
     let mut failed = false;
-    for (number, test) in tests {
-        let verdict = suite::run(*number, test, &ground);
+    let mut told = Ok(());
+    suite::carry_out(&document.lowered, is_chosen, &ground, |verdict| {
         failed |= !verdict.passed();
-        tell(&Said::Verdict(verdict))?;
-    }
+        let said = tell(&Said::Verdict(verdict));
+        if told.is_ok() {
+            told = said;
+        }
+    });
+    told?;
     if failed && words.keep_on_fail {
         tell(&Said::Kept { captures: Vec::new() })?;
         loop {
@@ -62,38 +74,4 @@ fn judge(tests: &[(usize, Test)], words: &Words, common: &Common) -> Result<(), 
 fn tell(said: &Said) -> Result<(), Trouble> {
     say(serde_json::to_string(said).map_err(Trouble::failed)?);
     Ok(())
-}
-
-/// The domains of a live network.
-struct LiveGround {
-    live: Live,
-    survey: Survey,
-}
-
-impl LiveGround {
-    fn of(live: Live) -> Result<Self, Trouble> {
-        let survey = live.survey()?;
-        Ok(Self { live, survey })
-    }
-}
-
-impl Ground for LiveGround {
-    fn namespace(&self, domain: DomainId) -> Option<&Namespace> {
-        self.survey.namespaces().domain(domain).map(|place| &place.namespace)
-    }
-
-    fn device(&self, domain: DomainId) -> Option<InterfaceName> {
-        let place = self.survey.namespaces().domain(domain)?;
-        (!place.record.isolation.has_namespace()).then(|| InterfaceName::of_vrf(domain))
-    }
-
-    fn sockets(&self, domain: DomainId) -> Result<SocketTable, BackendError> {
-        self.survey.socket_table(domain)
-    }
-
-    fn command(&self, domain: DomainId, words: &[String]) -> Command {
-        let mut command = Command::new("/proc/self/exe");
-        command.args(["exec", "-n", self.live.name.as_str(), "-T", &domain.to_string(), "--"]).args(words);
-        command
-    }
 }

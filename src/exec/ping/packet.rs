@@ -24,6 +24,14 @@ impl Family {
         }
     }
 
+    /// Bytes of the header of IP before the message.
+    pub(super) fn header_bytes(self) -> usize {
+        match self {
+            Family::V4 => 20,
+            Family::V6 => 40,
+        }
+    }
+
     fn request_type(self) -> u8 {
         match self {
             Family::V4 => 8,
@@ -76,6 +84,14 @@ pub(super) fn reply(family: Family, message: &[u8]) -> Option<Echo<'_>> {
         sequence: u16::from_be_bytes([sequence_high, sequence_low]),
         data,
     })
+}
+
+/// Identifier and sequence number of the request that a message is, or begins as.
+pub(super) fn request_of(family: Family, message: &[u8]) -> Option<(u16, u16)> {
+    let &[kind, _, _, _, id_high, id_low, sequence_high, sequence_low] =
+        message.first_chunk::<HEADER_BYTES>()?;
+    let numbers = (u16::from_be_bytes([id_high, id_low]), u16::from_be_bytes([sequence_high, sequence_low]));
+    (kind == family.request_type()).then_some(numbers)
 }
 
 /// What follows the IPv4 header, whose length is in its first byte, in words of four bytes.

@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Instant;
 
 use nix::errno::Errno;
+use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
     AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, SockaddrIn6,
@@ -18,6 +19,7 @@ use rand_core::{OsRng, RngCore};
 
 use super::Ping;
 use super::packet::{self, Echo, Family};
+use super::probe::Refusal;
 
 /// Room for the largest datagram.
 const DATAGRAM_BYTES: usize = 65536;
@@ -102,6 +104,59 @@ impl EchoSocket {
         Ok(from.map(|from| Arrival { from, ttl: ttl.unwrap_or(0), bytes }))
     }
 
+    /// Sets DF, and hears of errors that routers tell.
+    pub(super) fn forbid_fragments(&self) -> Result<(), Errno> {
+        let (level, discover, errors) = match self.family {
+            Family::V4 => (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_RECVERR),
+            Family::V6 => (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_RECVERR),
+        };
+        // `IP_PMTUDISC_PROBE` and `IPV6_PMTUDISC_PROBE` are the same number.
+        set_number(&self.fd, level, discover, libc::IP_PMTUDISC_PROBE)?;
+        set_number(&self.fd, level, errors, 1)
+    }
+
+    pub(super) fn limit_hops(&self, hops: u8) -> Result<(), Errno> {
+        let (level, option) = match self.family {
+            Family::V4 => (libc::IPPROTO_IP, libc::IP_TTL),
+            Family::V6 => (libc::IPPROTO_IPV6, libc::IPV6_UNICAST_HOPS),
+        };
+        set_number(&self.fd, level, option, i32::from(hops))
+    }
+
+    /// Why the request of this number did not arrive, and who says so, if somebody has.
+    pub(super) fn refusal(&self, sequence: u16) -> io::Result<Option<(Option<IpAddr>, Refusal)>> {
+        loop {
+            // The error comes with the request that it is about.
+            let mut bytes = vec![0; DATAGRAM_BYTES];
+            let mut control =
+                nix::cmsg_space!(libc::sock_extended_err, libc::sockaddr_in6, libc::c_int, libc::c_int);
+            let mut parts = [IoSliceMut::new(&mut bytes)];
+            let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_ERRQUEUE;
+            let received =
+                recvmsg::<SockaddrStorage>(self.fd.as_raw_fd(), &mut parts, Some(&mut control), flags);
+            let received = match received {
+                Ok(received) => received,
+                Err(Errno::EAGAIN | Errno::EINTR) => return Ok(None),
+                Err(errno) => return Err(errno.into()),
+            };
+            let told = received.cmsgs()?.find_map(|message| match message {
+                ControlMessageOwned::Ipv4RecvErr(error, by) => {
+                    Some((by.map(|by| IpAddr::V4(u32::from_be(by.sin_addr.s_addr).into())), refusal(&error)))
+                }
+                ControlMessageOwned::Ipv6RecvErr(error, by) => {
+                    Some((by.map(|by| IpAddr::V6(by.sin6_addr.s6_addr.into())), refusal(&error)))
+                }
+                _ => None,
+            });
+            let length = received.bytes;
+            bytes.truncate(length);
+            let ours = packet::request_of(self.family, &bytes) == Some((self.identifier, sequence));
+            if let Some(told) = told.filter(|_| ours) {
+                return Ok(Some(told));
+            }
+        }
+    }
+
     /// The answer that an arrival is, if it is one to this socket.
     pub(super) fn answer<'a>(&self, arrival: &'a Arrival) -> Option<Echo<'a>> {
         let message = match (self.access, self.family) {
@@ -110,6 +165,22 @@ impl EchoSocket {
         };
         packet::reply(self.family, message).filter(|echo| echo.identifier == self.identifier)
     }
+}
+
+/// The kinds of errors that mean something here, of both families (linux/icmp.h, linux/icmpv6.h).
+fn refusal(error: &libc::sock_extended_err) -> Refusal {
+    match (error.ee_origin, error.ee_type, error.ee_code) {
+        (libc::SO_EE_ORIGIN_ICMP, 11, 0) | (libc::SO_EE_ORIGIN_ICMP6, 3, 0) => Refusal::HopLimit,
+        (libc::SO_EE_ORIGIN_ICMP, 3, 4) | (libc::SO_EE_ORIGIN_ICMP6, 2, _) => Refusal::TooBig(error.ee_info),
+        _ => Refusal::Other(Errno::from_raw(error.ee_errno as i32)),
+    }
+}
+
+fn set_number(fd: &OwnedFd, level: i32, option: i32, value: i32) -> Result<(), Errno> {
+    let size = size_of::<libc::c_int>() as libc::socklen_t;
+    // The kernel reads a number of this size and keeps none of it.
+    let set = unsafe { libc::setsockopt(fd.as_raw_fd(), level, option, (&raw const value).cast(), size) };
+    Errno::result(set).map(drop)
 }
 
 fn open(family: Family, kind: SockType) -> Result<OwnedFd, Errno> {

@@ -1,28 +1,86 @@
-//! A test, in the user's words: everything but which domain it runs in is already what it means.
+//! A test, in the user's words: everything but which domains it names is already what it means.
 
-use std::net::{IpAddr, SocketAddr};
+mod assertions;
+
+pub(super) use assertions::socket_address;
+
 use std::time::Duration;
 
 use crate::diagnostic::{Diagnostic, Place};
-use crate::spec::fields::{Fields, Shape, each_parsed, listed, nearest, parsed};
+use crate::spec::fields::{Fields, Shape, listed};
 use crate::spec::node::{Entry, Node};
 use crate::spec::report::{Placed, Report};
-use crate::spec::test::{Assertion, Connection, Presence, Protocol, Reach};
-use crate::spec::values::{self, Trouble};
+use crate::spec::test::Assertion;
+use crate::spec::values;
 
-const ASSERTIONS: [&str; 4] = ["ping", "tcp", "socket", "exec"];
+/// What reads an assertion: its own value, and the options beside it.
+type Reader = fn(&Node, Fields<'_>, &mut Report) -> Option<Assertion<Placed<String>>>;
+
+/// One kind of assertion: its key, the options that it has, and what reads it.
+struct Kind {
+    key: &'static str,
+    options: &'static [&'static str],
+    read: Reader,
+}
+
+const KINDS: [Kind; 13] = [
+    Kind { key: "ping", options: &["expect"], read: assertions::ping },
+    Kind { key: "tcp", options: &["expect", "serve"], read: assertions::tcp },
+    Kind { key: "udp", options: &["expect", "serve"], read: assertions::udp },
+    Kind { key: "http", options: &["expect", "status", "body"], read: assertions::http },
+    Kind { key: "dns", options: &["expect", "answers"], read: assertions::dns },
+    Kind { key: "route", options: &["expect", "via", "dev", "rtable"], read: assertions::route },
+    Kind { key: "path", options: &["expect", "hops"], read: assertions::path },
+    Kind { key: "mtu", options: &["expect", "bytes"], read: assertions::mtu },
+    Kind { key: "socket", options: &["expect", "owner"], read: assertions::socket },
+    Kind { key: "isolated", options: &[], read: assertions::isolated },
+    Kind { key: "handshake", options: &["expect", "peer"], read: assertions::handshake },
+    Kind { key: "counter", options: &["expect"], read: assertions::counter },
+    Kind { key: "exec", options: &["status", "stdout"], read: assertions::exec },
+];
+
 const TEST: Shape = Shape {
     what: "a test",
-    keys: &["in", "name", "ping", "tcp", "socket", "exec", "expect", "status", "stdout", "within"],
+    keys: &[
+        "in",
+        "name",
+        "within",
+        "ping",
+        "tcp",
+        "udp",
+        "http",
+        "dns",
+        "route",
+        "path",
+        "mtu",
+        "socket",
+        "isolated",
+        "handshake",
+        "counter",
+        "exec",
+        "expect",
+        "serve",
+        "status",
+        "body",
+        "answers",
+        "via",
+        "dev",
+        "rtable",
+        "hops",
+        "bytes",
+        "owner",
+        "peer",
+        "stdout",
+    ],
     later: &[],
 };
 
-/// One item of `tests`.
+/// One item of `tests`, or of `steps` that asserts something.
 #[derive(Debug)]
 pub(in crate::spec) struct Test {
-    pub(in crate::spec) inside: Placed<String>,
+    pub(in crate::spec) inside: Option<Placed<String>>,
     pub(in crate::spec) name: Option<String>,
-    pub(in crate::spec) assertion: Assertion,
+    pub(in crate::spec) assertion: Assertion<Placed<String>>,
     pub(in crate::spec) within: Option<Duration>,
     pub(in crate::spec) place: Place,
 }
@@ -34,10 +92,10 @@ impl Test {
         if report.errors() != errors {
             return None;
         }
-        let inside = inside(fields, report);
         let name = fields.parsed("name", "a name", values::any_text, report);
         let within = fields.parsed("within", "a time", values::duration, report);
         let assertion = assertion(fields, report);
+        let inside = inside(fields, report);
         Some(Self {
             inside: inside?,
             name: name.map(|name| name.value),
@@ -48,126 +106,60 @@ impl Test {
     }
 }
 
-fn inside(fields: Fields<'_>, report: &mut Report) -> Option<Placed<String>> {
-    if fields.value("in").is_none() {
-        let missing = Diagnostic::error(fields.place, "a test without a domain");
-        report.push(missing.help("write `in: DOMAIN`; the default domain is `in: 0`"));
+/// The domain that it is made from: none is named by those that are about several alike, and by no others.
+fn inside(fields: Fields<'_>, report: &mut Report) -> Option<Option<Placed<String>>> {
+    match (fields.entry("in"), fields.entry("isolated")) {
+        (None, Some(_)) => Some(None),
+        (Some(inside), Some(_)) => {
+            let stranger = Diagnostic::error(inside.key.place, "`isolated` has no `in`");
+            report.push(stranger.help("name all of the domains in its list"));
+            None
+        }
+        (None, None) => {
+            let missing = Diagnostic::error(fields.place, "a test without a domain");
+            report.push(missing.help("write `in: DOMAIN`; the default domain is `in: 0`"));
+            None
+        }
+        (Some(_), None) => fields.parsed("in", "a domain", values::any_text, report).map(Some),
     }
-    fields.parsed("in", "a domain", values::any_text, report)
 }
 
-fn assertion(fields: Fields<'_>, report: &mut Report) -> Option<Assertion> {
-    let said: Vec<&Entry> = ASSERTIONS.iter().filter_map(|key| fields.entry(key)).collect();
-    let [entry] = said[..] else {
+fn assertion(fields: Fields<'_>, report: &mut Report) -> Option<Assertion<Placed<String>>> {
+    let said: Vec<(&Kind, &Entry)> =
+        KINDS.iter().filter_map(|kind| Some((kind, fields.entry(kind.key)?))).collect();
+    let [(kind, entry)] = said[..] else {
         report.push(not_one(&said, fields.place));
         return None;
     };
-    refuse_strangers(entry, fields, report);
-    match entry.key.value.as_str() {
-        "ping" => ping(&entry.value, fields, report),
-        "tcp" => tcp(&entry.value, fields, report),
-        "socket" => socket(&entry.value, fields, report),
-        _ => exec(&entry.value, fields, report),
-    }
+    refuse_strangers(kind, fields, report);
+    (kind.read)(&entry.value, fields, report)
 }
 
-fn not_one(said: &[&Entry], place: Place) -> Diagnostic {
-    let help = format!("write one of {}", listed(&ASSERTIONS));
+fn not_one(said: &[(&Kind, &Entry)], place: Place) -> Diagnostic {
+    let keys = KINDS.map(|kind| kind.key);
     match said {
-        [first, second, ..] => Diagnostic::error(second.key.place, "a test that asserts two things")
-            .related(first.key.place, "one thing")
-            .help("make two tests of it"),
-        _ => Diagnostic::error(place, "a test that asserts nothing").help(help),
+        [(_, first), (_, second), ..] => {
+            Diagnostic::error(second.key.place, "a test that asserts two things")
+                .related(first.key.place, "one thing")
+                .help("make two tests of it")
+        }
+        _ => Diagnostic::error(place, "a test that asserts nothing")
+            .help(format!("write one of {}", listed(&keys))),
     }
 }
 
-/// `status` and `stdout` belong to `exec`, `expect` to all others.
-fn refuse_strangers(assertion: &Entry, fields: Fields<'_>, report: &mut Report) {
-    let strangers: &[&str] = if assertion.key.value == "exec" { &["expect"] } else { &["status", "stdout"] };
-    for stranger in strangers.iter().filter_map(|key| fields.entry(key)) {
-        let message = format!("`{}` has no `{}`", assertion.key.value, stranger.key.value);
-        let help =
-            if assertion.key.value == "exec" { "write `status` or `stdout`" } else { "write `expect`" };
+/// Options of other kinds.
+fn refuse_strangers(kind: &Kind, fields: Fields<'_>, report: &mut Report) {
+    let of_any = KINDS.iter().flat_map(|kind| kind.options.iter());
+    let mut seen = Vec::new();
+    for option in of_any.filter(|option| !kind.options.contains(option)) {
+        let Some(stranger) = fields.entry(option).filter(|_| !seen.contains(&option)) else { continue };
+        seen.push(option);
+        let message = format!("`{}` has no `{option}`", kind.key);
+        let help = match kind.options {
+            [] => "leave it out".to_owned(),
+            options => format!("it has {}", listed(options)),
+        };
         report.push(Diagnostic::error(stranger.key.place, message).help(help));
     }
-}
-
-fn ping(node: &Node, fields: Fields<'_>, report: &mut Report) -> Option<Assertion> {
-    let words = [("reachable", Reach::Reachable), ("unreachable", Reach::Unreachable)];
-    let expect = expect(fields, &words, report);
-    let to: Placed<IpAddr> = parsed(node, "an address", values::ip, report)?;
-    Some(Assertion::Ping { to: to.value, expect: expect? })
-}
-
-fn tcp(node: &Node, fields: Fields<'_>, report: &mut Report) -> Option<Assertion> {
-    let words = [
-        ("open", Connection::Open),
-        ("refused", Connection::Refused),
-        ("unreachable", Connection::Unreachable),
-    ];
-    let expect = expect(fields, &words, report);
-    let to = parsed(node, "`ADDRESS:PORT`", socket_address, report)?;
-    Some(Assertion::Tcp { to: to.value, expect: expect? })
-}
-
-fn socket_address(text: &str) -> Result<SocketAddr, Trouble> {
-    let parsed = text.parse::<SocketAddr>().ok().filter(|address| address.port() != 0);
-    let trouble = || Trouble::new(format!("`{text}` is not an address with a port"));
-    parsed.ok_or_else(|| trouble().help("write `192.168.5.2:80` or `[fd00::2]:80`"))
-}
-
-fn socket(node: &Node, fields: Fields<'_>, report: &mut Report) -> Option<Assertion> {
-    let words = [("present", Presence::Present), ("absent", Presence::Absent)];
-    let expect = expect(fields, &words, report);
-    let (protocol, port) = parsed(node, "`udp/PORT` or `tcp/PORT`", protocol_and_port, report)?.value;
-    Some(Assertion::Socket { protocol, port, expect: expect? })
-}
-
-fn protocol_and_port(text: &str) -> Result<(Protocol, u16), Trouble> {
-    let (protocol, port) = text.split_once('/').unwrap_or((text, ""));
-    let protocol = match protocol {
-        "udp" => Protocol::Udp,
-        "tcp" => Protocol::Tcp,
-        _ => {
-            let trouble = Trouble::new(format!("`{text}` is not a protocol with a port"));
-            return Err(trouble.help("write `udp/PORT` or `tcp/PORT`"));
-        }
-    };
-    Ok((protocol, values::port(port)?))
-}
-
-fn exec(node: &Node, fields: Fields<'_>, report: &mut Report) -> Option<Assertion> {
-    let status = fields.parsed("status", "an exit status", exit_status, report);
-    let stdout = fields.parsed("stdout", "text", values::any_text, report);
-    let errors = report.errors();
-    let command = each_parsed(node, "a command and its arguments", values::any_text, report);
-    if command.is_empty() && report.errors() == errors {
-        report.push(Diagnostic::error(node.place, "a command with nothing in it"));
-    }
-    (report.errors() == errors).then(|| Assertion::Exec {
-        command: command.into_iter().map(|word| word.value).collect(),
-        status: status.map_or(0, |status| status.value),
-        stdout: stdout.map(|stdout| stdout.value),
-    })
-}
-
-fn exit_status(text: &str) -> Result<u8, Trouble> {
-    values::number(text, "an exit status", 0, u8::MAX)
-}
-
-/// What is expected: the first of these words, unless the file says another.
-fn expect<T: Copy>(fields: Fields<'_>, words: &[(&str, T)], report: &mut Report) -> Option<T> {
-    if fields.value("expect").is_none() {
-        return words.first().map(|&(_, value)| value);
-    }
-    let known: Vec<&str> = words.iter().map(|&(word, _)| word).collect();
-    let meaning = |text: &str| {
-        let found = words.iter().find(|&&(word, _)| word == text).map(|&(_, value)| value);
-        let trouble = || Trouble::new(format!("`{text}` cannot be expected here"));
-        found.ok_or_else(|| match nearest(text, known.iter().copied()) {
-            Some(near) => trouble().help(format!("write `{near}`")),
-            None => trouble().help(format!("write one of {}", listed(&known))),
-        })
-    };
-    fields.parsed("expect", "what to expect", meaning, report).map(|value| value.value)
 }

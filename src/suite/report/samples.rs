@@ -5,7 +5,7 @@ use crate::suite::verdict::{FileReport, Verdict};
 pub(super) fn reports() -> Vec<FileReport> {
     let verdict = |number, name: &str, failure: Option<&str>| Verdict {
         number,
-        domain: 1,
+        domain: Some(1),
         name: name.into(),
         asserted: "ping 192.168.5.2".into(),
         duration_secs: 0.25,

@@ -1,0 +1,131 @@
+//! Domains that are apart: of every ordered pair, what the first one sends to an address of the second does not arrive
+//! there, and no program of the first has a socket of the second open.
+//!
+//! The same addresses may be in both, so that an answer proves nothing. What is looked for is the sender's token at a
+//! socket in the other domain.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::os::unix::fs::MetadataExt;
+use std::time::Instant;
+
+use nix::sys::socket::SockType;
+use rand_core::{OsRng, RngCore};
+
+use super::socket::{holds, processes, rows};
+use super::{Ground, throughout};
+use crate::model::{DomainId, Kind};
+use crate::suite::inside::Inside;
+
+/// Tables of /proc/net with sockets (proc_net(5)).
+const TABLES: [&str; 7] = ["tcp", "tcp6", "udp", "udp6", "raw", "raw6", "icmp"];
+
+/// One domain with the sockets that wait in it.
+struct Listener<'a> {
+    domain: DomainId,
+    inside: Inside<'a>,
+    sockets: Vec<UdpSocket>,
+}
+
+pub(super) fn failure(domains: &[DomainId], ground: &Ground, deadline: Instant) -> Option<String> {
+    let listeners: Result<Vec<_>, String> = domains.iter().map(|domain| listen(*domain, ground)).collect();
+    let listeners = match listeners {
+        Ok(listeners) => listeners,
+        Err(trouble) => return Some(trouble),
+    };
+    let pairs = || listeners.iter().flat_map(|from| listeners.iter().map(move |to| (from, to)));
+    let pairs = || pairs().filter(|(from, to)| from.domain != to.domain);
+    if let Some(shared) = pairs().find_map(|(from, to)| foreign_socket(from, to, ground)) {
+        return Some(shared);
+    }
+    let tokens: Vec<Sent> = pairs().flat_map(|(from, to)| send(from, to, ground)).collect();
+    throughout(deadline, |_| listeners.iter().find_map(|listener| arrived(listener, &tokens, ground)))
+}
+
+fn listen(domain: DomainId, ground: &Ground) -> Result<Listener<'_>, String> {
+    let inside = ground.inside(domain)?;
+    let bind = |at: IpAddr| {
+        let socket = inside.bound(SocketAddr::new(at, 0), SockType::Datagram).map(UdpSocket::from);
+        let socket =
+            socket.map_err(|errno| format!("no socket in {}: {}", ground.word(domain), errno.desc()))?;
+        socket.set_nonblocking(true).map_err(|error| error.to_string())?;
+        Ok::<_, String>(socket)
+    };
+    let v4 = bind(Ipv4Addr::UNSPECIFIED.into())?;
+    // A kernel may be without IPv6, and then nothing can come by it.
+    let v6 = bind(Ipv6Addr::UNSPECIFIED.into()).ok();
+    Ok(Listener { domain, inside, sockets: [Some(v4), v6].into_iter().flatten().collect() })
+}
+
+/// What was sent from one domain to an address of another.
+struct Sent {
+    token: [u8; 16],
+    from: DomainId,
+    to: DomainId,
+    address: IpAddr,
+}
+
+/// Sends a token to each address of a domain, at the port that waits there.
+fn send(from: &Listener<'_>, to: &Listener<'_>, ground: &Ground) -> Vec<Sent> {
+    let mut sent = Vec::new();
+    for address in addresses(to.domain, ground) {
+        let is_its = |local: &SocketAddr| local.is_ipv4() == address.is_ipv4();
+        let Some(waits) = to.sockets.iter().filter_map(|socket| socket.local_addr().ok()).find(is_its) else {
+            continue;
+        };
+        let mut token = [0; 16];
+        OsRng.fill_bytes(&mut token);
+        // Who cannot even send has no route.
+        if let Ok(socket) = from.inside.datagrams_to(SocketAddr::new(address, waits.port())) {
+            let _ = socket.send(&token);
+        }
+        sent.push(Sent { token, from: from.domain, to: to.domain, address });
+    }
+    sent
+}
+
+/// The addresses of a domain by which others could know it.
+fn addresses(domain: DomainId, ground: &Ground) -> Vec<IpAddr> {
+    let interfaces =
+        ground.network.domains.get(&domain).into_iter().flat_map(|domain| domain.interfaces.values());
+    let outer = interfaces.filter(|interface| interface.kind != Kind::Loopback);
+    outer.flat_map(|interface| interface.addresses.iter().map(|address| address.network.ip())).collect()
+}
+
+/// A token that has come out in this domain, of those that were sent from others.
+fn arrived(listener: &Listener<'_>, tokens: &[Sent], ground: &Ground) -> Option<String> {
+    listener.sockets.iter().find_map(|socket| {
+        let mut bytes = [0; 64];
+        while let Ok(length) = socket.recv(&mut bytes) {
+            let sent = tokens.iter().find(|sent| sent.token == bytes[..length]);
+            if let Some(Sent { from, to, address, .. }) = sent {
+                let [from, to, here] = [*from, *to, listener.domain].map(|domain| ground.word(domain));
+                return Some(format!("what {from} sent to {address} of {to} arrived in {here}"));
+            }
+        }
+        None
+    })
+}
+
+/// A program of one domain that has a socket of another one open.
+fn foreign_socket(of: &Listener<'_>, socket_of: &Listener<'_>, ground: &Ground) -> Option<String> {
+    let home = of.inside.namespace.identity();
+    if home == socket_of.inside.namespace.identity() {
+        return None;
+    }
+    let inodes: Vec<u64> =
+        TABLES.iter().flat_map(|table| rows(&socket_of.inside, table)).map(|row| row.inode).collect();
+    let program = |process: &str| fs::read_link(format!("{process}/exe")).ok();
+    let ours = program("/proc/self");
+    // What makes and tests domains has sockets in all of them, and is a citizen of none.
+    let lives_here = |process: &String| {
+        let namespace = fs::metadata(format!("{process}/ns/net"));
+        namespace.is_ok_and(|namespace| (namespace.dev(), namespace.ino()) == home)
+            && program(process) != ours
+    };
+    let culprit = processes().into_iter().filter(lives_here).find(|process| holds(process, &inodes))?;
+    let name = fs::read_to_string(format!("{culprit}/comm")).unwrap_or_default();
+    let [of, other] = [of.domain, socket_of.domain].map(|domain| ground.word(domain));
+    let pid = culprit.trim_start_matches("/proc/");
+    Some(format!("{} (process {pid}) of {of} has a socket of {other} open", name.trim()))
+}

@@ -1,0 +1,222 @@
+//! Whether somebody answers: ICMP, TCP, UDP, HTTP.
+
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+
+use super::serve::{Served, TOKEN_BYTES};
+use super::{Ground, TRY, throughout, until};
+use crate::exec::ping::{Fate, Refusal};
+use crate::model::DomainId;
+use crate::spec::{Connection, HttpAnswer, Reach, Url};
+use crate::suite::inside::Inside;
+
+/// The domain in which the test itself listens.
+pub(super) struct Server<'a> {
+    pub(super) domain: DomainId,
+    pub(super) ground: &'a Ground,
+}
+
+/// The longest answer of HTTP that is read, in bytes.
+const ANSWER_BYTES: u64 = 1 << 20;
+/// What a datagram asks.
+const QUESTION: &[u8] = b"rdom";
+
+pub(super) fn pinged(inside: &Inside<'_>, to: IpAddr, expect: Reach, deadline: Instant) -> Option<String> {
+    match expect {
+        Reach::Reachable => until(deadline, |left| no_answer(inside, to, left.min(TRY))),
+        Reach::Unreachable => throughout(deadline, |left| {
+            no_answer(inside, to, left.min(TRY)).is_none().then(|| format!("{to} answered"))
+        }),
+    }
+}
+
+/// Why there is no answer to an echo request, if there is none.
+fn no_answer(inside: &Inside<'_>, to: IpAddr, wait: Duration) -> Option<String> {
+    match inside.echo(to, wait) {
+        Ok(Fate::Answered) => None,
+        Ok(fate) => Some(format!("no answer from {to}{}", reason(&fate))),
+        Err(error) => Some(format!("no answer from {to}: {error}")),
+    }
+}
+
+/// What is known of the reason, after a colon.
+pub(super) fn reason(fate: &Fate) -> String {
+    match fate {
+        Fate::Answered | Fate::Lost => String::new(),
+        Fate::Unsent(errno) => format!(": {}", errno.desc()),
+        Fate::Refused { by, refusal: Refusal::HopLimit } => format!(": {by} says that it took too many hops"),
+        Fate::Refused { by, refusal: Refusal::TooBig(0) } => format!(": {by} says that it is too big"),
+        Fate::Refused { by, refusal: Refusal::TooBig(mtu) } => {
+            format!(": {by} says that its next link takes {mtu} bytes")
+        }
+        Fate::Refused { by, refusal: Refusal::Other(errno) } => format!(": {by} says: {}", errno.desc()),
+    }
+}
+
+/// What became of a call, and why where it is not taken.
+struct Seen {
+    connection: Connection,
+    why: String,
+}
+
+impl Seen {
+    fn open() -> Self {
+        Self { connection: Connection::Open, why: String::new() }
+    }
+
+    fn of(errno: Errno) -> Self {
+        let connection =
+            if errno == Errno::ECONNREFUSED { Connection::Refused } else { Connection::Unreachable };
+        let why = if errno == Errno::ECONNREFUSED { String::new() } else { format!(": {}", errno.desc()) };
+        Self { connection, why }
+    }
+}
+
+/// Calls until it is as expected; that nobody answers must stay so.
+fn judged(
+    to: SocketAddr,
+    expect: Connection,
+    deadline: Instant,
+    mut look: impl FnMut(Duration) -> Result<Seen, String>,
+) -> Option<String> {
+    let complaint = |left: Duration| match look(left.clamp(Duration::from_millis(1), TRY)) {
+        Ok(seen) if seen.connection == expect => None,
+        Ok(seen) => Some(format!("{to} is {}{}", seen.connection, seen.why)),
+        Err(complaint) => Some(complaint),
+    };
+    match expect {
+        Connection::Open | Connection::Refused => until(deadline, complaint),
+        Connection::Unreachable => throughout(deadline, complaint),
+    }
+}
+
+pub(super) fn called(
+    inside: &Inside<'_>,
+    to: SocketAddr,
+    server: Option<Server<'_>>,
+    expect: Connection,
+    deadline: Instant,
+) -> Option<String> {
+    let served = match server.map(|server| Served::tcp(&server, to)).transpose() {
+        Ok(served) => served,
+        Err(trouble) => return Some(trouble),
+    };
+    judged(to, expect, deadline, |wait| match inside.call(to, wait) {
+        Err(errno) => Ok(Seen::of(errno)),
+        Ok(stream) => match &served {
+            Some(served) if !has_said(stream, &served.token, wait) => Err(served.stranger(to)),
+            Some(_) | None => Ok(Seen::open()),
+        },
+    })
+}
+
+/// Whether these are the first bytes that come.
+fn has_said(mut stream: TcpStream, token: &[u8; TOKEN_BYTES], wait: Duration) -> bool {
+    let mut said = [0; TOKEN_BYTES];
+    let patient = stream.set_nonblocking(false).and_then(|()| stream.set_read_timeout(Some(wait)));
+    patient.and_then(|()| stream.read_exact(&mut said)).is_ok() && said == *token
+}
+
+pub(super) fn asked(
+    inside: &Inside<'_>,
+    to: SocketAddr,
+    server: Option<Server<'_>>,
+    expect: Connection,
+    deadline: Instant,
+) -> Option<String> {
+    let served = match server.map(|server| Served::udp(&server, to)).transpose() {
+        Ok(served) => served,
+        Err(trouble) => return Some(trouble),
+    };
+    judged(to, expect, deadline, |wait| match answer(inside, to, wait) {
+        Ok(said) => match &served {
+            Some(served) if said != served.token => Err(served.stranger(to)),
+            Some(_) | None => Ok(Seen::open()),
+        },
+        Err(errno) => Ok(Seen::of(errno)),
+    })
+}
+
+/// What comes back for a datagram.
+fn answer(inside: &Inside<'_>, to: SocketAddr, wait: Duration) -> Result<Vec<u8>, Errno> {
+    let errno = |error: io::Error| match error.kind() {
+        io::ErrorKind::WouldBlock => Errno::ETIMEDOUT,
+        _ => error.raw_os_error().map_or(Errno::EIO, Errno::from_raw),
+    };
+    let socket = inside.datagrams_to(to)?;
+    socket.set_read_timeout(Some(wait)).map_err(errno)?;
+    socket.send(QUESTION).map_err(errno)?;
+    let mut said = vec![0; 1 << 16];
+    let length = socket.recv(&mut said).map_err(errno)?;
+    said.truncate(length);
+    Ok(said)
+}
+
+pub(super) fn fetched(
+    inside: &Inside<'_>,
+    url: &Url,
+    answer: &HttpAnswer,
+    expect: Connection,
+    deadline: Instant,
+) -> Option<String> {
+    judged(url.to, expect, deadline, |wait| {
+        let stream = match inside.call(url.to, wait) {
+            Ok(stream) => stream,
+            Err(errno) => return Ok(Seen::of(errno)),
+        };
+        if expect != Connection::Open {
+            return Ok(Seen::open());
+        }
+        let said = fetch(stream, url, wait).map_err(|error| format!("{url} does not answer: {error}"))?;
+        answered(url, answer, &said).map_or(Ok(Seen::open()), Err)
+    })
+}
+
+/// The whole answer to a GET (RFC 9112); of version 1.0, so that it comes in one piece.
+fn fetch(mut stream: TcpStream, url: &Url, wait: Duration) -> io::Result<String> {
+    stream.set_nonblocking(false)?;
+    stream.set_read_timeout(Some(wait))?;
+    let Url { to, path } = url;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {to}\r\nUser-Agent: rdom\r\nConnection: close\r\n\r\n")?;
+    let mut bytes = Vec::new();
+    stream.take(ANSWER_BYTES).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// What is wrong with an answer.
+fn answered(url: &Url, expected: &HttpAnswer, said: &str) -> Option<String> {
+    let (head, body) = said.split_once("\r\n\r\n").unwrap_or((said, ""));
+    let first = head.lines().next().unwrap_or_default();
+    let status = first.strip_prefix("HTTP/").and_then(|rest| rest.split(' ').nth(1)?.parse::<u16>().ok());
+    match (status, &expected.body) {
+        (None, _) => Some(format!("{url} does not speak HTTP: {first:?}")),
+        (Some(status), _) if status != expected.status => Some(format!("{url} says {first:?}\n{body}")),
+        (Some(_), Some(words)) if !body.contains(words.as_str()) => {
+            Some(format!("{words:?} is not in its body\n{body}"))
+        }
+        (Some(_), Some(_) | None) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_of_http_are_judged_by_status_and_body() {
+        let url = Url { to: "10.0.0.1:80".parse().unwrap(), path: "/".into() };
+        let wanted = |status, body: Option<&str>| HttpAnswer { status, body: body.map(str::to_owned) };
+        let said = "HTTP/1.1 200 OK\r\nServer: x\r\n\r\nhello\n";
+        assert_eq!(answered(&url, &wanted(200, Some("hello")), said), None);
+        let complaint = |answer, said| answered(&url, &answer, said).unwrap_or_default();
+        assert_eq!(
+            complaint(wanted(404, None), said),
+            "http://10.0.0.1:80/ says \"HTTP/1.1 200 OK\"\nhello\n"
+        );
+        assert!(complaint(wanted(200, Some("bye")), said).starts_with("\"bye\" is not in its body"));
+        assert!(complaint(wanted(200, None), "SSH-2.0-x").contains("does not speak HTTP: \"SSH-2.0-x\""));
+    }
+}

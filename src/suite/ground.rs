@@ -1,0 +1,101 @@
+//! Where tests run: a network that is up, as it should be and as the kernel has it.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+
+use super::inside::Inside;
+use crate::backend::linux::{Namespaces, Survey};
+use crate::model::{DomainId, DomainName, End, InterfaceName, Network};
+use crate::spec::Action;
+use crate::status::TunnelView;
+
+/// Makes the command that becomes these words as a citizen of a domain.
+pub type Enter = Box<dyn Fn(DomainId, &[String]) -> Command + Send + Sync>;
+
+/// Does something to the network; an error says why that could not be done.
+pub type Perform = Box<dyn Fn(&Action) -> Result<(), String> + Send + Sync>;
+
+/// The domains of a network that is up.
+pub struct Ground {
+    pub(super) survey: Survey,
+    /// The network as it should be, with its keys and ports.
+    pub(super) network: Network,
+    enter: Enter,
+    perform: Perform,
+    /// The encrypted bytes of each tunnel when the last step was taken.
+    marks: Mutex<BTreeMap<End, u64>>,
+}
+
+impl Ground {
+    /// The network as it is now, with the counters that it has.
+    pub fn new(survey: Survey, network: Network, enter: Enter, perform: Perform) -> Self {
+        let ground = Self { survey, network, enter, perform, marks: Mutex::default() };
+        ground.mark();
+        ground
+    }
+
+    /// Does something to the network; counters count from then on.
+    pub(super) fn perform(&self, action: &Action) -> Result<(), String> {
+        let done = (self.perform)(action);
+        self.mark();
+        done
+    }
+
+    /// Remembers what the counters show.
+    fn mark(&self) {
+        let marks = self.network.tunnels().map(|(at, _)| (at.clone(), self.bytes(&at).unwrap_or(0)));
+        *self.marks.lock().unwrap_or_else(PoisonError::into_inner) = marks.collect();
+    }
+
+    /// The encrypted bytes of a tunnel, both ways, then and now.
+    pub(super) fn growth(&self, at: &End) -> Result<[u64; 2], String> {
+        let then = self.marks.lock().unwrap_or_else(PoisonError::into_inner).get(at).copied();
+        Ok([then.unwrap_or(0), self.bytes(at)?])
+    }
+
+    fn bytes(&self, at: &End) -> Result<u64, String> {
+        let peers = self.tunnel(at)?.peers;
+        Ok(peers.iter().map(|peer| peer.tx_bytes + peer.rx_bytes).sum())
+    }
+
+    /// A tunnel as its engine has it, with the names of its peers.
+    pub(super) fn tunnel(&self, at: &End) -> Result<TunnelView, String> {
+        let views = self.survey.interfaces().map_err(|error| error.to_string())?;
+        let is_it = |domain: u32, name: &str| domain == at.domain.number() && name == at.interface.as_str();
+        let mut view = views
+            .into_iter()
+            .find(|view| is_it(view.domain, &view.name))
+            .ok_or_else(|| format!("there is no interface {at}"))?;
+        view.annotate(&self.network);
+        view.tunnel.ok_or_else(|| format!("{at} does not answer"))
+    }
+
+    /// A domain from inside.
+    pub(super) fn inside(&self, domain: DomainId) -> Result<Inside<'_>, String> {
+        let place = self.namespaces().domain(domain).ok_or_else(|| format!("there is no domain {domain}"))?;
+        let device = (!place.record.isolation.has_namespace()).then(|| InterfaceName::of_vrf(domain));
+        Ok(Inside { namespace: &place.namespace, device })
+    }
+
+    /// A command that becomes these words as a citizen of a domain.
+    pub(super) fn command(&self, domain: DomainId, words: &[String]) -> Command {
+        (self.enter)(domain, words)
+    }
+
+    pub(super) fn namespaces(&self) -> &Namespaces {
+        self.survey.namespaces()
+    }
+
+    /// The domain as people call it.
+    pub(super) fn word(&self, domain: DomainId) -> String {
+        let named = self.network.domains.get(&domain).map(|domain| domain.name.as_str());
+        let unnamed = DomainName::of_number(domain);
+        named.filter(|name| *name != unnamed.as_str()).map_or_else(|| domain.to_string(), str::to_owned)
+    }
+
+    /// Places as people call them.
+    pub(super) fn words(&self, domains: impl IntoIterator<Item = DomainId>) -> String {
+        domains.into_iter().map(|domain| self.word(domain)).collect::<Vec<_>>().join(", ")
+    }
+}
