@@ -49,7 +49,8 @@ fn the_example_holds_with_each_engine_at_each_end() {
         for engines in [[kernel, kernel], [kernel, ours], [ours, kernel], [ours, ours]] {
             let [first, second] = engines;
             let shown = |text: &str| format!("  - {{in: 0, exec: [{RDOM}, status], stdout: \"{text}\"}}\n");
-            let tests = [shown(&format!("1/wg1   {first}")), shown(&format!("2/wg2   {second}"))].concat();
+            let tests = [shown(&format!("1/wg1: {first} engine")), shown(&format!("2/wg2: {second} engine"))]
+                .concat();
             let file = write("pair", &(with_engines(EXAMPLE, engines) + &tests));
             let said = run(&format!("{RDOM} test {file}"));
             assert!(said.contains("7 passed, 0 failed"), "{engines:?}: {said}");
@@ -118,16 +119,16 @@ fn tunnels_outlive_their_supervisor_and_are_adopted() {
 }
 
 #[test]
-fn of_a_mixed_pair_the_kernels_half_outlives_the_supervisor() {
-    with_kernel_wireguard("of_a_mixed_pair_the_kernels_half_outlives_the_supervisor", || {
+fn a_mixed_pair_outlives_the_supervisor() {
+    with_kernel_wireguard("a_mixed_pair_outlives_the_supervisor", || {
         let mixed = with_engines(EXAMPLE, ["kernel", "userspace"]);
         let up = Up::of("pair", &mixed);
         ping("rdom1", "192.168.5.2");
         up.killed();
+        // The engine of wg2 is a process of its own.
+        ping("rdom1", "192.168.5.2");
         let planned = output(&format!("{RDOM} plan /run/pair.yaml"));
-        let planned = String::from_utf8_lossy(&planned.stdout).into_owned();
-        assert!(planned.contains("create wireguard 2/wg2, userspace engine"), "{planned}");
-        assert!(!planned.contains("wireguard 1/wg1"), "{planned}");
+        assert!(planned.status.success(), "nothing to do: {planned:?}");
         let _up = Up::of("pair", &mixed);
         ping("rdom2", "192.168.5.1");
         down_leaves_nothing();

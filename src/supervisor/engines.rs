@@ -36,13 +36,14 @@ pub enum Lodging {
 }
 
 /// What a supervisor goes on to need: to make and enter namespaces, to configure what is in them, to open sockets of
-/// privileged ports for engines, to read keys that are another user's, and to let engines give up what they may.
+/// privileged ports for engines, to read keys that are another user's, to make control groups in a root directory that
+/// nobody may write (kernfs has it 0555), and to let engines give up what they may.
 const SUPERVISORS: [Capability; 6] = [
     Capability::CAP_SYS_ADMIN,
     Capability::CAP_NET_ADMIN,
     Capability::CAP_NET_RAW,
     Capability::CAP_NET_BIND_SERVICE,
-    Capability::CAP_DAC_READ_SEARCH,
+    Capability::CAP_DAC_OVERRIDE,
     Capability::CAP_SETPCAP,
 ];
 
