@@ -177,7 +177,11 @@ impl Peer {
         if wanted.keepalive || keepalive_due {
             self.send_keepalive(now, batch);
         }
-        if self.timers.take_unanswered(now) || wanted.handshake {
+        let unanswered = self.timers.take_unanswered(now);
+        if unanswered {
+            self.forget_source();
+        }
+        if unanswered || wanted.handshake {
             self.initiate(now, batch);
         }
         if wanted.flush {
@@ -332,6 +336,14 @@ impl Peer {
         self.send(outcome, now, batch);
     }
 
+    /// Where nothing comes back, the address that the peer spoke to last may be why: no way leads from it any more
+    /// (drivers/net/wireguard/timers.c, `wg_socket_clear_peer_endpoint_src`).
+    fn forget_source(&mut self) {
+        if let Some(endpoint) = &mut self.endpoint {
+            endpoint.source = None;
+        }
+    }
+
     fn send(&mut self, outcome: Outcome, now: Instant, batch: &mut Batch) {
         self.send_with(outcome, 0, now, batch);
     }
@@ -340,7 +352,12 @@ impl Peer {
     fn send_with(&mut self, outcome: Outcome, ecn: u8, now: Instant, batch: &mut Batch) {
         let Outcome::Datagram(length) = outcome else { return };
         match message::kind(&batch.room()[..length]) {
-            Some(Kind::Initiation) => self.timers.initiated(now, jitter()),
+            Some(Kind::Initiation) => {
+                if self.timers.awaits_response() {
+                    self.forget_source();
+                }
+                self.timers.initiated(now, jitter());
+            }
             Some(Kind::Data) if length > message::DATA_OVERHEAD => self.timers.sent_data(now),
             Some(Kind::Data | Kind::Response | Kind::Cookie) | None => self.timers.sent(now),
         }

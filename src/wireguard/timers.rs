@@ -77,6 +77,11 @@ impl Timers {
         self.unanswered.take_if(|at| *at + KEEPALIVE_TIMEOUT + REKEY_TIMEOUT <= now).is_some()
     }
 
+    /// Whether an initiation of ours is not answered yet.
+    pub(super) fn awaits_response(&self) -> bool {
+        self.retry.is_some()
+    }
+
     /// Whether to renew the session when sending with it.
     pub(super) fn rekey_on_send(&self, now: Instant) -> bool {
         self.is_ours_and_older(REKEY_AFTER_TIME, now)

@@ -408,3 +408,24 @@ proptest! {
         prop_assert_eq!(world.sent.is_empty(), cut || position < 132);
     }
 }
+
+#[test]
+fn who_is_not_answered_leaves_from_whichever_address_there_is() {
+    let mut world = World::of(2);
+    world.send(0, &packet(0, 1, 1));
+    world.settle();
+    let sources = |world: &World, from: usize| -> Vec<bool> {
+        let all = world.sent[from..].iter().filter(|sent| sent.from == world.sites[0].address);
+        all.map(|sent| sent.source.is_some()).collect()
+    };
+    let before = world.sent.len();
+    world.send(0, &packet(0, 1, 2));
+    assert_eq!(sources(&world, before), [true], "the peer is answered from where it spoke to");
+    world.settle();
+    world.loss_percent = 100;
+    world.send(0, &packet(0, 1, 3));
+    let before = world.sent.len();
+    world.run_for(Duration::from_secs(30));
+    let lost = sources(&world, before);
+    assert!(!lost.is_empty() && !lost.contains(&true), "{lost:?}");
+}

@@ -7,8 +7,8 @@ use x25519_dalek::{PublicKey as DalekKey, StaticSecret};
 
 use crate::model::PublicKey;
 use crate::wireguard::{
-    Batch, Core, PADDING, PeerSetting, ROOM_FOR_ANY, Route, Secret, Segments, Selected, Setting, Train,
-    VirtioHeader,
+    Batch, Core, PADDING, PeerSetting, ROOM_FOR_ANY, Route, Secret, Segments, Selected, Setting, Source,
+    Train, VirtioHeader,
 };
 
 /// A core, where it is, and what its interface got.
@@ -29,6 +29,8 @@ pub(super) struct InFlight {
     pub(super) from: SocketAddr,
     pub(super) to: SocketAddr,
     pub(super) bytes: Vec<u8>,
+    /// The address that it was told to leave from.
+    pub(super) source: Option<Source>,
     /// The outer packet's ECN field.
     pub(super) ecn: u8,
 }
@@ -116,7 +118,9 @@ impl World {
 
     /// The same with this ECN field outside.
     pub(super) fn deliver_marked(&mut self, site: u8, from: SocketAddr, datagram: &[u8], ecn: u8) {
-        self.receive(site, Train::new(datagram, datagram.len(), Route::to(from), ecn));
+        let source = Source { address: self.site(site).address.ip(), interface: 0 };
+        let route = Route { remote: from, source: Some(source) };
+        self.receive(site, Train::new(datagram, datagram.len(), route, ecn));
     }
 
     /// Hands datagrams of this length to the sockets of a site at once.
@@ -198,14 +202,12 @@ impl World {
         let from = site.address;
         let runs = site.batch.runs();
         let made: Vec<_> = runs
-            .flat_map(|(run, bytes)| {
-                bytes.chunks(run.size).map(|bytes| (run.route.remote, run.ecn, bytes.to_vec()))
-            })
+            .flat_map(|(run, bytes)| bytes.chunks(run.size).map(|bytes| (run.route, run.ecn, bytes.to_vec())))
             .collect();
         site.batch.clear();
-        for (to, ecn, bytes) in made {
+        for (Route { remote: to, source }, ecn, bytes) in made {
             let due = self.now + self.delay + self.random_part(self.jitter);
-            let datagram = InFlight { due, from, to, bytes, ecn };
+            let datagram = InFlight { due, from, to, bytes, source, ecn };
             self.sent.push(datagram.clone());
             if self.random() % 100 >= self.loss_percent {
                 self.wire.push(datagram);
