@@ -11,7 +11,7 @@ use rdomain::model::{Bindings, Capabilities, DomainId, Interface, InterfaceName,
 use rdomain::plan::{bind, plan};
 use rdomain::supervisor::converge;
 
-use networks::{bare, grown};
+use networks::{bare, grown, lends};
 
 fn network() -> impl Strategy<Value = Network> {
     let capabilities = Capabilities { kernel_wireguard: false, vrf: false };
@@ -94,6 +94,9 @@ fn bare_with_eth0() -> Network {
 }
 
 fn with_eth0(mut network: Network) -> Network {
+    if lends(&network) {
+        return network;
+    }
     let outside = network.domains.get_mut(&DomainId::DEFAULT).unwrap();
     outside
         .interfaces

@@ -32,6 +32,7 @@ enum Fact {
     Via { of: usize, subnet: u8, metric: u32, from: bool },
     Behind { of: usize, metric: u32 },
     Dummy { domain: u32, number: u8 },
+    Physical { domain: u32, renamed: bool },
     Vlan { of: usize, domain: u32, id: u16 },
     Macvlan { of: usize, domain: u32 },
     Vxlan { domain: u32, underlay: u32, id: u32 },
@@ -48,6 +49,7 @@ fn fact() -> impl Strategy<Value = Fact> {
         3 => (1..4u32, any::<bool>(), isolation())
             .prop_map(|(id, named, isolation)| Fact::Domain { id, named, isolation }),
         2 => (domain(), 0..2u8).prop_map(|(domain, number)| Fact::Dummy { domain, number }),
+        2 => (domain(), any::<bool>()).prop_map(|(domain, renamed)| Fact::Physical { domain, renamed }),
         2 => (any::<usize>(), domain(), 1..3u16).prop_map(|(of, domain, id)| Fact::Vlan { of, domain, id }),
         1 => (any::<usize>(), domain()).prop_map(|(of, domain)| Fact::Macvlan { of, domain }),
         1 => (domain(), domain(), 1..3u32).prop_map(|(domain, underlay, id)| Fact::Vxlan { domain, underlay, id }),
@@ -179,6 +181,7 @@ fn try_grow(network: &mut Network, fact: Fact) -> Option<()> {
                 .insert(Address { network: network6, duplicate_detection: detection });
         }
         Fact::Borrowed { host } => {
+            (!lends(network)).then_some(())?;
             let mut borrowed = Interface::new(Kind::Existing);
             borrowed.addresses.insert(Address::new(subnet(9, host, 24)));
             let outside = network.domains.get_mut(&DomainId::DEFAULT)?;
@@ -229,9 +232,17 @@ fn try_grow(network: &mut Network, fact: Fact) -> Option<()> {
             let interface = interface_name(&format!("dummy{number}"));
             put(network, &End { domain: domain_id(domain), interface }, Kind::Dummy)?;
         }
+        Fact::Physical { domain, renamed } => {
+            let home = interface_name("eth0");
+            let at_home = network.domains.get(&DomainId::DEFAULT)?.interfaces.contains_key(&home);
+            (domain != 0 && !at_home && !lends(network)).then_some(())?;
+            let interface = if renamed { interface_name("lan0") } else { home.clone() };
+            put(network, &End { domain: domain_id(domain), interface }, Kind::Physical { home })?;
+        }
         Fact::Vlan { of, domain, id } => {
             let (parent, kind) = nth(network, of)?;
-            matches!(kind, Kind::Dummy | Kind::Veth { .. } | Kind::Vlan { .. }).then_some(())?;
+            matches!(kind, Kind::Dummy | Kind::Veth { .. } | Kind::Vlan { .. } | Kind::Physical { .. })
+                .then_some(())?;
             let interface = interface_name(&format!("vlan{id}"));
             put(network, &End { domain: domain_id(domain), interface }, Kind::Vlan { parent, id })?;
         }
@@ -292,6 +303,11 @@ fn add_route(network: &mut Network, domain: DomainId, route: Route) -> Option<()
     let inside = network.domains.get_mut(&domain)?;
     let taken = inside.routes.iter().any(|other| (other.to, other.metric) == (route.to, route.metric));
     (!taken).then(|| inside.routes.insert(route)).map(|_| ())
+}
+
+/// Whether somebody else's interface is lent to a domain.
+pub(crate) fn lends(network: &Network) -> bool {
+    network.interfaces().any(|(_, held)| matches!(held.kind, Kind::Physical { .. }))
 }
 
 fn put(network: &mut Network, at: &End, kind: Kind) -> Option<()> {

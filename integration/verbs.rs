@@ -25,6 +25,8 @@ mod exec;
 mod file;
 #[path = "verbs/keys.rs"]
 mod keys;
+#[path = "verbs/lent.rs"]
+mod lent;
 #[path = "verbs/life.rs"]
 mod life;
 #[path = "verbs/obstacles.rs"]

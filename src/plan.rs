@@ -103,10 +103,15 @@ fn removed_from_interface(
 }
 
 /// Interfaces that go though their domain stays, each before what it stands on. A link goes by its first end whose
-/// domain stays.
+/// domain stays. What is lent goes back before its domain goes, with which it might be lost.
 fn deleted_interfaces(compared: &Comparison) -> Vec<Step> {
-    let ours = compared.observed.interfaces().filter(|(at, seen)| {
-        compared.keeps_domain(at.domain) && !matches!(seen.kind, Kind::Existing | Kind::Loopback)
+    let ours = compared.observed.interfaces().filter(|(at, seen)| match seen.kind {
+        Kind::Existing | Kind::Loopback => false,
+        Kind::Physical { .. } => true,
+        Kind::Veth { .. } | Kind::Bridge | Kind::WireGuard(_) | Kind::Vrf { .. } | Kind::Dummy => {
+            compared.keeps_domain(at.domain)
+        }
+        Kind::Vlan { .. } | Kind::Macvlan { .. } | Kind::Vxlan(_) => compared.keeps_domain(at.domain),
     });
     let gone = ours.filter(|(at, _)| !compared.keeps_interface(at));
     let once = gone.filter(|(at, seen)| match &seen.kind {
@@ -114,10 +119,18 @@ fn deleted_interfaces(compared: &Comparison) -> Vec<Step> {
         Kind::Veth { peer } => at <= peer || !compared.keeps_domain(peer.domain),
         Kind::Bridge | Kind::WireGuard(_) | Kind::Loopback | Kind::Existing | Kind::Vrf { .. } => true,
         Kind::Dummy | Kind::Vlan { .. } | Kind::Macvlan { .. } | Kind::Vxlan(_) => true,
+        Kind::Physical { .. } => true,
     });
     let mut gone: Vec<End> = once.map(|(at, _)| at).collect();
     gone.sort_by_key(|at| Reverse(order(compared.observed, at)));
-    gone.into_iter().map(|at| Step::DeleteInterface { at }).collect()
+    gone.into_iter().map(|at| removed_interface(compared.observed, at)).collect()
+}
+
+fn removed_interface(observed: &Network, at: End) -> Step {
+    match observed.interface(&at).map(|seen| &seen.kind) {
+        Some(Kind::Physical { home }) => Step::ReturnInterface { at, home: home.clone() },
+        Some(_) | None => Step::DeleteInterface { at },
+    }
 }
 
 fn additions(compared: &Comparison) -> Vec<Step> {
@@ -159,6 +172,7 @@ fn created_interface(compared: &Comparison, at: End, wanted: &Interface) -> Opti
         Kind::Loopback => None,
         Kind::Existing => Some(Step::RequireInterface { at }),
         Kind::Veth { peer } if *peer < at => None,
+        Kind::Physical { home } => Some(Step::LendInterface { at, home: home.clone() }),
         kind => Some(Step::CreateInterface { at, kind: kind.clone() }),
     }
 }

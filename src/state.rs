@@ -13,6 +13,6 @@ mod store;
 pub use directories::{Directories, Roots};
 pub use file::{StateError, make_private_directory, put_secret};
 pub use keys::{KeyRing, Secret};
-pub use ledger::{DomainRecord, Ledger, LedgerError, TunnelRecord};
+pub use ledger::{DomainRecord, InterfaceRecord, Ledger, LedgerError, TunnelRecord};
 pub use lock::{Lock, LockError};
 pub use store::{Missing, Store, Stored};

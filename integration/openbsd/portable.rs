@@ -81,9 +81,8 @@ fn interface(
             real_keys(tunnel);
             ports.insert((tunnel.underlay, tunnel.listen_port)).then(|| name.clone())?
         }
-        Kind::Bridge | Kind::Vrf { .. } | Kind::Vlan { .. } | Kind::Macvlan { .. } | Kind::Vxlan(_) => {
-            return None;
-        }
+        Kind::Bridge | Kind::Vrf { .. } | Kind::Vlan { .. } | Kind::Macvlan { .. } => return None,
+        Kind::Vxlan(_) | Kind::Physical { .. } => return None,
     };
     Some((name, held))
 }

@@ -7,8 +7,10 @@
 mod address;
 mod addresses;
 mod apply;
+mod baseline;
 mod domains;
 mod explain;
+mod lent;
 mod link;
 mod links;
 pub mod mark;

@@ -88,6 +88,8 @@ fn take(network: &mut Network, step: &Step) -> Result<(), Refusal> {
         Step::RequireInterface { at } => network.interface(at).map(|_| ()).ok_or(NO_DEVICE),
         Step::CreateInterface { at, kind } => create_interface(network, at, kind),
         Step::DeleteInterface { at } => delete_interface(network, at),
+        Step::LendInterface { at, home } => lend(network, at, home),
+        Step::ReturnInterface { at, home } => give_back(network, at, home),
         Step::SetMtu { at, mtu } => {
             own_interface(network, at)?.mtu = Some(*mtu);
             Ok(())
@@ -136,6 +138,9 @@ fn take(network: &mut Network, step: &Step) -> Result<(), Refusal> {
 }
 
 fn delete_domain(network: &mut Network, id: DomainId) -> Result<(), Refusal> {
+    if domain(network, id)?.interfaces.values().any(|held| matches!(held.kind, Kind::Physical { .. })) {
+        return Err("a lent interface would be lost");
+    }
     let inside: Vec<End> = network.interfaces().map(|(at, _)| at).filter(|at| at.domain == id).collect();
     for at in inside {
         forget_interface(network, &at);
@@ -155,7 +160,7 @@ fn create_interface(network: &mut Network, at: &End, kind: &Kind) -> Result<(), 
         Kind::Vxlan(vxlan) => domain(network, vxlan.underlay).map(|_| None)?,
         Kind::Vlan { parent, .. } | Kind::Macvlan { parent } => interface(network, parent).map(|_| None)?,
         Kind::Bridge | Kind::Dummy | Kind::Vrf { .. } => None,
-        Kind::Loopback | Kind::Existing => return Err("not supported"),
+        Kind::Loopback | Kind::Existing | Kind::Physical { .. } => return Err("not supported"),
     };
     let places = [Some((at, kind)), other.as_ref().map(|other| (other, Kind::Veth { peer: at.clone() }))];
     for (at, _) in places.iter().flatten() {
@@ -165,6 +170,31 @@ fn create_interface(network: &mut Network, at: &End, kind: &Kind) -> Result<(), 
         let born = Interface { mtu: kind.default_mtu(), up: false, ..Interface::new(kind) };
         domain(network, at.domain)?.interfaces.insert(at.interface.clone(), born);
     }
+    Ok(())
+}
+
+fn lend(network: &mut Network, at: &End, home: &InterfaceName) -> Result<(), Refusal> {
+    let from = End { domain: DomainId::DEFAULT, interface: home.clone() };
+    let held = interface(network, &from)?;
+    if held.kind != Kind::Existing || !held.addresses.is_empty() {
+        return Err("in use at home");
+    }
+    added(!domain(network, at.domain)?.interfaces.contains_key(&at.interface))?;
+    forget_interface(network, &from);
+    let lent = Interface { up: false, ..Interface::new(Kind::Physical { home: home.clone() }) };
+    domain(network, at.domain)?.interfaces.insert(at.interface.clone(), lent);
+    Ok(())
+}
+
+fn give_back(network: &mut Network, at: &End, home: &InterfaceName) -> Result<(), Refusal> {
+    let lent = Kind::Physical { home: home.clone() };
+    if interface(network, at)?.kind != lent {
+        return Err(FOREIGN);
+    }
+    let there = End { domain: DomainId::DEFAULT, interface: home.clone() };
+    added(*at == there || network.interface(&there).is_none())?;
+    forget_interface(network, at);
+    domain(network, there.domain)?.interfaces.insert(there.interface, Interface::new(Kind::Existing));
     Ok(())
 }
 

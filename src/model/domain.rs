@@ -55,7 +55,7 @@ impl Network {
                 Kind::WireGuard(tunnel) => Some(tunnel.underlay),
                 Kind::Vxlan(vxlan) => Some(vxlan.underlay),
                 Kind::Veth { .. } | Kind::Bridge | Kind::Loopback | Kind::Existing | Kind::Vrf { .. } => None,
-                Kind::Dummy | Kind::Vlan { .. } | Kind::Macvlan { .. } => None,
+                Kind::Dummy | Kind::Vlan { .. } | Kind::Macvlan { .. } | Kind::Physical { .. } => None,
             };
             sockets.iter().for_each(|id| around.add_bare(self, *id));
             peer.iter().for_each(|peer| around.add_interface(self, peer));

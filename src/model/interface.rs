@@ -66,6 +66,11 @@ pub enum Kind {
     },
     /// Ethernet in UDP (RFC 7348).
     Vxlan(Vxlan),
+    /// An interface of the default domain that is lent to this one, and goes back as it was.
+    Physical {
+        /// What it is called at home.
+        home: InterfaceName,
+    },
     /// Somebody else's: it must exist, and is neither made nor removed.
     Existing,
 }
@@ -83,6 +88,7 @@ impl Kind {
             Kind::Vlan { .. } => "vlan",
             Kind::Macvlan { .. } => "macvlan",
             Kind::Vxlan(_) => "vxlan",
+            Kind::Physical { .. } => "physical",
             Kind::Existing => "existing",
         }
     }
@@ -95,7 +101,7 @@ impl Kind {
             Kind::WireGuard(_) => Some(1420),
             Kind::Dummy => Some(1500),
             Kind::Bridge | Kind::Existing | Kind::Vrf { .. } => None,
-            Kind::Vlan { .. } | Kind::Macvlan { .. } | Kind::Vxlan(_) => None,
+            Kind::Vlan { .. } | Kind::Macvlan { .. } | Kind::Vxlan(_) | Kind::Physical { .. } => None,
         }
     }
 
@@ -104,7 +110,7 @@ impl Kind {
         match self {
             Kind::Vlan { parent, .. } | Kind::Macvlan { parent } => Some(parent),
             Kind::Loopback | Kind::Veth { .. } | Kind::Bridge | Kind::WireGuard(_) | Kind::Existing => None,
-            Kind::Vrf { .. } | Kind::Dummy | Kind::Vxlan(_) => None,
+            Kind::Vrf { .. } | Kind::Dummy | Kind::Vxlan(_) | Kind::Physical { .. } => None,
         }
     }
 }
@@ -138,9 +144,8 @@ impl Interface {
         match &self.kind {
             Kind::WireGuard(wireguard) => Some(wireguard),
             Kind::Loopback | Kind::Veth { .. } | Kind::Bridge | Kind::Existing => None,
-            Kind::Vrf { .. } | Kind::Dummy | Kind::Vlan { .. } | Kind::Macvlan { .. } | Kind::Vxlan(_) => {
-                None
-            }
+            Kind::Vrf { .. } | Kind::Dummy | Kind::Vlan { .. } | Kind::Macvlan { .. } => None,
+            Kind::Vxlan(_) | Kind::Physical { .. } => None,
         }
     }
 }

@@ -184,6 +184,7 @@ impl<'a> Comparison<'a> {
             | (Kind::Bridge, Kind::Bridge)
             | (Kind::Dummy, Kind::Dummy)
             | (Kind::Existing, Kind::Existing) => true,
+            (Kind::Physical { home: wanted }, Kind::Physical { home: seen }) => wanted == seen,
             (Kind::Vrf { rtable: wanted }, Kind::Vrf { rtable: seen }) => wanted == seen,
             (Kind::Vlan { .. }, Kind::Vlan { .. }) | (Kind::Macvlan { .. }, Kind::Macvlan { .. }) => {
                 wanted == seen && wanted.parent().is_some_and(|parent| self.parent_stays(parent))
@@ -198,7 +199,7 @@ impl<'a> Comparison<'a> {
             }
             (Kind::Loopback | Kind::Bridge | Kind::Existing | Kind::Dummy | Kind::Vrf { .. }, _)
             | (Kind::Veth { .. } | Kind::WireGuard(_) | Kind::Vlan { .. } | Kind::Macvlan { .. }, _)
-            | (Kind::Vxlan(_), _) => false,
+            | (Kind::Vxlan(_) | Kind::Physical { .. }, _) => false,
         }
     }
 

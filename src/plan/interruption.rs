@@ -48,6 +48,9 @@ pub fn interruption(step: &Step, observed: &Network) -> Option<Interruption> {
             let connections = Some((at.domain, Connections::From(addresses)));
             Some(Interruption { tunnels: tunnel(at, observed), connections })
         }
+        Step::LendInterface { .. } | Step::ReturnInterface { .. } => {
+            Some(Interruption { tunnels: Vec::new(), connections: None })
+        }
         Step::RemoveAddress { at, address } => {
             let addresses = BTreeSet::from([address.network.ip()]);
             Some(Interruption {

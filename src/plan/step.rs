@@ -46,6 +46,20 @@ pub enum Step {
         /// Where.
         at: End,
     },
+    /// Lends an interface of the default domain to another one, where it is down and bare; what it was is kept.
+    LendInterface {
+        /// Where it shall be.
+        at: End,
+        /// What it is called at home.
+        home: InterfaceName,
+    },
+    /// Gives a lent interface back to the default domain, with the name, addresses, routes and state that it had there.
+    ReturnInterface {
+        /// Where it is.
+        at: End,
+        /// What it is called at home.
+        home: InterfaceName,
+    },
     /// Sets the largest packet.
     SetMtu {
         /// Where.
@@ -169,6 +183,7 @@ impl Step {
         match self {
             Step::DeleteDomain { .. }
             | Step::DeleteInterface { .. }
+            | Step::ReturnInterface { .. }
             | Step::RemoveAddress { .. }
             | Step::RemovePeer { .. }
             | Step::RemoveRoute { .. }
@@ -177,6 +192,7 @@ impl Step {
             Step::CreateDomain { .. }
             | Step::RequireInterface { .. }
             | Step::CreateInterface { .. }
+            | Step::LendInterface { .. }
             | Step::SetImpairment { .. }
             | Step::SetMtu { .. }
             | Step::SetController { .. }
@@ -197,6 +213,8 @@ impl Step {
             Step::RequireInterface { at }
             | Step::CreateInterface { at, .. }
             | Step::DeleteInterface { at }
+            | Step::LendInterface { at, .. }
+            | Step::ReturnInterface { at, .. }
             | Step::SetMtu { at, .. }
             | Step::SetController { at, .. }
             | Step::SetImpairment { at, .. }
@@ -236,6 +254,11 @@ impl fmt::Display for Step {
             Step::RequireInterface { at } => write!(f, "require interface {at}"),
             Step::CreateInterface { at, kind } => write_create(f, at, kind),
             Step::DeleteInterface { at } => write!(f, "delete interface {at}"),
+            Step::LendInterface { at, home } => {
+                write!(f, "lend {} to domain {}", HomeOf(home), at.domain)?;
+                if at.interface == *home { Ok(()) } else { write!(f, " as {}", at.interface) }
+            }
+            Step::ReturnInterface { at, home } => write!(f, "return {at} as {}", HomeOf(home)),
             Step::SetMtu { at, mtu } => write!(f, "set mtu of {at} to {mtu}"),
             Step::SetController { at, controller: Some(controller) } => write!(f, "add {at} to {controller}"),
             Step::SetController { at, controller: None } => {
@@ -275,7 +298,7 @@ impl fmt::Display for Step {
 fn write_create(f: &mut fmt::Formatter<'_>, at: &End, kind: &Kind) -> fmt::Result {
     match kind {
         Kind::Veth { peer } => write!(f, "create link {at} to {peer}"),
-        Kind::Bridge | Kind::Loopback | Kind::Existing | Kind::Dummy => {
+        Kind::Bridge | Kind::Loopback | Kind::Existing | Kind::Dummy | Kind::Physical { .. } => {
             write!(f, "create {} {at}", kind.word())
         }
         Kind::Vrf { rtable } => write!(f, "create vrf {at} of rtable {rtable}"),
@@ -296,6 +319,15 @@ fn write_create(f: &mut fmt::Formatter<'_>, at: &End, kind: &Kind) -> fmt::Resul
             write!(f, "create wireguard {at}{engine}, sockets in domain {}, ", tunnel.underlay)?;
             write!(f, "{}, key {}", Port(tunnel.listen_port), tunnel.key)
         }
+    }
+}
+
+/// An interface of the default domain.
+struct HomeOf<'a>(&'a InterfaceName);
+
+impl fmt::Display for HomeOf<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", DomainId::DEFAULT, self.0)
     }
 }
 

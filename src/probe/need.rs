@@ -92,6 +92,6 @@ fn kind(kind: &Kind) -> Option<&'static str> {
         },
         Kind::Veth { .. } | Kind::Bridge | Kind::Vrf { .. } | Kind::Dummy => Some(kind.word()),
         Kind::Vlan { .. } | Kind::Macvlan { .. } | Kind::Vxlan(_) => Some(kind.word()),
-        Kind::Loopback | Kind::Existing => None,
+        Kind::Loopback | Kind::Existing | Kind::Physical { .. } => None,
     }
 }

@@ -8,6 +8,7 @@ mod devices;
 mod interfaces;
 mod isolations;
 mod kinds;
+mod lent;
 mod links;
 mod names;
 mod peers;
@@ -60,6 +61,7 @@ pub(super) fn lower(file: &File, source: &Source, report: &mut Report) -> Lowere
     }
     tunnels::check_ports(&scope, report);
     kinds::check_tags(&scope, report);
+    lent::check(&scope, report);
     allow::check(&scope, report);
     isolations::check(&scope, file.isolation.as_ref().map(|isolation| isolation.place), report);
     lowered.secrets = secrets(&scope, source);

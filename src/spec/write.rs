@@ -105,6 +105,10 @@ impl Writer<'_> {
                 words.push(("macvlan", Words::flow([("parent", self.end(at.domain, parent))])));
             }
             Kind::Vxlan(inside) => words.push(("vxlan", self.vxlan(inside))),
+            Kind::Physical { home } if *home == at.interface => {
+                words.push(("physical", Words::flow::<&str>([])));
+            }
+            Kind::Physical { home } => words.push(("physical", Words::text(home))),
         }
         if !interface.addresses.is_empty() {
             words.push(("addresses", addresses(&interface.addresses)));
@@ -179,6 +183,7 @@ impl Writer<'_> {
             Kind::Veth { peer } if at < *peer => Some((at, peer, interface.impairment)),
             Kind::Veth { .. } | Kind::Loopback | Kind::Bridge | Kind::WireGuard(_) | Kind::Vrf { .. } => None,
             Kind::Dummy | Kind::Vlan { .. } | Kind::Macvlan { .. } | Kind::Vxlan(_) | Kind::Existing => None,
+            Kind::Physical { .. } => None,
         });
         let whole = |end: &End| format!("{}/{}", self.word(end.domain), end.interface);
         joined
@@ -349,7 +354,7 @@ mod tests {
              domains: {\n\
                0: {lo: {addresses: [10.255.0.1/32]}, interfaces: {eth7: {}}},\n\
                blue: {rdomain: 1, lo: {addresses: []}, isolation: netns,\n\
-                 interfaces: {a: {addresses: ['fd00::1/64'], dad: true, mtu: 1400}, b: {up: false}, d: {dummy: {}}},\n\
+                 interfaces: {a: {addresses: ['fd00::1/64'], dad: true, mtu: 1400}, b: {up: false}, d: {dummy: {}}, p: {physical: eth1}, q: {physical: {}}},\n\
                  routes: [{to: default, dev: a}, {to: '::/0', via: 'fd00::2'}, {to: 10.0.0.0/8, type: prohibit}],\n\
                  rtables: {10: {routes: [{to: 10.1.0.0/16, dev: a, metric: 7, onlink: true}]}},\n\
                  rules: [{from: 10.1.0.0/16, fwmark: 0x1/0xff, uid: 5, rtable: 10}],\n\
@@ -380,6 +385,10 @@ mod tests {
                 up: false
               d:
                 dummy: {}
+              p:
+                physical: eth1
+              q:
+                physical: {}
             routes:
               - {to: default, dev: a}
               - {to: 10.0.0.0/8, type: prohibit}

@@ -1,8 +1,8 @@
 //! What was made, and what was there before: one small file a domain, beside the namespaces.
 //!
 //! It marks namespaces as ours, and remembers what a kernel cannot tell: the underlay of a tunnel, the endpoint
-//! that the file gave (a kernel knows where a peer roamed to), the values that sysctls had before, and on kernels
-//! without marks on addresses which of them are ours. In a namespace that several domains or networks share it also
+//! that the file gave (a kernel knows where a peer roamed to), the values that sysctls had before, what interfaces
+//! were before they were lent, and on kernels without marks on addresses which of them are ours. In a namespace that several domains or networks share it also
 //! tells whose routes and rules are whose.
 //! Each file is replaced whole by rename(2), so a process that dies in between leaves the old one. Nothing is
 //! synced to disk: what it speaks of ends with the boot, and records of an earlier boot do not count.
@@ -34,6 +34,9 @@ pub struct DomainRecord {
     /// The addresses of ours that the kernel cannot mark as such, by the index of their link.
     #[serde(default)]
     pub addresses: BTreeMap<u32, BTreeSet<String>>,
+    /// Of the default domain: what its interfaces were that are lent to others, by their names at home.
+    #[serde(default)]
+    pub lent: BTreeMap<String, InterfaceRecord>,
     /// Its tunnels, by interface name.
     pub tunnels: BTreeMap<String, TunnelRecord>,
     /// Its routes, as `TABLE PREFIX METRIC`, where others may have some in the same namespace.
@@ -52,6 +55,7 @@ impl Default for DomainRecord {
             identity: None,
             sysctls: BTreeMap::new(),
             addresses: BTreeMap::new(),
+            lent: BTreeMap::new(),
             tunnels: BTreeMap::new(),
             routes: BTreeSet::new(),
             rules: BTreeSet::new(),
@@ -84,6 +88,23 @@ pub struct TunnelRecord {
     pub underlay: u32,
     /// `host:port` as the file gave it, by the peer's public key in base64; empty where the file gave none.
     pub endpoints: BTreeMap<String, String>,
+}
+
+/// What an interface was before it was lent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InterfaceRecord {
+    /// Its alias; none where this is empty.
+    pub alias: String,
+    /// Bytes of the largest packet.
+    pub mtu: u32,
+    /// Whether it was administratively up.
+    pub up: bool,
+    /// What it was a port or member of.
+    pub controller: Option<String>,
+    /// Its addresses: each the kernel's own message of it (`RTM_NEWADDR`), in base64, for no other form says all.
+    pub addresses: Vec<String>,
+    /// The routes by it that somebody had set, likewise (`RTM_NEWROUTE`).
+    pub routes: Vec<String>,
 }
 
 /// A file of the ledger that could not be read or written.

@@ -186,7 +186,7 @@ impl InterfaceView {
                 }
             }
             Some(Kind::Loopback | Kind::Bridge | Kind::Existing | Kind::Vrf { .. } | Kind::Dummy) | None => {}
-            Some(Kind::Vlan { .. } | Kind::Macvlan { .. } | Kind::Vxlan(_)) => {}
+            Some(Kind::Vlan { .. } | Kind::Macvlan { .. } | Kind::Vxlan(_) | Kind::Physical { .. }) => {}
         }
     }
 

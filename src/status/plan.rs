@@ -115,6 +115,8 @@ fn kind(step: &Step) -> &'static str {
         Step::RequireInterface { .. } => "require_interface",
         Step::CreateInterface { .. } => "create_interface",
         Step::DeleteInterface { .. } => "delete_interface",
+        Step::LendInterface { .. } => "lend_interface",
+        Step::ReturnInterface { .. } => "return_interface",
         Step::SetMtu { .. } => "set_mtu",
         Step::SetController { .. } => "set_controller",
         Step::SetImpairment { .. } => "set_impairment",

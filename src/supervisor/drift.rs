@@ -34,7 +34,9 @@ pub(super) fn differences(steps: &[Step]) -> Vec<String> {
 }
 
 fn is_made_by(step: &Step, object: &Object) -> bool {
-    matches!(step, Step::CreateDomain { .. } | Step::CreateInterface { .. }) && step.object() == *object
+    let makes =
+        matches!(step, Step::CreateDomain { .. } | Step::CreateInterface { .. } | Step::LendInterface { .. });
+    makes && step.object() == *object
 }
 
 impl fmt::Display for Difference<'_> {
@@ -46,6 +48,8 @@ impl fmt::Display for Difference<'_> {
                 write!(f, "interface {at} removed")
             }
             Step::DeleteInterface { at } => write!(f, "interface {at} added or changed in kind"),
+            Step::LendInterface { at, .. } => write!(f, "lent interface {at} removed or renamed"),
+            Step::ReturnInterface { at, .. } => write!(f, "lent interface moved or renamed to {at}"),
             Step::SetMtu { at, .. } => write!(f, "mtu of {at} changed"),
             Step::SetImpairment { at, .. } => write!(f, "impairment of {at} changed"),
             Step::SetController { at, controller: Some(controller) } => {

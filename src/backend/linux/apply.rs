@@ -4,7 +4,7 @@ use super::domains::Domains;
 use super::link::Change;
 use super::tunnel::Session;
 use super::tunnels::Tunnels;
-use super::{addresses, links, routes, rules, sysctl};
+use super::{addresses, lent, links, routes, rules, sysctl};
 use crate::backend::BackendError;
 use crate::model::{DomainId, DomainName, End, InterfaceName, Object, SysctlName};
 use crate::plan::Step;
@@ -19,6 +19,8 @@ pub(super) fn step(domains: &mut Domains, tunnels: &mut Tunnels, step: &Step) ->
         Step::RequireInterface { at } => require(domains, at),
         Step::CreateInterface { at, kind } => links::create(domains, tunnels, at, kind),
         Step::DeleteInterface { at } => links::delete(domains, tunnels, at),
+        Step::LendInterface { at, home } => lent::lend(domains, at, home),
+        Step::ReturnInterface { at, home } => lent::give_back(domains, at, home),
         Step::SetMtu { at, mtu } => links::set_mtu(domains, at, *mtu),
         Step::SetController { at, controller } => links::set_controller(domains, at, controller.as_ref()),
         Step::SetImpairment { at, impairment } => links::set_impairment(domains, at, impairment),

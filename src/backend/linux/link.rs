@@ -3,6 +3,7 @@
 pub(super) mod new;
 
 use std::net::IpAddr;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage as Message;
@@ -254,8 +255,12 @@ pub(super) enum Change<'a> {
     Up(bool),
     /// The kernel shall give it no link-local address by itself.
     NoLinkLocal,
-    /// Another name, for a link that is down.
+    /// Another name, for a link that is down, or that moves.
     Name(&'a InterfaceName),
+    /// Another alias, `""` for none.
+    Alias(&'a str),
+    /// Another namespace, where it is down and bare.
+    Namespace(&'a OwnedFd),
 }
 
 /// Changes the link of this index.
@@ -276,6 +281,10 @@ fn change_message(index: u32, changes: &[Change<'_>]) -> LinkMessage {
             Change::Controller(index) => link.attributes.push(LinkAttribute::Controller(*index)),
             Change::Name(name) => {
                 link.attributes.push(LinkAttribute::IfName(name.as_str().to_owned()));
+            }
+            Change::Alias(alias) => link.attributes.push(LinkAttribute::IfAlias((*alias).to_owned())),
+            Change::Namespace(namespace) => {
+                link.attributes.push(LinkAttribute::NetNsFd(namespace.as_raw_fd()));
             }
             Change::Up(up) => {
                 link.header.change_mask |= LinkFlags::Up;

@@ -45,7 +45,7 @@ pub(super) fn create(
         Kind::Vlan { parent, .. } | Kind::Macvlan { parent } => create_on(domains, at, kind, parent),
         Kind::Vxlan(vxlan) => create_vxlan(domains, at, kind, vxlan),
         Kind::WireGuard(tunnel) => tunnels.create(domains, at, tunnel),
-        Kind::Loopback | Kind::Existing => {
+        Kind::Loopback | Kind::Existing | Kind::Physical { .. } => {
             Err(BackendError::new(format!("{} {at} cannot be created", kind.word())))
         }
     }
@@ -193,7 +193,7 @@ fn lacks(errno: Errno, kind: &Kind) -> Option<String> {
         Kind::Vxlan(_) => ("vxlan", "CONFIG_VXLAN"),
         Kind::Veth { .. } => ("veth", "CONFIG_VETH"),
         Kind::WireGuard(_) => ("wireguard", "CONFIG_WIREGUARD"),
-        Kind::Loopback | Kind::Existing => return None,
+        Kind::Loopback | Kind::Existing | Kind::Physical { .. } => return None,
     };
     unknown_kind(errno, module, option)
 }

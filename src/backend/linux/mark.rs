@@ -4,14 +4,26 @@
 //! (`IFA_PROTO`, linux/if_addr.h), namespaces a record in the ledger. Before Linux 5.18 addresses have none: there
 //! the ledger names those that are ours. An alias cannot be given in the message that makes a link, a group can: a
 //! link that is being made is in our group until it has its alias, so that one left half-made by a crash is known too.
+//! A lent link has an alias of another kind, which says where it belongs and does not make it ours.
 
 use netlink_packet_route::address::AddressProtocol;
 use netlink_packet_route::route::RouteProtocol;
 
-use crate::model::{DomainId, NetworkName};
+use crate::model::{DomainId, InterfaceName, NetworkName};
 
 /// The protocol number of our routes and addresses: `r`, free in iproute2's rt_protos and in linux/rtnetlink.h.
 pub const PROTOCOL: u8 = 114;
+
+/// How the alias of a network's link begins.
+const OURS: &str = "rdom:";
+
+/// How the alias of a lent link begins.
+const LENT: &str = "rdom-lent:";
+
+/// Whether a link of this alias belongs to a network, or is lent by one.
+pub(super) fn is_of_a_network(alias: &str) -> bool {
+    [OURS, LENT].iter().any(|start| alias.starts_with(start))
+}
 
 /// What links of one network carry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +37,7 @@ impl Mark {
     pub fn of(network: &NetworkName) -> Self {
         let spread = |hash: u16, byte| hash.wrapping_mul(31).wrapping_add(u16::from(byte));
         let hash = network.as_str().bytes().fold(7, spread);
-        Self { alias: format!("rdom:{network}"), group: u32::from_be_bytes(*b"rd\0\0") | u32::from(hash) }
+        Self { alias: format!("{OURS}{network}"), group: u32::from_be_bytes(*b"rd\0\0") | u32::from(hash) }
     }
 
     /// That of the links of a domain that has no namespace of its own: they are told by it from the default domain's.
@@ -37,6 +49,22 @@ impl Mark {
     pub fn is_on(&self, alias: &str) -> bool {
         let rest = alias.strip_prefix(&self.alias);
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
+    /// The alias of a link that is lent to a domain. It does not make the link ours: it only is lent.
+    pub fn of_lent(&self, home: &InterfaceName) -> String {
+        format!("{LENT}{}/{home}", self.network())
+    }
+
+    /// What a link of this alias is called at home, if this network lends it.
+    pub fn home_of_lent(&self, alias: &str) -> Option<InterfaceName> {
+        let (network, home) = alias.strip_prefix(LENT)?.split_once('/')?;
+        InterfaceName::new(home).ok().filter(|_| network == self.network())
+    }
+
+    fn network(&self) -> &str {
+        let named = self.alias.strip_prefix(OURS).unwrap_or_default();
+        named.split_once('/').map_or(named, |(network, _)| network)
     }
 
     /// The alias of a finished link.

@@ -243,6 +243,9 @@ fn kind(
     at: &End,
     link: &Link,
 ) -> Result<Option<Kind>, BackendError> {
+    if let Some(home) = link.alias.as_deref().and_then(|alias| mark.home_of_lent(alias)) {
+        return Ok(Some(Kind::Physical { home }));
+    }
     let foreign = at.domain.is_default().then_some(Kind::Existing);
     let cable = cables.get(at);
     let far_alias = cable.and_then(|cable| cable.alias.as_deref());
@@ -343,6 +346,7 @@ fn impairment(look: &Look, link: &Link, kind: &Kind) -> Impairment {
             Impairment::default()
         }
         Kind::Dummy | Kind::Vlan { .. } | Kind::Macvlan { .. } | Kind::Vxlan(_) => Impairment::default(),
+        Kind::Physical { .. } => Impairment::default(),
     }
 }
 
@@ -362,7 +366,8 @@ fn addresses(look: &Look, link: &Link, kind: &Kind) -> BTreeSet<Address> {
         | Kind::Dummy
         | Kind::Vlan { .. }
         | Kind::Macvlan { .. }
-        | Kind::Vxlan(_) => held.filter(|held| held.ours).map(|held| held.address).collect(),
+        | Kind::Vxlan(_)
+        | Kind::Physical { .. } => held.filter(|held| held.ours).map(|held| held.address).collect(),
     }
 }
 

@@ -3,8 +3,8 @@
 //! Nothing in a kernel is changed by it. What it removes no step would, for an observer does not see it.
 
 use super::domains::Domains;
-use super::routes;
 use super::tunnels::Tunnels;
+use super::{lent, routes};
 use crate::backend::BackendError;
 use crate::model::{DomainId, DomainName, End, InterfaceName};
 use crate::state::DomainRecord;
@@ -26,12 +26,14 @@ pub(super) fn network(domains: &mut Domains, tunnels: &mut Tunnels) -> Result<()
         }
     }
     routes::forget_gone(domains, DomainId::DEFAULT)?;
+    lent::forget_gone(domains)?;
     let left = domains.records()?;
     let default_is_last = left.keys().all(|id| id.is_default());
     let default_is_bare = left.values().all(|record| {
-        let DomainRecord { sysctls, addresses, tunnels, routes, rules, .. } = record;
+        let DomainRecord { sysctls, addresses, lent, tunnels, routes, rules, .. } = record;
         sysctls.is_empty()
             && addresses.is_empty()
+            && lent.is_empty()
             && tunnels.is_empty()
             && routes.is_empty()
             && rules.is_empty()

@@ -56,7 +56,7 @@ impl Given {
             }
             Step::CreateDomain { .. } | Step::DeleteDomain { .. } | Step::RequireInterface { .. } => {}
             Step::CreateInterface { .. } | Step::DeleteInterface { .. } | Step::SetMtu { .. } => {}
-            Step::SetImpairment { .. } => {}
+            Step::SetImpairment { .. } | Step::LendInterface { .. } | Step::ReturnInterface { .. } => {}
             Step::SetController { .. } | Step::SetUp { .. } | Step::AddAddress { .. } => {}
             Step::RemoveAddress { .. } | Step::SetTunnel { .. } | Step::RemovePeer { .. } => {}
             Step::AddRoute { .. } | Step::RemoveRoute { .. } | Step::AddRule { .. } => {}
@@ -77,7 +77,7 @@ impl Given {
             Step::DeleteInterface { at } => self.forget(|end| end == at),
             Step::DeleteDomain { domain, .. } => self.forget(|end| end.domain == *domain),
             Step::CreateDomain { .. } | Step::RequireInterface { .. } | Step::CreateInterface { .. } => {}
-            Step::SetImpairment { .. } => {}
+            Step::SetImpairment { .. } | Step::LendInterface { .. } | Step::ReturnInterface { .. } => {}
             Step::SetMtu { .. } | Step::SetController { .. } | Step::SetUp { .. } => {}
             Step::AddAddress { .. } | Step::SetTunnel { .. } | Step::AddRoute { .. } => {}
             Step::RemoveRoute { .. } | Step::AddRule { .. } | Step::RemoveRule { .. } => {}

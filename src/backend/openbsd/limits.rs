@@ -163,6 +163,13 @@ fn of_interface(at: &End, interface: &Interface) -> Vec<Limit> {
         Kind::Veth { .. } => Some("pair"),
         Kind::Dummy => Some("vether"),
         Kind::Loopback | Kind::Existing => None,
+        Kind::Physical { home } => {
+            let message = "an interface is not lent here: `ifconfig rdomain` removes its addresses, and nothing \
+                           would put them back";
+            let help = format!("write `rdomain {}` and its addresses into /etc/hostname.{home}", at.domain);
+            limits.push(Limit::new(object(), message, help));
+            None
+        }
         Kind::Bridge | Kind::Vrf { .. } | Kind::Vlan { .. } | Kind::Macvlan { .. } | Kind::Vxlan(_) => {
             let message = format!("{} interfaces are not supported yet", interface.kind.word());
             limits.push(Limit::new(object(), message, "tunnels, links and dummies are"));

@@ -89,7 +89,9 @@ impl Renderer {
             }
             Step::AddRoute { domain, rtable, route } => vec![self.add_route(*domain, *rtable, route)?],
             Step::RemoveRoute { domain, rtable, route } => self.remove_route(*domain, *rtable, route)?,
-            Step::SetImpairment { .. } => return Err(unsupported(step)),
+            Step::SetImpairment { .. } | Step::LendInterface { .. } | Step::ReturnInterface { .. } => {
+                return Err(unsupported(step));
+            }
             Step::SetController { .. } | Step::AddRule { .. } | Step::RemoveRule { .. } => {
                 return Err(unsupported(step));
             }
@@ -104,7 +106,7 @@ impl Renderer {
             Kind::Loopback | Kind::Bridge | Kind::Vrf { .. } | Kind::Vlan { .. } | Kind::Existing => {
                 return Err(unsupported(&Step::CreateInterface { at: at.clone(), kind: kind.clone() }));
             }
-            Kind::Macvlan { .. } | Kind::Vxlan(_) => {
+            Kind::Macvlan { .. } | Kind::Vxlan(_) | Kind::Physical { .. } => {
                 return Err(unsupported(&Step::CreateInterface { at: at.clone(), kind: kind.clone() }));
             }
         };
@@ -216,6 +218,7 @@ impl Renderer {
             Kind::Veth { peer } => Some(peer.clone()),
             Kind::Loopback | Kind::Bridge | Kind::WireGuard(_) | Kind::Vrf { .. } | Kind::Dummy => None,
             Kind::Vlan { .. } | Kind::Macvlan { .. } | Kind::Vxlan(_) | Kind::Existing => None,
+            Kind::Physical { .. } => None,
         }
     }
 }

@@ -4,8 +4,8 @@ use std::fmt::{self, Display};
 
 use super::{KeyFiles, namespace};
 use crate::model::{
-    Action, Address, DomainId, End, Hop, Impairment, Key, Kind, Network, Peer, Preshared, Route, RtableId,
-    Rule, Target, Vxlan, WireGuard,
+    Action, Address, DomainId, End, Hop, Impairment, InterfaceName, Key, Kind, Network, Peer, Preshared,
+    Route, RtableId, Rule, Target, Vxlan, WireGuard,
 };
 use crate::plan::Step;
 
@@ -28,6 +28,11 @@ impl Shell<'_> {
             Step::DeleteInterface { at } => {
                 format!("{} link delete dev {}", self.ip(at.domain), at.interface)
             }
+            Step::LendInterface { at, home } => {
+                let place = self.place(at.domain);
+                format!("ip link set dev {home} netns {place} name {}", at.interface)
+            }
+            Step::ReturnInterface { at, home } => return self.give_back(at, home),
             Step::SetMtu { at, mtu } => format!("{} mtu {mtu}", self.set(at)),
             Step::SetController { at, controller } => match controller {
                 Some(controller) => format!("{} master {controller}", self.set(at)),
@@ -78,7 +83,7 @@ impl Shell<'_> {
             format!("{} link add link {} name {name}{moved} {rest}", self.ip(parent.domain), parent.interface)
         };
         match kind {
-            Kind::Loopback | Kind::Existing => Vec::new(),
+            Kind::Loopback | Kind::Existing | Kind::Physical { .. } => Vec::new(),
             Kind::Veth { peer } => {
                 let there = self.place(peer.domain);
                 let other = format!("type veth peer name {} netns {there}", peer.interface);
@@ -94,6 +99,12 @@ impl Shell<'_> {
                 vec![add(tunnel.underlay, "type wireguard".to_owned()), self.tunnel(at, tunnel)]
             }
         }
+    }
+
+    fn give_back(&self, at: &End, home: &InterfaceName) -> Vec<String> {
+        let bare = format!("{home} is bare: its addresses and routes of before are not put back");
+        let moved = format!("{} netns {} name {home}", self.set(at), self.place(DomainId::DEFAULT));
+        vec![moved, format!("echo {} >&2", quoted(&bare))]
     }
 
     /// The kernel gives a loopback its usual addresses when it comes up; those that nobody wants go again.

@@ -1,5 +1,6 @@
 //! Whether an interface that a route or a rule names is one of its own domain.
 
+use super::lent;
 use super::scope::Scope;
 use crate::diagnostic::Diagnostic;
 use crate::model::{DomainId, End, InterfaceName, Isolation};
@@ -10,6 +11,7 @@ use crate::spec::report::{Placed, Report};
 pub(super) fn check(id: DomainId, dev: &Placed<InterfaceName>, scope: &Scope<'_>, report: &mut Report) {
     let (name, word) = (dev.value.as_str(), scope.names.word(id));
     let end = End { domain: id, interface: dev.value.clone() };
+    lent::check_at_home(&end, dev.place, scope, report);
     if scope.ends.contains_key(&end) || name == "lo" || !scope.is_named(id) {
         return;
     }

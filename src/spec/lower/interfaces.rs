@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnetwork::IpNetwork;
 
 use super::scope::Scope;
-use super::{kinds, tunnels};
+use super::{kinds, lent, tunnels};
 use crate::diagnostic::{Diagnostic, Place};
 use crate::model::{Address, DomainId, End, Interface, InterfaceName, Kind, Network, Object};
 use crate::spec::fields::nearest;
@@ -156,6 +156,7 @@ fn kind(
             kinds::on_parent(end, parent, scope, report, |parent| Kind::Macvlan { parent })
         }
         Some(words::Kind::Vxlan(vxlan)) => kinds::vxlan(vxlan, scope, report),
+        Some(words::Kind::Physical { home }) => Kind::Physical { home: lent::home(end, home.as_ref()) },
         Some(words::Kind::Unknown) => Kind::Existing,
         None => {
             check_existing(end, words, scope, report);
@@ -174,7 +175,8 @@ fn check_existing(end: &End, words: &words::Interface, scope: &Scope<'_>, report
         Diagnostic::error(words.name.place, format!("nothing makes interface `{name}`"))
             .label("neither a kind nor an end of a link")
             .help(format!(
-                "give it `wireguard:` or `bridge:`, or join it: `links: [{{ends: [{name}, 0/veth0]}}]`"
+                "give it a kind (`wireguard:`, `bridge:`, ..), join it (`links: [{{ends: [{name}, 0/veth0]}}]`), \
+                 or take it from the host: `physical: {{}}`"
             )),
     );
 }
@@ -233,7 +235,7 @@ fn join_port(
     };
     let refused = match &interface.kind {
         Kind::Veth { .. } | Kind::Existing | Kind::Dummy | Kind::Vlan { .. } => None,
-        Kind::Macvlan { .. } | Kind::Vxlan(_) => None,
+        Kind::Macvlan { .. } | Kind::Vxlan(_) | Kind::Physical { .. } => None,
         Kind::Vrf { .. } => Some("a VRF device carries packets, not Ethernet frames"),
         Kind::Bridge if port.value == bridge.interface => Some("a bridge cannot be a port of itself"),
         Kind::Bridge => Some("a bridge cannot be a port of another one"),

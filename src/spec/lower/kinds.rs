@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::scope::Scope;
-use super::{devices, isolations};
+use super::{devices, isolations, lent};
 use crate::diagnostic::{Diagnostic, Place};
 use crate::model::{DomainId, End, Interface, InterfaceName, Kind, Network, Object, Vxlan};
 use crate::spec::fields::nearest;
@@ -22,6 +22,7 @@ pub(super) fn on_parent(
     match parent(end, word, scope, report) {
         Some(parent) => {
             check_carries_frames(&parent, word, scope, report);
+            lent::check_at_home(&parent, word.place, scope, report);
             check_ends(end, word, scope, report);
             kind(parent)
         }
@@ -107,7 +108,7 @@ fn parent_of(end: &End, scope: &Scope<'_>) -> Option<End> {
     let word = match &scope.interfaces.get(end)?.kind.as_ref()?.value {
         words::Kind::Vlan { parent, .. } | words::Kind::Macvlan { parent } => parent,
         words::Kind::WireGuard(_) | words::Kind::Bridge { .. } | words::Kind::Dummy => return None,
-        words::Kind::Vxlan(_) | words::Kind::Unknown => return None,
+        words::Kind::Vxlan(_) | words::Kind::Physical { .. } | words::Kind::Unknown => return None,
     };
     let (domain, interface) = match word.value.split_once('/') {
         Some((domain, interface)) => (scope.names.known(domain)?, interface),

@@ -116,6 +116,6 @@ pub(super) fn tunnel(interface: &Interface) -> Option<&WireGuard> {
     match &interface.kind.as_ref()?.value {
         Kind::WireGuard(tunnel) => Some(tunnel),
         Kind::Bridge { .. } | Kind::Dummy | Kind::Vlan { .. } | Kind::Macvlan { .. } => None,
-        Kind::Vxlan(_) | Kind::Unknown => None,
+        Kind::Vxlan(_) | Kind::Physical { .. } | Kind::Unknown => None,
     }
 }

@@ -13,10 +13,22 @@ use crate::spec::values;
 
 const INTERFACE: Shape = Shape {
     what: "an interface",
-    keys: &["addresses", "mtu", "up", "dad", "wireguard", "bridge", "vlan", "vxlan", "macvlan", "dummy"],
-    later: &["physical"],
+    keys: &[
+        "addresses",
+        "mtu",
+        "up",
+        "dad",
+        "wireguard",
+        "bridge",
+        "vlan",
+        "vxlan",
+        "macvlan",
+        "dummy",
+        "physical",
+    ],
+    later: &[],
 };
-const KINDS: [&str; 6] = ["wireguard", "bridge", "vlan", "vxlan", "macvlan", "dummy"];
+const KINDS: [&str; 7] = ["wireguard", "bridge", "vlan", "vxlan", "macvlan", "dummy", "physical"];
 
 /// One entry of `interfaces`.
 #[derive(Debug)]
@@ -45,6 +57,10 @@ pub(in crate::spec) enum Kind {
         parent: Placed<String>,
     },
     Vxlan(Vxlan),
+    Physical {
+        /// What the host calls it, where that is another name.
+        home: Option<Placed<InterfaceName>>,
+    },
     /// Something that could not be read, which has been reported.
     Unknown,
 }

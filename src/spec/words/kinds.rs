@@ -6,8 +6,8 @@ use super::interface::Kind;
 use super::wireguard::WireGuard;
 use crate::diagnostic::Diagnostic;
 use crate::model::InterfaceName;
-use crate::spec::fields::{Fields, Shape, each_parsed};
-use crate::spec::node::{Entry, Node};
+use crate::spec::fields::{Fields, Shape, each_parsed, parsed};
+use crate::spec::node::{Entry, Node, Value};
 use crate::spec::report::{Placed, Report};
 use crate::spec::values::{self, Trouble};
 
@@ -43,6 +43,7 @@ pub(super) fn read(entry: &Entry, report: &mut Report) -> Kind {
             let fields = Fields::of(node, &MACVLAN, report);
             fields.and_then(|fields| parent(fields, report)).map(|parent| Kind::Macvlan { parent })
         }
+        "physical" => physical(node, report),
         _ => Vxlan::read(node, report).map(Kind::Vxlan),
     };
     kind.unwrap_or(Kind::Unknown)
@@ -52,6 +53,31 @@ fn ports(node: &Node, report: &mut Report) -> Option<Vec<Placed<InterfaceName>>>
     let fields = Fields::of(node, &BRIDGE, report)?;
     let ports = fields.value("ports").map(|node| each_parsed(node, "ports", values::interface_name, report));
     Some(ports.unwrap_or_default())
+}
+
+/// `{}` or nothing for an interface that is called the same at home, else its name there.
+fn physical(node: &Node, report: &mut Report) -> Option<Kind> {
+    match &node.value {
+        Value::Null => Some(Kind::Physical { home: None }),
+        Value::Map(entries) if entries.is_empty() => Some(Kind::Physical { home: None }),
+        Value::Text(_) => {
+            let home = parsed(node, "the name of an interface", lendable, report)?;
+            Some(Kind::Physical { home: Some(home) })
+        }
+        Value::Map(_) | Value::List(_) => {
+            let message = format!("expected the name of an interface, found {}", node.kind());
+            let help = "write `physical: NAME` if the host calls it NAME, `physical: {}` if it does as here";
+            report.push(Diagnostic::error(node.place, message).help(help));
+            None
+        }
+    }
+}
+
+fn lendable(text: &str) -> Result<InterfaceName, Trouble> {
+    match text {
+        "lo" => Err(Trouble::new("the loopback cannot be lent").help("every domain has one of its own")),
+        _ => values::any_interface_name(text),
+    }
 }
 
 fn vlan(node: &Node, report: &mut Report) -> Option<Kind> {
