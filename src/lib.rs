@@ -25,4 +25,5 @@ pub mod state;
 pub mod status;
 pub mod suite;
 pub mod supervisor;
+pub mod transaction;
 pub mod wireguard;
