@@ -33,7 +33,7 @@ const ROOMS: &[Room] = &[
     Room { name: "convert", may_use: &["diagnostic", "model", "spec", "plan"], effects: Effects::None },
     Room { name: "status", may_use: &["model", "plan"], effects: Effects::None },
     Room { name: "state", may_use: &["model"], effects: Effects::Some },
-    Room { name: "probe", may_use: &["model"], effects: Effects::Some },
+    Room { name: "probe", may_use: &["diagnostic", "model"], effects: Effects::Some },
     Room {
         name: "backend",
         may_use: &["model", "plan", "status", "state", "probe", "convert"],
@@ -47,7 +47,7 @@ const ROOMS: &[Room] = &[
     Room { name: "wireguard", may_use: &["model"], effects: Effects::Some },
     Room { name: "engine", may_use: &["model", "wireguard"], effects: Effects::Some },
     Room { name: "sandbox", may_use: &["probe"], effects: Effects::Some },
-    Room { name: "exec", may_use: &["model", "probe"], effects: Effects::Some },
+    Room { name: "exec", may_use: &["diagnostic", "model", "probe"], effects: Effects::Some },
     Room { name: "control", may_use: &["model", "status", "state"], effects: Effects::Some },
     Room { name: "enter", may_use: &["model", "exec", "control"], effects: Effects::Some },
     Room {
