@@ -4,6 +4,7 @@
 //! back to it. So a rollback is as good as a plan, and both are held to the same laws.
 
 mod explain;
+mod signals;
 
 use std::fmt;
 
@@ -15,6 +16,7 @@ use crate::model::{Kind, Network};
 use crate::plan::{Step, plan};
 
 pub use explain::explain;
+pub use signals::Signals;
 
 /// What a successful change did.
 #[derive(Debug)]

@@ -42,7 +42,7 @@ const ROOMS: &[Room] = &[
     Room {
         name: "transaction",
         may_use: &["diagnostic", "model", "spec", "plan", "backend"],
-        effects: Effects::None,
+        effects: Effects::Some,
     },
     Room { name: "wireguard", may_use: &["model"], effects: Effects::Some },
     Room { name: "engine", may_use: &["model", "wireguard"], effects: Effects::Some },
