@@ -47,6 +47,6 @@ pub use route::{Family, RouteFlag, RouteRow, RouteTable, not_in_table};
 pub use route_get::RouteGet;
 pub use schema::{DOCUMENTS, schema};
 pub use socket::{Protocol, SocketTable, SocketView};
-pub use tunnel::{Health, PeerView, TunnelView};
+pub use tunnel::{Health, PeerView, REJECT_AFTER_SECS, TunnelView};
 pub use unit::UnitView;
 pub use wg::WgShow;

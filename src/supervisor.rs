@@ -8,10 +8,13 @@ mod admission;
 mod apply;
 mod decide;
 mod drift;
+mod endpoints;
 mod engines;
 mod entrance;
 mod explain;
+mod lookup;
 mod place;
+mod pointing;
 mod service_manager;
 mod signals;
 mod surroundings;
@@ -27,6 +30,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use nix::sys::signal::Signal;
 use thiserror::Error;
@@ -47,8 +51,10 @@ use crate::state::{Directories, KeyRing, Lock, LockError, Missing, StateError, S
 use crate::status::StatusView;
 use crate::transaction::{Failure, Outcome, Signals, converge};
 use decide::Watch;
+use endpoints::Endpoints;
 use engines::Processes;
 pub use engines::{Hosted, Lodging, NoEngines};
+use lookup::Found;
 
 /// A network that is up, held by this process.
 pub struct Supervisor {
@@ -58,9 +64,12 @@ pub struct Supervisor {
     directories: Directories,
     backend: Linux,
     watch: Watch,
+    endpoints: Endpoints,
     monitor: Option<Monitor>,
     sender: mpsc::WeakSender<Event>,
     queue: mpsc::Receiver<Event>,
+    /// What came first while something else was awaited.
+    came_first: Option<Event>,
     server: Server,
     door: Option<Opened>,
     _lock: Lock,
@@ -76,6 +85,8 @@ enum Event {
     EngineEnded,
     /// Something has changed in namespaces of the network, or time has passed.
     Heard(Heard),
+    /// The name of an endpoint has been looked up.
+    Found(Found),
     /// A service manager waits for a sign of life.
     LifeAskedFor,
 }
@@ -169,8 +180,9 @@ impl Supervisor {
             Ok(Up { hazards, server, door }) => {
                 let (document, directories) = (document.clone(), directories.clone());
                 warnings.extend(hazards.iter().map(ToString::to_string));
-                Ok(Self {
+                let mut supervisor = Self {
                     watch: Watch::new(document.lowered.drift),
+                    endpoints: Endpoints::of(&desired, Instant::now()),
                     monitor: None,
                     sender: weak,
                     document,
@@ -179,10 +191,13 @@ impl Supervisor {
                     directories,
                     backend,
                     queue,
+                    came_first: None,
                     server,
                     door,
                     _lock: lock,
-                })
+                };
+                supervisor.await_endpoints();
+                Ok(supervisor)
             }
             Err(error) => {
                 forget_if_nothing_is_left(&mut backend, directories);
@@ -222,7 +237,7 @@ impl Supervisor {
         service_manager::ready(&self.desired);
         let terminal = Terminal::now();
         self.begin_to_watch();
-        while let Some(event) = self.queue.blocking_recv() {
+        while let Some(event) = self.came_first.take().or_else(|| self.queue.blocking_recv()) {
             match event {
                 Event::Request(Request::Status(reply)) => drop(reply.send(self.status())),
                 Event::Ask(Ask { caller, word, reply }) => {
@@ -242,7 +257,11 @@ impl Supervisor {
                     break;
                 }
                 Event::EngineEnded => self.repair(),
-                Event::Heard(heard) => self.hear(heard),
+                Event::Heard(heard) => {
+                    self.hear(heard);
+                    self.point();
+                }
+                Event::Found(found) => self.found(&found),
                 Event::LifeAskedFor => service_manager::alive(),
             }
         }
@@ -256,6 +275,7 @@ impl Supervisor {
             Ok(Outcome { taken }) => {
                 greet(&mut self.backend);
                 info!(network = %self.desired.name, steps = taken.len(), "repaired");
+                self.follow_endpoints(&taken);
             }
             Err(failure) => warn!(%failure, cause = %failure.cause, "not repaired"),
         }

@@ -66,6 +66,7 @@ impl Supervisor {
                 (self.desired, self.warnings, self.document) = (desired, warnings, document);
                 info!(network = %self.desired.name, steps = outcome.taken.len(), "applied");
                 self.watch.set(self.document.lowered.drift);
+                self.follow_endpoints(&outcome.taken);
                 self.listen_everywhere();
                 Ok(outcome.taken)
             }
