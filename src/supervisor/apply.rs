@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 use tracing::{info, warn};
 
 use super::explain::explain_all;
-use super::transaction::{Failure, Outcome, converge};
 use super::{Prepared, Supervisor, UpError, greet, greet_anew, place, prepare};
 use crate::backend::linux::Survey;
 use crate::control::{Answer, Wanted};
 use crate::plan::Step;
 use crate::spec::{self, Document, Source};
 use crate::status::{AppliedView, PlanView};
+use crate::transaction::{Failure, Outcome, converge};
 
 impl Supervisor {
     /// Makes the network what somebody's file says.
