@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::{Host, HostInterface, HostPeer, HostTunnel, KeySource};
 use crate::convert::SecretFile;
-use crate::convert::route::{Dropped, Words};
+use crate::convert::openbsd::route::{Dropped, Words};
 use crate::model::{
     Address, Domain, DomainId, End, Endpoint, Engine, Host as EndpointHost, Interface, InterfaceName,
     Isolation, Key, Kind, Network, NetworkName, Peer, Prefix, Preshared, Route, RtableId, SecretName,
