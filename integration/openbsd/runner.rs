@@ -39,26 +39,26 @@ fn command(programs: &Programs, words: &[&str]) -> Command {
     command
 }
 
-fn rdom(programs: &Programs, words: &[&str]) -> Output {
+pub(crate) fn rdom(programs: &Programs, words: &[&str]) -> Output {
     command(programs, words).output().unwrap()
 }
 
-fn out(output: &Output) -> String {
+pub(crate) fn out(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-fn err(output: &Output) -> String {
+pub(crate) fn err(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// Runs it and expects this status; what it printed.
-fn ends(programs: &Programs, words: &[&str], status: i32) -> String {
+pub(crate) fn ends(programs: &Programs, words: &[&str], status: i32) -> String {
     let output = rdom(programs, words);
     assert_eq!(output.status.code(), Some(status), "{words:?}\n{}{}", out(&output), err(&output));
     format!("{}{}", out(&output), err(&output))
 }
 
-fn installed(yaml: &str) -> (Programs, Simulator) {
+pub(crate) fn installed(yaml: &str) -> (Programs, Simulator) {
     let machine = Simulator::new();
     let programs = Programs::of(machine.clone());
     fs::write(programs.path().join("net.yaml"), yaml).unwrap();

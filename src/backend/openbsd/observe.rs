@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use ipnetwork::IpNetwork;
 
 use super::given::Given;
-use super::mark::Mark;
 use super::render::STATIC_PRIORITY;
 use super::{Console, Output};
 use crate::backend::BackendError;
-use crate::convert::listing::{self, Listed, ListedPeer, Unreadable};
-use crate::convert::rdomains;
-use crate::convert::table::{self, ListedRoute};
+use crate::convert::openbsd::listing::{self, Listed, ListedPeer, Unreadable};
+use crate::convert::openbsd::mark::Mark;
+use crate::convert::openbsd::rdomains;
+use crate::convert::openbsd::table::{self, ListedRoute};
 use crate::model::{
     Address, Domain, DomainId, DomainName, End, Engine, Interface, InterfaceName, Key, Kind, Network,
     NetworkName, Peer, Prefix, PublicKey, Route, RtableId, Target, WireGuard,

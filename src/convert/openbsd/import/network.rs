@@ -11,11 +11,12 @@ use zeroize::Zeroizing;
 
 use super::{Host, HostInterface, HostPeer, HostTunnel, KeySource};
 use crate::convert::SecretFile;
-use crate::convert::route::{Dropped, Words};
+use crate::convert::openbsd::mark::Mark;
+use crate::convert::openbsd::route::{Dropped, Words};
 use crate::model::{
-    Address, Domain, DomainId, End, Endpoint, Engine, Host as EndpointHost, Interface, InterfaceName,
-    Isolation, Key, Kind, Network, NetworkName, Peer, Prefix, Preshared, Route, RtableId, SecretName,
-    SysctlName, Target, WireGuard,
+    Address, Domain, DomainId, DomainName, End, Endpoint, Engine, Host as EndpointHost, Interface,
+    InterfaceName, Isolation, Key, Kind, Network, NetworkName, Peer, Prefix, Preshared, Route, RtableId,
+    SecretName, SysctlName, Target, WireGuard,
 };
 
 /// A network and what belongs to it.
@@ -78,7 +79,8 @@ impl Host {
             lo.addresses.extend(loopback(Ipv4Addr::LOCALHOST.into(), 8));
             lo.addresses.extend(loopback(Ipv6Addr::LOCALHOST.into(), 128));
             let interfaces = BTreeMap::from([(InterfaceName::loopback(), lo)]);
-            Domain { isolation: Isolation::Auto, interfaces, ..Domain::bare(id) }
+            let name = self.name(id).unwrap_or_else(|| DomainName::of_number(id));
+            Domain { name, isolation: Isolation::Auto, interfaces, ..Domain::bare(id) }
         });
         let names = ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"];
         for (name, _) in names.into_iter().zip(self.forwards).filter(|(_, on)| *on && !id.is_default()) {
@@ -86,15 +88,22 @@ impl Host {
         }
     }
 
+    /// What its loopback says that it is called.
+    fn name(&self, id: DomainId) -> Option<DomainName> {
+        let description = &self.interfaces.get(&format!("lo{id}"))?.description;
+        let mark = Mark::of(&Mark::network(description)?);
+        mark.domain(description)
+    }
+
     fn add_interface(&self, settled: &mut Settled, name: &str, at: End, held: &HostInterface) {
         let kind = match (&held.tunnel, name.trim_end_matches(|c: char| c.is_ascii_digit())) {
             (Some(tunnel), _) => Kind::WireGuard(self.tunnel(settled, &at, tunnel)),
             (None, "lo") if at.interface == InterfaceName::loopback() => {
                 // It gets ::1 with its first address.
-                if !held.addresses.is_empty() {
-                    let own = Address::new(IpAddr::V6(Ipv6Addr::LOCALHOST).into());
-                    let addresses =
-                        held.addresses.iter().map(|&own| Address::new(own)).chain([own]).collect();
+                let own = Address::new(IpAddr::V6(Ipv6Addr::LOCALHOST).into());
+                let own = Some(own).filter(|_| !held.addresses.is_empty());
+                if own.is_some() || held.is_all_told {
+                    let addresses = held.addresses.iter().map(|&own| Address::new(own)).chain(own).collect();
                     set_loopback(settled, &at, addresses);
                 }
                 return;
