@@ -8,6 +8,8 @@ mod apply;
 mod capability;
 #[path = "verbs/command_line.rs"]
 mod command_line;
+#[path = "verbs/confirm.rs"]
+mod confirm;
 #[path = "verbs/control.rs"]
 mod control;
 mod copy;

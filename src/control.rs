@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `GET /v1/status` | 200 and a status document |
 //! | `POST /v1/apply`, a JSON body with `network`, `file`, `directory` and `text` | 200 and the steps that were taken; 409 and why nothing has changed |
+//! | `POST /v1/apply?confirm=60s` | the same; it goes back by itself unless it is confirmed in time |
+//! | `POST /v1/confirm` | 200: it stays; 409 if nothing waits for it |
 //! | `GET /metrics` | 200 and the same in the text format of OpenMetrics |
 //! | `POST /v1/down` | 200 once everything is taken down, 409 and the reason if it could not be |
 //!
@@ -17,7 +19,7 @@ pub mod enter;
 mod server;
 
 pub use client::{Client, ClientError};
-pub use server::{Answer, Request, Server, Wanted, serve};
+pub use server::{Answer, Request, Server, Terms, Wanted, serve};
 
 use std::path::PathBuf;
 

@@ -6,6 +6,7 @@
 
 mod admission;
 mod apply;
+mod confirm;
 mod decide;
 mod drift;
 mod engines;
@@ -17,6 +18,7 @@ mod signals;
 mod surroundings;
 mod watching;
 
+pub use confirm::confirmed_instead_of;
 pub use entrance::Entrances;
 pub use place::{Misplaced, misplaced};
 use signals::Terminal;
@@ -46,6 +48,7 @@ use crate::spec::Document;
 use crate::state::{Directories, KeyRing, Lock, LockError, Missing, StateError, Store, Stored};
 use crate::status::StatusView;
 use crate::transaction::{Failure, Outcome, Signals, converge};
+use confirm::Pending;
 use decide::Watch;
 use engines::Processes;
 pub use engines::{Hosted, Lodging, NoEngines};
@@ -58,6 +61,7 @@ pub struct Supervisor {
     directories: Directories,
     backend: Linux,
     watch: Watch,
+    unconfirmed: Option<Pending>,
     monitor: Option<Monitor>,
     sender: mpsc::WeakSender<Event>,
     queue: mpsc::Receiver<Event>,
@@ -76,6 +80,8 @@ enum Event {
     EngineEnded,
     /// Something has changed in namespaces of the network, or time has passed.
     Heard(Heard),
+    /// A change may have waited long enough to be confirmed.
+    TimeIsUp,
     /// A service manager waits for a sign of life.
     LifeAskedFor,
 }
@@ -165,12 +171,14 @@ impl Supervisor {
         let mut backend = Linux::open(desired.name.clone(), directories, keys, engines)?;
         backend.tidy()?;
         let weak = sender.downgrade();
+        let unconfirmed = Pending::resumed(document, directories, &weak)?;
         match bring_up(&mut backend, &desired, directories, signals, sender, lodging) {
             Ok(Up { hazards, server, door }) => {
                 let (document, directories) = (document.clone(), directories.clone());
                 warnings.extend(hazards.iter().map(ToString::to_string));
                 Ok(Self {
                     watch: Watch::new(document.lowered.drift),
+                    unconfirmed,
                     monitor: None,
                     sender: weak,
                     document,
@@ -214,7 +222,8 @@ impl Supervisor {
         let misplaced = misplaced(&Survey::of(&self.directories)?, &self.desired)?;
         let steps = missing.iter().map(ToString::to_string);
         let differs = steps.chain(misplaced.iter().map(ToString::to_string)).collect();
-        Ok(view.kept_by(std::process::id(), differs))
+        let left = self.unconfirmed.as_ref().map(Pending::left_secs);
+        Ok(view.kept_by(std::process::id(), differs).going_back_in(left))
     }
 
     /// Keeps the network until a signal or a request ends it, then takes it down.
@@ -228,14 +237,17 @@ impl Supervisor {
                 Event::Ask(Ask { caller, word, reply }) => {
                     drop(reply.send(admission::admit(&self.desired, &self.directories, &caller, &word)));
                 }
+                Event::Request(Request::Confirm(reply)) => drop(reply.send(self.confirm())),
                 Event::Request(Request::Down(reply)) => {
-                    let ended = self.down();
+                    let ended = self.down().inspect(|()| confirm::forget(&self.directories));
                     let answer = ended.as_ref().map(|()| "{}".to_owned()).map_err(ToString::to_string);
                     drop(reply.send(answer));
                     self.server.finish();
                     return ended;
                 }
-                Event::Request(Request::Apply(wanted, reply)) => drop(reply.send(self.apply(&wanted))),
+                Event::Request(Request::Apply(wanted, terms, reply)) => {
+                    drop(reply.send(self.apply(&wanted, &terms)));
+                }
                 Event::Signal(Signal::SIGHUP) if !terminal.is_gone() => self.apply_again(),
                 Event::Signal(signal) => {
                     info!(signal = signal.as_str(), "ending");
@@ -243,6 +255,7 @@ impl Supervisor {
                 }
                 Event::EngineEnded => self.repair(),
                 Event::Heard(heard) => self.hear(heard),
+                Event::TimeIsUp => self.go_back_if_due(),
                 Event::LifeAskedFor => service_manager::alive(),
             }
         }
@@ -363,6 +376,7 @@ pub fn clean_up(network: &NetworkName, directories: &Directories) -> Result<usiz
     let engines = Box::new(Processes::of(directories));
     let mut backend = Linux::open(network.clone(), directories, KeyRing::default(), engines)?;
     let steps = take_down(&mut backend, network).map_err(UpError::Failed)?;
+    confirm::forget(directories);
     forget(directories);
     drop(lock);
     Ok(steps)

@@ -108,6 +108,13 @@ impl fmt::Display for Glance<'_> {
                 writeln!(f, "network {}, {gone}\n", view.network)?;
             }
         }
+        if let Some(secs) = view.goes_back_in_secs {
+            let text = format!(
+                "not confirmed: it goes back in {secs}s, unless you type: rdom confirm -n {}",
+                view.network
+            );
+            writeln!(f, "{}\n", self.painted(&text, Tone::Odd))?;
+        }
         self.write(f, &domain_lines(&view.domains))?;
         let tunnels: Vec<_> =
             view.tunnels().flat_map(|(domain, at, it)| tunnel_lines(domain, at, it)).collect();

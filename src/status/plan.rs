@@ -26,6 +26,9 @@ pub struct AppliedView {
     pub plan: PlanView,
     /// What its operator should know, one sentence each.
     pub warnings: Vec<String>,
+    /// How long it may be confirmed before it goes back by itself, if it does.
+    #[serde(default)]
+    pub goes_back_in_secs: Option<u64>,
 }
 
 /// One step of a plan.

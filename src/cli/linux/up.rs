@@ -21,7 +21,7 @@ use crate::backend::Nature;
 use crate::diagnostic::chain;
 use crate::probe::{self, Unsupported};
 use crate::state::{Directories, Roots, make_private_directory};
-use crate::supervisor::{Lodging, Supervisor, UpError};
+use crate::supervisor::{Lodging, Supervisor, UpError, confirmed_instead_of};
 use crate::transaction::{Cause, Failure, Signals, explain};
 
 #[derive(Debug, Args)]
@@ -46,7 +46,22 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
     }
     probe::administration()?;
     let directories = Roots::of_environment().of(&document.lowered.network.name);
+    let document = confirmed(document, &directories)?;
     if words.detach { detached(&document, &directories) } else { foreground(&document, &directories) }
+}
+
+/// The document, or the one before it, if nobody has confirmed it in time.
+fn confirmed(document: Document, directories: &Directories) -> Result<Document, Trouble> {
+    let Some(before) = confirmed_instead_of(&document, directories).map_err(Trouble::failed)? else {
+        return Ok(document);
+    };
+    complain(format_args!(
+        "warning: nobody confirmed {file} in time: the network comes up as it was before\n\
+         help: to have it all the same, once it is up: rdom apply -n {network} {file}",
+        file = document.source.file,
+        network = document.lowered.network.name
+    ));
+    Ok(before)
 }
 
 fn foreground(document: &Document, directories: &Directories) -> Ended {
