@@ -21,8 +21,8 @@ use nix::sys::time::TimeVal;
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::{Pid, geteuid};
 
-use super::pidfd::Process;
 use super::message::{Answer, PROTOCOL, Request, receive, send};
+use super::pidfd::Process;
 use crate::model::InterfaceName;
 use crate::wireguard::{LinkEvents, UdpPair};
 
