@@ -9,6 +9,7 @@ mod addresses;
 mod apply;
 mod domains;
 mod explain;
+mod found;
 mod link;
 mod links;
 pub mod mark;
@@ -36,6 +37,7 @@ mod uapi;
 pub mod view;
 mod wireguard;
 
+pub use found::{Found, found};
 pub use namespace::{Namespace, in_namespace};
 pub use namespaces::{Namespaces, Place};
 pub use sockets::TunnelSockets;

@@ -3,6 +3,8 @@
 //! The keys that they hold are put into files of their own, which the new file names. Everything is read before
 //! anything is written.
 
+#[cfg(target_os = "linux")]
+mod live;
 mod openbsd;
 
 use std::collections::BTreeMap;
@@ -27,8 +29,12 @@ pub(super) struct Words {
     /// Files of wg-quick(8): each becomes a domain that is called like it, with the tunnel in it; or of OpenBSD one
     /// shell script of ifconfig(8) and route(8), as wg(4) has one, files of hostname.if(5), or a directory: with those,
     /// or with what the tools printed, as `rdom plan --observed` takes it
-    #[arg(required = true, value_name = "FILE")]
+    #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
+    /// No file, but what stands in the named namespaces of this host now, whoever made it
+    #[cfg(target_os = "linux")]
+    #[arg(long, conflicts_with_all = ["files", "rdomain"])]
+    live: bool,
     /// The number of the first domain; the others follow it
     #[arg(long, value_name = "NUMBER", default_value = "1")]
     rdomain: DomainId,
@@ -38,6 +44,13 @@ pub(super) struct Words {
 }
 
 pub(super) fn run(words: &Words, common: &Common) -> Ended {
+    #[cfg(target_os = "linux")]
+    if words.live {
+        return live::run(&words.keys, common);
+    }
+    if words.files.is_empty() {
+        return Err(Trouble::usage("no file named: see `rdom import --help`"));
+    }
     let first = words.files.first().map(PathBuf::as_path).unwrap_or(Path::new("-"));
     let name = common.network.clone().unwrap_or_else(|| file::source(first, String::new()).network);
     if let Some(host) = openbsd::host(&words.files)? {
