@@ -33,6 +33,8 @@ mod keys;
 mod life;
 #[path = "verbs/obstacles.rs"]
 mod obstacles;
+#[path = "verbs/residents.rs"]
+mod residents;
 #[path = "verbs/rights.rs"]
 mod rights;
 #[path = "verbs/run.rs"]

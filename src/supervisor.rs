@@ -16,6 +16,7 @@ mod explain;
 mod lookup;
 mod place;
 mod pointing;
+mod residents;
 mod service_manager;
 mod signals;
 mod surroundings;
@@ -24,6 +25,7 @@ mod watching;
 pub use confirm::confirmed_instead_of;
 pub use entrance::Entrances;
 pub use place::{Misplaced, misplaced};
+pub use residents::{KeptError, Resident, residents};
 use signals::Terminal;
 pub use surroundings::{Ahead, Within};
 
@@ -43,7 +45,7 @@ use crate::backend::linux::monitor::{Heard, Monitor};
 use crate::backend::linux::{Linux, Survey};
 use crate::backend::{Backend, BackendError};
 use crate::control::enter::{self, Ask, Opened};
-use crate::control::{self, Answer, Request, Server};
+use crate::control::{self, Answer, Request, Residents, Server};
 use crate::exec::group;
 use crate::model::{Network, NetworkName};
 use crate::plan::{Step, bind, plan};
@@ -58,6 +60,7 @@ use endpoints::Endpoints;
 use engines::Processes;
 pub use engines::{Hosted, Lodging, NoEngines};
 use lookup::Found;
+use residents::Eviction;
 
 /// A network that is up, held by this process.
 pub struct Supervisor {
@@ -149,6 +152,9 @@ pub enum UpError {
     /// A step failed; what was there before has been restored.
     #[error(transparent)]
     Failed(Box<Failure>),
+    /// Somebody lives in what is to go.
+    #[error(transparent)]
+    Kept(#[from] KeptError),
     /// Every step was taken, but a socket is not where it belongs.
     #[error(transparent)]
     Misplaced(#[from] Misplaced),
@@ -163,6 +169,17 @@ pub enum UpError {
         /// Why.
         source: io::Error,
     },
+}
+
+/// Why a network that was to end is not down.
+#[derive(Debug, Error)]
+pub enum DownError {
+    /// Somebody lives there: it is left as it is.
+    #[error(transparent)]
+    Kept(#[from] KeptError),
+    /// A step failed.
+    #[error(transparent)]
+    Failed(#[from] Box<Failure>),
 }
 
 impl Supervisor {
@@ -241,8 +258,9 @@ impl Supervisor {
         Ok(view.kept_by(std::process::id(), differs).going_back_in(left))
     }
 
-    /// Keeps the network until a signal or a request ends it, then takes it down.
-    pub fn serve(mut self) -> Result<(), Box<Failure>> {
+    /// Keeps the network until a signal or a request ends it, then takes it down. Where processes live in its domains a
+    /// request without further terms changes nothing, and a signal leaves it to the next supervisor.
+    pub fn serve(mut self) -> Result<(), DownError> {
         service_manager::ready(&self.desired);
         let terminal = Terminal::now();
         self.begin_to_watch();
@@ -253,12 +271,16 @@ impl Supervisor {
                     drop(reply.send(admission::admit(&self.desired, &self.directories, &caller, &word)));
                 }
                 Event::Request(Request::Confirm(reply)) => drop(reply.send(self.confirm())),
-                Event::Request(Request::Down(reply)) => {
+                Event::Request(Request::Down(residents, reply)) => {
+                    if let Err(kept) = self.clear(residents) {
+                        drop(reply.send(Err(kept.text())));
+                        continue;
+                    }
                     let ended = self.down().inspect(|()| confirm::forget(&self.directories));
                     let answer = ended.as_ref().map(|()| "{}".to_owned()).map_err(ToString::to_string);
                     drop(reply.send(answer));
                     self.server.finish();
-                    return ended;
+                    return Ok(ended?);
                 }
                 Event::Request(Request::Apply(wanted, terms, reply)) => {
                     drop(reply.send(self.apply(&wanted, &terms)));
@@ -278,7 +300,14 @@ impl Supervisor {
                 Event::LifeAskedFor => service_manager::alive(),
             }
         }
-        self.down()
+        self.clear(Residents::Keep)?;
+        Ok(self.down()?)
+    }
+
+    /// Nobody lives in its domains after this, or it is an error.
+    fn clear(&self, what: Residents) -> Result<(), KeptError> {
+        let name = &self.desired.name;
+        Eviction::all(name, &|| residents(name, &self.directories)).carry_out(what)
     }
 
     /// Makes the network what it shall be again: an engine that is gone is started, and all else stays as it is.
@@ -390,9 +419,10 @@ fn greet_anew(backend: &mut Linux, taken: &[Step]) {
 }
 
 /// Removes what a supervisor that is no more left behind, and returns the number of steps that it took.
-pub fn clean_up(network: &NetworkName, directories: &Directories) -> Result<usize, UpError> {
+pub fn clean_up(network: &NetworkName, directories: &Directories, what: Residents) -> Result<usize, UpError> {
     probe::administration()?;
     let lock = take_lock(network, directories)?;
+    Eviction::all(network, &|| residents(network, directories)).carry_out(what)?;
     let engines = Box::new(Processes::of(directories));
     let mut backend = Linux::open(network.clone(), directories, KeyRing::default(), engines)?;
     let steps = take_down(&mut backend, network).map_err(UpError::Failed)?;
