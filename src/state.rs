@@ -9,10 +9,12 @@ mod keys;
 mod ledger;
 mod lock;
 mod store;
+mod unconfirmed;
 
 pub use directories::{Directories, Roots};
-pub use file::{StateError, make_private_directory, put_secret};
+pub use file::{StateError, make_private_directory, put_secret, read, replace};
 pub use keys::{KeyRing, Secret};
 pub use ledger::{DomainRecord, InterfaceRecord, Ledger, LedgerError, TunnelRecord};
 pub use lock::{Lock, LockError};
 pub use store::{Missing, Store, Stored};
+pub use unconfirmed::{KeptFile, Unconfirmed};

@@ -4,10 +4,13 @@ mod golden;
 mod import;
 mod laws;
 mod machine;
+mod migrate;
 #[path = "../networks.rs"]
 mod networks;
 mod order;
 mod portable;
+mod programs;
+mod runner;
 mod simulator;
 mod verbs;
 mod verify;

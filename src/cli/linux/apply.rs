@@ -1,0 +1,94 @@
+//! `rdom apply [FILE]`: a network that is up becomes what the file says, through its supervisor, whole or not at all.
+
+use std::path::{self, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::down::Eviction;
+use super::file::{self, Document};
+use super::live::Live;
+use super::say::{complain, count, say};
+use super::trouble::Trouble;
+use super::{Common, Ended, Which, print_json};
+use crate::control::{ClientError, Terms, Wanted};
+use crate::model::NetworkName;
+use crate::spec;
+use crate::state::Roots;
+
+#[derive(Debug, Args)]
+pub(super) struct Words {
+    #[command(flatten)]
+    pub(super) which: Which,
+    /// Go back by itself after this time, as `60s`, unless `rdom confirm` is typed before
+    #[arg(long, value_name = "TIME", value_parser = spec::duration)]
+    confirm: Option<Duration>,
+    #[command(flatten)]
+    eviction: Eviction,
+    /// The file; without it ./domains.yaml or /etc/rdom/domains.yaml
+    file: Option<PathBuf>,
+}
+
+pub(super) fn run(words: &Words, common: &Common) -> Ended {
+    let document = file::read(words.file.as_deref())?;
+    let name = common.network.clone().unwrap_or_else(|| document.lowered.network.name.clone());
+    let wanted = wanted(document, &name)?;
+    let roots = Roots::of_environment();
+    let live = Live { directories: roots.of(&name), name };
+    let confirm = words.confirm.map(|within| format!("{}ms", within.as_millis()));
+    let terms = Terms { confirm, residents: words.eviction.residents() };
+    let answer = live.ask(|client| match client.apply(&wanted, &terms) {
+        Err(ClientError::Refused(why)) => Ok(Err(why)),
+        answer => answer.map(Ok),
+    })?;
+    match answer {
+        None => Err(not_up(&live, &roots)),
+        Some(Err(why)) => {
+            complain(why);
+            Err(Trouble::Said(1))
+        }
+        Some(Ok(applied)) if common.json => print_json(&applied),
+        Some(Ok(applied)) => {
+            applied.warnings.iter().for_each(|warning| complain(format_args!("warning: {warning}")));
+            applied.plan.steps.iter().for_each(|step| say(&step.text));
+            match applied.plan.steps.len() {
+                0 => say(format_args!("network {} is as the file says: nothing to do", live.name)),
+                steps => {
+                    say(format_args!("network {} is as the file says: {}", live.name, count(steps, "step")))
+                }
+            }
+            if let Some(secs) = applied.goes_back_in_secs {
+                let name = &live.name;
+                say(format_args!(
+                    "not confirmed: it goes back in {secs}s, unless you type: rdom confirm -n {name}"
+                ));
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn wanted(document: Document, network: &NetworkName) -> Result<Wanted, Trouble> {
+    let source = document.source;
+    let directory = path::absolute(path::Path::new(".").join(&source.directory)).map_err(Trouble::failed)?;
+    Ok(Wanted { network: network.as_str().to_owned(), file: source.file, directory, text: source.text })
+}
+
+/// What to do instead: there is no supervisor that could change it.
+fn not_up(live: &Live, roots: &Roots) -> Trouble {
+    let name = &live.name;
+    let others: Vec<_> = roots.networks().into_iter().filter(|other| other != name).collect();
+    let (message, help) = match (live.directories.runtime.exists(), others.as_slice()) {
+        (true, _) => (
+            format!("network {name} has no supervisor: it was killed"),
+            "rdom up -d FILE takes over what it left, and makes it what the file says".to_owned(),
+        ),
+        (false, [other]) => (
+            format!("network {name} is not up; a network that is up keeps its name"),
+            format!("to make network {other} what the file says: rdom apply -n {other} FILE"),
+        ),
+        (false, _) => (format!("network {name} is not up"), "rdom up -d FILE".to_owned()),
+    };
+    Trouble::Usage { message, help: Some(help) }
+}

@@ -1,0 +1,127 @@
+//! What `steps:` do to the network of a copy: the same steps that `up` takes, on the same backend.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use crate::backend::Backend;
+use crate::backend::linux::Linux;
+use crate::cli::file::Document;
+use crate::cli::trouble::Trouble;
+use crate::diagnostic::chain;
+use crate::model::{End, Endpoint, Kind, Network, Peer, Route, Target};
+use crate::plan::Step;
+use crate::spec::Action;
+use crate::state::{Directories, Missing, Store};
+use crate::supervisor::NoEngines;
+use crate::transaction::converge;
+
+/// A network to which things are done.
+pub(super) struct Stage {
+    desired: Network,
+    state: Mutex<State>,
+}
+
+struct State {
+    backend: Linux,
+    /// The interfaces that are down.
+    cut: BTreeSet<End>,
+}
+
+impl Stage {
+    /// The document's network, which is up as `desired`.
+    pub(super) fn new(
+        document: &Document,
+        desired: &Network,
+        directories: &Directories,
+    ) -> Result<Self, Trouble> {
+        let lowered = &document.lowered;
+        let stored = Store::of(directories).bindings(&lowered.network, &lowered.secrets, Missing::Generate);
+        let keys = stored.map_err(Trouble::failed)?.keys;
+        let opened = Linux::open(desired.name.clone(), directories, keys, Box::new(NoEngines));
+        let backend = opened.map_err(Trouble::failed)?;
+        Ok(Self { desired: desired.clone(), state: Mutex::new(State { backend, cut: BTreeSet::new() }) })
+    }
+
+    /// Does it; an error says why that could not be done.
+    pub(super) fn perform(&self, action: &Action) -> Result<(), String> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match action {
+            Action::Cut(at) => state.cut(self.ends(at)),
+            Action::Restore(at) => state.restore(&self.ends(at), &self.desired),
+            Action::Move { tunnel, peer, endpoint } => state.apply(&self.moved(tunnel, peer, *endpoint)?),
+            Action::Wait(time) => {
+                thread::sleep(*time);
+                Ok(())
+            }
+        }
+    }
+
+    /// An interface, and the other end of its link if it is one.
+    fn ends(&self, at: &End) -> Vec<End> {
+        let other = match self.desired.interface(at).map(|interface| &interface.kind) {
+            Some(Kind::Veth { peer }) => Some(peer.clone()),
+            Some(_) | None => None,
+        };
+        [Some(at.clone()), other].into_iter().flatten().collect()
+    }
+
+    fn moved(&self, at: &End, name: &str, endpoint: SocketAddr) -> Result<Step, String> {
+        let tunnel = self.desired.interface(at).and_then(|interface| interface.wireguard());
+        let mut peers = tunnel.into_iter().flat_map(|tunnel| &tunnel.peers);
+        let (key, peer) = peers
+            .find(|(_, peer)| peer.name.as_deref() == Some(name))
+            .ok_or_else(|| format!("{at} has no peer {name}"))?;
+        let peer = Peer { endpoint: Some(Endpoint::from(endpoint)), ..peer.clone() };
+        Ok(Step::SetPeer { at: at.clone(), key: key.clone(), peer, new_session: false })
+    }
+}
+
+impl State {
+    fn apply(&mut self, step: &Step) -> Result<(), String> {
+        self.backend.apply(step).map_err(|error| chain(&error))
+    }
+
+    fn cut(&mut self, ends: Vec<End>) -> Result<(), String> {
+        for at in ends {
+            self.apply(&Step::SetUp { at: at.clone(), up: false })?;
+            self.cut.insert(at);
+        }
+        Ok(())
+    }
+
+    /// What went with an interface, routes and addresses of IPv6, comes back with it.
+    fn restore(&mut self, ends: &[End], desired: &Network) -> Result<(), String> {
+        if !ends.iter().any(|at| self.cut.contains(at)) {
+            return Err("it is not cut".to_owned());
+        }
+        self.cut.retain(|at| !ends.contains(at));
+        let desired = without(desired, &self.cut);
+        converge(&mut self.backend, &desired, &|| false).map(drop).map_err(|error| chain(&*error))
+    }
+}
+
+/// The network as it can be while these interfaces are down.
+fn without(desired: &Network, cut: &BTreeSet<End>) -> Network {
+    let mut network = desired.clone();
+    for at in cut {
+        let Some(domain) = network.domains.get_mut(&at.domain) else { continue };
+        let rtables = domain.rtables.values_mut().chain([&mut domain.routes]);
+        rtables.for_each(|routes| routes.retain(|route| !goes_by(route, at)));
+        if let Some(interface) = domain.interfaces.get_mut(&at.interface) {
+            interface.up = false;
+            interface.addresses.retain(|address| address.network.is_ipv4());
+        }
+    }
+    network
+}
+
+/// Whether a route is gone when this interface is down: each way of it leads out by one that is.
+fn goes_by(route: &Route, at: &End) -> bool {
+    match &route.target {
+        Target::Unicast { dev, .. } => *dev == at.interface,
+        Target::Multipath { hops, .. } => hops.iter().all(|hop| hop.dev == at.interface),
+        Target::Blackhole | Target::Unreachable | Target::Prohibit => false,
+    }
+}

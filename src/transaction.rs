@@ -1,0 +1,160 @@
+//! From one network to another, or back to where it started.
+//!
+//! There is no hand-written undo: what was there before is observed first, and a failure ends in the plan that leads
+//! back to it. So a rollback is as good as a plan, and both are held to the same laws.
+
+mod explain;
+mod signals;
+
+use std::fmt;
+
+use thiserror::Error;
+use tracing::{info, warn};
+
+use crate::backend::{Backend, BackendError};
+use crate::model::{Kind, Network};
+use crate::plan::{Step, plan};
+
+pub use explain::explain;
+pub use signals::Signals;
+
+/// What a successful change did.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The steps that were taken, in order; none if there was nothing to do.
+    pub taken: Vec<Step>,
+}
+
+/// A change that did not come about.
+#[derive(Debug, Error)]
+#[error("{what}; {restored}", what = self.what())]
+pub struct Failure {
+    /// The step that failed or was not reached; none when looking at the kernel failed.
+    pub step: Option<Step>,
+    /// Why.
+    #[source]
+    pub cause: Cause,
+    /// What became of the steps before it.
+    pub restored: Restored,
+}
+
+impl Failure {
+    fn what(&self) -> String {
+        match &self.step {
+            Some(step) => format!("cannot {step}"),
+            None => "cannot look at the kernel".to_owned(),
+        }
+    }
+}
+
+/// Why a change did not come about.
+#[derive(Debug, Error)]
+pub enum Cause {
+    /// The kernel refused a step, or to be looked at.
+    #[error("{0}")]
+    Backend(#[from] BackendError),
+    /// Somebody asked to stop.
+    #[error("interrupted")]
+    Interrupted,
+    /// Every step was taken, and yet the kernel does not hold what was asked for.
+    #[error("the kernel took every step and still differs: {}", listed(.0))]
+    Unsettled(Vec<Step>),
+}
+
+/// What became of the steps that were taken before one failed.
+#[derive(Debug)]
+pub enum Restored {
+    /// Nothing had been changed.
+    Untouched,
+    /// All were taken back: this many steps.
+    Completely(usize),
+    /// Some could not be: this one, for this reason.
+    Partly(Box<(Step, BackendError)>),
+    /// The kernel could not be looked at.
+    Unknown(BackendError),
+}
+
+impl fmt::Display for Restored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Restored::Untouched => f.write_str("nothing was changed"),
+            Restored::Completely(steps) => {
+                write!(f, "everything is as it was before ({steps} steps taken back)")
+            }
+            Restored::Partly(left) => {
+                let (step, error) = &**left;
+                write!(f, "not everything could be taken back: cannot {step}: {error}")
+            }
+            Restored::Unknown(error) => write!(f, "what is left could not be seen: {error}"),
+        }
+    }
+}
+
+/// Makes a kernel hold `desired`: observes, plans, takes each step, and plans again, which must find nothing.
+///
+/// `interrupted` is asked before each step. On any failure what was there before is restored.
+pub fn converge(
+    backend: &mut dyn Backend,
+    desired: &Network,
+    interrupted: &dyn Fn() -> bool,
+) -> Result<Outcome, Box<Failure>> {
+    let before = backend.observe().map_err(|cause| unseen(cause, Restored::Untouched))?;
+    let steps = plan(desired, &before);
+    for step in &steps {
+        if let Err(cause) = take(backend, step, interrupted) {
+            let restored = restore(backend, &before);
+            return Err(Box::new(Failure { step: Some(step.clone()), cause, restored }));
+        }
+    }
+    let after = match backend.observe() {
+        Ok(after) => after,
+        Err(cause) => return Err(unseen(cause, restore(backend, &before))),
+    };
+    let left = plan(desired, &after);
+    let Some(step) = left.first().cloned() else { return Ok(Outcome { taken: steps }) };
+    let restored = restore(backend, &before);
+    Err(Box::new(Failure { step: Some(step), cause: Cause::Unsettled(left), restored }))
+}
+
+fn unseen(cause: BackendError, restored: Restored) -> Box<Failure> {
+    Box::new(Failure { step: None, cause: cause.into(), restored })
+}
+
+fn take(backend: &mut dyn Backend, step: &Step, interrupted: &dyn Fn() -> bool) -> Result<(), Cause> {
+    if interrupted() {
+        return Err(Cause::Interrupted);
+    }
+    backend.apply(step)?;
+    info!(%step, "taken");
+    Ok(())
+}
+
+/// A step may have been taken in part: a backend of command lines cannot take every one whole.
+fn restore(backend: &mut dyn Backend, before: &Network) -> Restored {
+    let now = match backend.observe() {
+        Ok(now) => now,
+        Err(error) => return Restored::Unknown(error),
+    };
+    let steps = plan(&without_bystanders(before), &now);
+    for step in &steps {
+        if let Err(error) = backend.apply(step) {
+            warn!(%step, %error, "not taken back");
+            return Restored::Partly(Box::new((step.clone(), error)));
+        }
+        info!(%step, "taken back");
+    }
+    if steps.is_empty() { Restored::Untouched } else { Restored::Completely(steps.len()) }
+}
+
+/// The network less the interfaces of others that hold nothing of ours: they may come and go.
+fn without_bystanders(network: &Network) -> Network {
+    let mut network = network.clone();
+    for domain in network.domains.values_mut() {
+        domain.interfaces.retain(|_, held| held.kind != Kind::Existing || !held.addresses.is_empty());
+    }
+    network
+}
+
+fn listed(steps: &[Step]) -> String {
+    steps.iter().map(Step::to_string).collect::<Vec<_>>().join("; ")
+}
