@@ -12,6 +12,7 @@ mod drift;
 mod engines;
 mod entrance;
 mod explain;
+mod history;
 mod place;
 mod residents;
 mod service_manager;
@@ -54,6 +55,7 @@ use confirm::Pending;
 use decide::Watch;
 use engines::Processes;
 pub use engines::{Hosted, Lodging, NoEngines};
+use history::History;
 use residents::Eviction;
 
 /// A network that is up, held by this process.
@@ -65,6 +67,7 @@ pub struct Supervisor {
     backend: Linux,
     watch: Watch,
     unconfirmed: Option<Pending>,
+    history: History,
     monitor: Option<Monitor>,
     sender: mpsc::WeakSender<Event>,
     queue: mpsc::Receiver<Event>,
@@ -196,6 +199,7 @@ impl Supervisor {
                 Ok(Self {
                     watch: Watch::new(document.lowered.drift),
                     unconfirmed,
+                    history: History::default(),
                     monitor: None,
                     sender: weak,
                     document,
@@ -234,13 +238,15 @@ impl Supervisor {
     }
 
     fn kept(&mut self) -> Result<StatusView, BackendError> {
-        let view = status(&mut self.backend, &self.directories, Some(&self.desired))?;
-        let missing = plan(&self.desired, &self.backend.observe()?);
-        let misplaced = misplaced(&Survey::of(&self.directories)?, &self.desired)?;
+        let observed = self.backend.observe()?;
+        let survey = Survey::of(&self.directories)?;
+        let view = survey.status(&observed, Some(&self.desired), engine_reason())?;
+        let missing = plan(&self.desired, &observed);
+        let misplaced = misplaced(&survey, &self.desired)?;
         let steps = missing.iter().map(ToString::to_string);
         let differs = steps.chain(misplaced.iter().map(ToString::to_string)).collect();
         let left = self.unconfirmed.as_ref().map(Pending::left_secs);
-        Ok(view.kept_by(std::process::id(), differs).going_back_in(left))
+        Ok(view.kept_by(std::process::id(), differs, self.history.view()).going_back_in(left))
     }
 
     /// Keeps the network until a signal or a request ends it, then takes it down. Where processes live in its domains a
@@ -324,11 +330,15 @@ pub fn status(
     desired: Option<&Network>,
 ) -> Result<StatusView, BackendError> {
     let observed = backend.observe()?;
+    Survey::of(directories)?.status(&observed, desired, engine_reason())
+}
+
+fn engine_reason() -> String {
     let reason = match probe::kernel_wireguard() {
         true => "the kernel has WireGuard; userspace where the file asks for it",
         false => "the kernel has no WireGuard, so userspace",
     };
-    Survey::of(directories)?.status(&observed, desired, reason.to_owned())
+    reason.to_owned()
 }
 
 /// A document's network with nothing left open.
