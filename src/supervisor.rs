@@ -13,6 +13,7 @@ mod engines;
 mod entrance;
 mod explain;
 mod history;
+mod neighbours;
 mod place;
 mod residents;
 mod service_manager;
@@ -22,6 +23,7 @@ mod watching;
 
 pub use confirm::confirmed_instead_of;
 pub use entrance::Entrances;
+pub use neighbours::Clash;
 pub use place::{Misplaced, misplaced};
 pub use residents::{KeptError, Resident, residents};
 use signals::Terminal;
@@ -43,6 +45,7 @@ use crate::backend::linux::{Linux, Survey};
 use crate::backend::{Backend, BackendError};
 use crate::control::enter::{self, Ask, Opened};
 use crate::control::{self, Answer, Request, Residents, Server};
+use crate::diagnostic::chain;
 use crate::exec::group;
 use crate::model::{Network, NetworkName};
 use crate::plan::{Step, bind, plan};
@@ -144,6 +147,9 @@ pub enum UpError {
     /// A step failed; what was there before has been restored.
     #[error(transparent)]
     Failed(Box<Failure>),
+    /// Another network has a number of it.
+    #[error(transparent)]
+    Clash(#[from] Clash),
     /// Somebody lives in what is to go.
     #[error(transparent)]
     Kept(#[from] KeptError),
@@ -309,6 +315,19 @@ impl Supervisor {
         }
     }
 
+    /// The door is there while the file lets anybody in.
+    fn open_or_close_door(&mut self) {
+        if self.door.is_some() == admission::is_open(&self.desired) {
+            return;
+        }
+        self.door = None;
+        let Some(queue) = self.sender.upgrade() else { return };
+        match open_door(&self.desired, &self.directories, queue) {
+            Ok(door) => self.door = door,
+            Err(error) => self.warnings.push(format!("nobody gets in: {}", chain(&error))),
+        }
+    }
+
     /// Takes the network down.
     pub fn down(&mut self) -> Result<(), Box<Failure>> {
         service_manager::stopping();
@@ -351,6 +370,9 @@ struct Prepared {
 /// Finds or makes the keys and ports that a document leaves open, and looks whether everything that it needs is here.
 fn prepare(document: &Document, directories: &Directories) -> Result<Prepared, UpError> {
     let (network, secrets) = (&document.lowered.network, &document.lowered.secrets);
+    if let Some(clash) = neighbours::clash(network, directories) {
+        return Err(clash.into());
+    }
     let Stored { bindings, keys, mut warnings } =
         Store::of(directories).bindings(network, secrets, Missing::Generate)?;
     warnings.extend(probe::isolation_held_back(network));
@@ -382,7 +404,7 @@ fn bring_up(
     let checked = Survey::of(directories).map_err(UpError::from).and_then(|survey| {
         place::check(&survey, desired)?;
         let hazards = probe::hazards(desired, &Within(&survey));
-        lodging.confine(admission::needs(desired)).map_err(UpError::Privileges)?;
+        lodging.confine().map_err(UpError::Privileges)?;
         let door = open_door(desired, directories, sender.clone())?;
         let server = listen(directories, signals, sender)?;
         Ok(Up { hazards, server, door })

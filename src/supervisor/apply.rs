@@ -142,6 +142,7 @@ impl Supervisor {
                 (self.desired, self.warnings, self.document) = (desired, warnings, document);
                 info!(network = %self.desired.name, steps = outcome.taken.len(), "applied");
                 self.watch.set(self.document.lowered.drift);
+                self.open_or_close_door();
                 self.listen_everywhere();
                 Ok(outcome.taken)
             }
