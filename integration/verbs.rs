@@ -19,6 +19,8 @@ mod crash;
 mod demo;
 #[path = "verbs/drift.rs"]
 mod drift;
+#[path = "verbs/endpoints.rs"]
+mod endpoints;
 #[path = "verbs/enter.rs"]
 mod enter;
 #[path = "verbs/exec.rs"]

@@ -9,12 +9,15 @@ mod apply;
 mod confirm;
 mod decide;
 mod drift;
+mod endpoints;
 mod engines;
 mod entrance;
 mod explain;
 mod history;
+mod lookup;
 mod neighbours;
 mod place;
+mod pointing;
 mod residents;
 mod service_manager;
 mod signals;
@@ -34,6 +37,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use nix::sys::signal::Signal;
 use thiserror::Error;
@@ -56,9 +60,11 @@ use crate::status::StatusView;
 use crate::transaction::{Failure, Outcome, Signals, converge};
 use confirm::Pending;
 use decide::Watch;
+use endpoints::Endpoints;
 use engines::Processes;
 pub use engines::{Hosted, Lodging, NoEngines};
 use history::History;
+use lookup::Found;
 use residents::Eviction;
 
 /// A network that is up, held by this process.
@@ -69,11 +75,14 @@ pub struct Supervisor {
     directories: Directories,
     backend: Linux,
     watch: Watch,
+    endpoints: Endpoints,
     unconfirmed: Option<Pending>,
     history: History,
     monitor: Option<Monitor>,
     sender: mpsc::WeakSender<Event>,
     queue: mpsc::Receiver<Event>,
+    /// What came first while something else was awaited.
+    came_first: Option<Event>,
     server: Server,
     door: Option<Opened>,
     _lock: Lock,
@@ -89,6 +98,8 @@ enum Event {
     EngineEnded,
     /// Something has changed in namespaces of the network, or time has passed.
     Heard(Heard),
+    /// The name of an endpoint has been looked up.
+    Found(Found),
     /// A change may have waited long enough to be confirmed.
     TimeIsUp,
     /// A service manager waits for a sign of life.
@@ -202,8 +213,9 @@ impl Supervisor {
             Ok(Up { hazards, server, door }) => {
                 let (document, directories) = (document.clone(), directories.clone());
                 warnings.extend(hazards.iter().map(ToString::to_string));
-                Ok(Self {
+                let mut supervisor = Self {
                     watch: Watch::new(document.lowered.drift),
+                    endpoints: Endpoints::of(&desired, Instant::now()),
                     unconfirmed,
                     history: History::default(),
                     monitor: None,
@@ -214,10 +226,13 @@ impl Supervisor {
                     directories,
                     backend,
                     queue,
+                    came_first: None,
                     server,
                     door,
                     _lock: lock,
-                })
+                };
+                supervisor.await_endpoints();
+                Ok(supervisor)
             }
             Err(error) => {
                 forget_if_nothing_is_left(&mut backend, directories);
@@ -261,7 +276,7 @@ impl Supervisor {
         service_manager::ready(&self.desired);
         let terminal = Terminal::now();
         self.begin_to_watch();
-        while let Some(event) = self.queue.blocking_recv() {
+        while let Some(event) = self.came_first.take().or_else(|| self.queue.blocking_recv()) {
             match event {
                 Event::Request(Request::Status(reply)) => drop(reply.send(self.status())),
                 Event::Ask(Ask { caller, word, reply }) => {
@@ -288,7 +303,11 @@ impl Supervisor {
                     break;
                 }
                 Event::EngineEnded => self.repair(),
-                Event::Heard(heard) => self.hear(heard),
+                Event::Heard(heard) => {
+                    self.hear(heard);
+                    self.point();
+                }
+                Event::Found(found) => self.found(&found),
                 Event::TimeIsUp => self.go_back_if_due(),
                 Event::LifeAskedFor => service_manager::alive(),
             }
@@ -310,6 +329,7 @@ impl Supervisor {
             Ok(Outcome { taken }) => {
                 greet(&mut self.backend);
                 info!(network = %self.desired.name, steps = taken.len(), "repaired");
+                self.follow_endpoints(&taken);
             }
             Err(failure) => warn!(%failure, cause = %failure.cause, "not repaired"),
         }

@@ -118,7 +118,7 @@ mod tests {
         HappeningView: secs_ago what
         HistoryView: applies applies_refused drifts last_apply last_drift last_sync_secs_ago
         InterfaceStatus: addresses counters kind name state tunnel
-        PeerStatus: allowed_ips endpoint has_preshared_key health last_handshake_secs_ago name persistent_keepalive_secs public_key rx_bytes tx_bytes
+        PeerStatus: allowed_ips endpoint endpoint_name has_preshared_key health last_handshake_secs_ago name persistent_keepalive_secs public_key rx_bytes tx_bytes
         TunnelStatus: engine fwmark listen_port peers public_key sockets_in underlay
         ");
     }

@@ -143,6 +143,7 @@ impl Supervisor {
                 info!(network = %self.desired.name, steps = outcome.taken.len(), "applied");
                 self.watch.set(self.document.lowered.drift);
                 self.open_or_close_door();
+                self.follow_endpoints(&outcome.taken);
                 self.listen_everywhere();
                 Ok(outcome.taken)
             }

@@ -102,6 +102,7 @@ impl Supervisor {
                 }
                 greet_anew(&mut self.backend, &taken);
                 info!(network = %self.desired.name, steps = taken.len(), "repaired");
+                self.follow_endpoints(&taken);
                 self.listen_everywhere();
             }
             Err(failure) => warn!(%failure, cause = %failure.cause, "drift: not restored"),
