@@ -37,6 +37,7 @@ fn stays_inside(step: &Step) -> bool {
     match step {
         Step::CreateDomain { .. } | Step::DeleteDomain { .. } | Step::RequireInterface { .. } => false,
         Step::CreateInterface { .. } | Step::DeleteInterface { .. } => false,
+        Step::LendInterface { .. } | Step::ReturnInterface { .. } => false,
         Step::SetMtu { .. }
         | Step::SetImpairment { .. }
         | Step::SetController { .. }
@@ -156,7 +157,11 @@ impl Supervisor {
                 self.follow_endpoints(&taken);
                 self.listen_everywhere();
             }
-            Err(failure) => warn!(%failure, cause = %failure.cause, "drift: not restored"),
+            Err(failure) => {
+                warn!(%failure, cause = %failure.cause, "drift: not restored");
+                // Who listens in a namespace keeps it, and with it an interface that is to fall back out of it.
+                self.listen_everywhere();
+            }
         }
     }
 }
