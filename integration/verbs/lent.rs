@@ -84,6 +84,35 @@ fn an_interface_is_lent_and_comes_back_as_it_was() {
 }
 
 #[test]
+fn what_the_host_loses_by_lending_is_said_before() {
+    with_interface("lent::what_the_host_loses_by_lending_is_said_before", |_| {
+        let route = "the default route of domain 0 goes with nic0";
+        let plan = sh("rdom plan n.yaml").ends_with(3);
+        assert!(
+            plan.out.lines().any(|line| line.starts_with("! ") && line.contains("lend 0/nic0")),
+            "{plan:#?}"
+        );
+        plan.says(&format!("! {route}"));
+        let session = "SSH_CONNECTION='10.8.0.2 50000 10.8.0.1 22'";
+        let cut = "this SSH session, from 10.8.0.2, comes by nic0";
+        sh(&format!("{session} rdom up -d n.yaml"))
+            .ends_with(1)
+            .says(&format!("not lent: {cut}"))
+            .says("--cut-off");
+        sh("ip link show nic0").ends_with(0);
+        sh("SSH_CONNECTION='127.0.0.1 50000 127.0.0.1 22' rdom up -d n.yaml").ends_with(0).says(route);
+        write("less.yaml", "name: n\ndomains:\n  blue: {rdomain: 1}\n");
+        ok("rdom apply less.yaml");
+        sh(&format!("{session} rdom apply n.yaml")).ends_with(1).says(cut);
+        sh(&format!("{session} rdom apply --cut-off n.yaml")).ends_with(0).says(cut);
+        // Lent by now, it cannot be lost any more.
+        let again = sh(&format!("{session} rdom apply n.yaml")).ends_with(0);
+        assert_eq!(again.err, "");
+        ok("rdom down");
+    });
+}
+
+#[test]
 fn a_file_that_lends_it_no_more_gives_it_back() {
     with_interface("lent::a_file_that_lends_it_no_more_gives_it_back", |before| {
         ok("rdom up -d n.yaml");

@@ -8,6 +8,7 @@ mod down;
 mod engine;
 mod exec;
 mod ifconfig;
+mod lending;
 mod live;
 mod logs;
 mod netstat;

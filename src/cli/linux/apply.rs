@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::down::Eviction;
 use super::file::{self, Document};
+use super::lending::Consent;
 use super::live::Live;
 use super::say::{complain, count, say};
 use super::trouble::Trouble;
@@ -26,6 +27,8 @@ pub(super) struct Words {
     confirm: Option<Duration>,
     #[command(flatten)]
     eviction: Eviction,
+    #[command(flatten)]
+    consent: Consent,
     /// The file; without it ./domains.yaml or /etc/rdom/domains.yaml
     file: Option<PathBuf>,
 }
@@ -33,8 +36,10 @@ pub(super) struct Words {
 pub(super) fn run(words: &Words, common: &Common) -> Ended {
     let document = file::read(words.file.as_deref())?;
     let name = common.network.clone().unwrap_or_else(|| document.lowered.network.name.clone());
-    let wanted = wanted(document, &name)?;
     let roots = Roots::of_environment();
+    let consent = if words.confirm.is_some() { Consent::given() } else { words.consent };
+    consent.ask(&document.lowered.network, &roots.of(&name))?;
+    let wanted = wanted(document, &name)?;
     let live = Live { directories: roots.of(&name), name };
     let confirm = words.confirm.map(|within| format!("{}ms", within.as_millis()));
     let terms = Terms { confirm, residents: words.eviction.residents() };

@@ -9,11 +9,11 @@ use clap::Args;
 use super::portability::System;
 use super::say::complain;
 use super::trouble::Trouble;
-use super::{Common, Ended, Which, file, openbsd, print_json};
+use super::{Common, Ended, Which, file, lending, openbsd, print_json};
 use crate::backend::Backend;
 use crate::backend::linux::{Linux, Survey};
-use crate::model::{End, Network};
-use crate::plan::{Interruption, Step, bind, interruption, plan};
+use crate::model::{DomainId, End, Network};
+use crate::plan::{Connections, Interruption, Step, bind, interruption, plan};
 use crate::probe;
 use crate::spec::Origins;
 use crate::state::{Directories, Missing, Roots, Store};
@@ -61,6 +61,9 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
     let mut steps = PlanView::new(&planned);
     add_places(&mut steps, &planned, &document.source.file, &lowered.origins);
     add_interruptions(&mut steps, &planned, &observed, &directories)?;
+    for loss in lending::losses(&desired, &directories).map_err(Trouble::failed)? {
+        complain(format_args!("! {loss}"));
+    }
     let nothing = steps.steps.is_empty();
     if common.json {
         print_json(&steps)?;
@@ -101,8 +104,15 @@ fn add_interruptions(
     let deletes = steps.iter().any(|step| matches!(step, Step::DeleteDomain { .. }));
     let all = deletes.then(|| residents(&observed.name, directories)).transpose();
     let all = all.map_err(Trouble::failed)?.unwrap_or_default();
+    let interfaces = survey.interfaces().map_err(Trouble::failed)?;
     for ((shown, step), interrupted) in view.steps.iter_mut().zip(steps).zip(interrupted) {
-        let Some(Interruption { tunnels, connections }) = interrupted else { continue };
+        let Some(Interruption { tunnels, mut connections }) = interrupted else { continue };
+        if let Step::LendInterface { home, .. } = step {
+            // Its addresses are the host's, and no part of a network.
+            let at_home = interfaces.iter().find(|held| held.domain == 0 && held.name == home.as_str());
+            let held = at_home.map(|held| held.addresses.iter().map(|own| own.address.ip()).collect());
+            connections = Some((DomainId::DEFAULT, Connections::From(held.unwrap_or_default())));
+        }
         let sockets = match &connections {
             None => 0,
             Some((domain, which)) => {

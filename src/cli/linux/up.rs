@@ -14,6 +14,7 @@ use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, dup2_stderr, dup2_stdin, dup2_stdout, fork, pipe2, setsid};
 
 use super::file::{self, Document};
+use super::lending::Consent;
 use super::say::{complain, say};
 use super::trouble::{Trouble, paint};
 use super::{Common, Ended, Which, accounts};
@@ -33,6 +34,8 @@ pub(super) struct Words {
     /// Return once everything is up and verified; `rdom down` ends it
     #[arg(short, long)]
     pub(super) detach: bool,
+    #[command(flatten)]
+    consent: Consent,
 }
 
 pub(super) fn run(words: &Words, common: &Common) -> Ended {
@@ -47,6 +50,7 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
     probe::administration()?;
     let directories = Roots::of_environment().of(&document.lowered.network.name);
     let document = confirmed(document, &directories)?;
+    words.consent.ask(&document.lowered.network, &directories)?;
     if words.detach { detached(&document, &directories) } else { foreground(&document, &directories) }
 }
 
