@@ -15,6 +15,8 @@ mod copy;
 mod crash;
 #[path = "verbs/demo.rs"]
 mod demo;
+#[path = "verbs/dns.rs"]
+mod dns;
 #[path = "verbs/drift.rs"]
 mod drift;
 #[path = "verbs/enter.rs"]

@@ -1,11 +1,13 @@
 //! A program becomes a citizen of a domain: same process, terminal, signals and status, as with `route -T N exec`.
 //!
 //! Its network namespace is the domain's. In a mount namespace of its own it sees the domain's /sys,
-//! /etc/netns/NAME/* over /etc as under ip-netns(8), and the domain's own /var/run/wireguard.
+//! /etc/netns/NAME/* over /etc as under ip-netns(8), what the file says of names over both, and the domain's own
+//! /var/run/wireguard; no daemon of the default domain looks names up for it.
 //! Where the domain has no namespace of its own, and in a further rtable, it joins a control group as well.
 
 mod bpf;
 pub mod group;
+mod lookups;
 pub mod ping;
 
 use std::convert::Infallible;
@@ -29,6 +31,7 @@ use tracing::debug;
 use crate::model::{DomainId, NetworkName};
 use crate::probe::Unsupported;
 use group::{Member, Membership};
+pub use lookups::Lookups;
 
 /// Where a program is to live.
 #[derive(Debug)]
@@ -41,6 +44,8 @@ pub struct Place {
     pub wireguard: PathBuf,
     /// The control group that it joins, where the namespace alone does not make it a citizen.
     pub membership: Option<Membership>,
+    /// Who may look names up for it.
+    pub lookups: Lookups,
 }
 
 /// Why a program did not become one.
@@ -140,16 +145,25 @@ pub fn enter(place: &Place) -> Result<(), ExecError> {
         let trouble = |source| ExecError::Unsupported { domain: place.name.clone(), source };
         group::admit(membership, Member::Caller).map_err(trouble)?;
     }
-    let Some(namespace) = &place.namespace else { return Ok(()) };
     let trouble = |action| move |errno| ExecError::Entry { domain: place.name.clone(), action, errno };
-    setns(namespace, CloneFlags::CLONE_NEWNET).map_err(trouble("setns"))?;
+    match (&place.namespace, &place.lookups) {
+        (None, Lookups::Host) => return Ok(()),
+        (None, Lookups::Inside(_)) => {}
+        (Some(namespace), _) => setns(namespace, CloneFlags::CLONE_NEWNET).map_err(trouble("setns"))?,
+    }
     unshare(CloneFlags::CLONE_NEWNS).map_err(trouble("unshare"))?;
     let nothing = None::<&str>;
     // Mounts made later on the host shall be seen in here, those made in here not on the host.
     mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_SLAVE, nothing).map_err(trouble("mount"))?;
-    show_sys();
+    if place.namespace.is_some() {
+        show_sys();
+        show(&place.wireguard, Path::new("/run/wireguard"));
+    }
     show_etc(&place.name);
-    show(&place.wireguard, Path::new("/run/wireguard"));
+    if let Lookups::Inside(files) = &place.lookups {
+        lookups::close().map_err(trouble("close the ways out of name lookups"))?;
+        lookups::show(files).map_err(trouble("show its resolv.conf and hosts in /etc"))?;
+    }
     Ok(())
 }
 

@@ -8,6 +8,7 @@ mod file;
 mod keys;
 mod ledger;
 mod lock;
+mod lookups;
 mod store;
 
 pub use directories::{Directories, Roots};
@@ -15,4 +16,5 @@ pub use file::{StateError, make_private_directory, put_secret};
 pub use keys::{KeyRing, Secret};
 pub use ledger::{DomainRecord, Ledger, LedgerError, TunnelRecord};
 pub use lock::{Lock, LockError};
+pub use lookups::{lookups, write_lookups};
 pub use store::{Missing, Store, Stored};

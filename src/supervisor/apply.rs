@@ -15,6 +15,7 @@ use crate::backend::linux::Survey;
 use crate::control::{Answer, Wanted};
 use crate::plan::Step;
 use crate::spec::{self, Document, Source};
+use crate::state::write_lookups;
 use crate::status::{AppliedView, PlanView};
 
 impl Supervisor {
@@ -81,6 +82,7 @@ impl Supervisor {
         let survey = Survey::of(&self.directories);
         let checked =
             survey.map_err(UpError::from).and_then(|survey| Ok(place::check(&survey, &prepared.desired)?));
+        let checked = checked.and_then(|()| Ok(write_lookups(&prepared.desired, &self.directories)?));
         match checked {
             Ok(()) => Ok((prepared, outcome)),
             Err(error) => {
