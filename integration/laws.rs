@@ -9,7 +9,7 @@ use rdomain::backend::Backend;
 use rdomain::backend::recorded::Recorded;
 use rdomain::model::{Bindings, Capabilities, DomainId, Interface, InterfaceName, Kind, Network, Route};
 use rdomain::plan::{bind, plan};
-use rdomain::supervisor::converge;
+use rdomain::transaction::converge;
 
 use networks::{bare, grown};
 

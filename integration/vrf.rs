@@ -37,7 +37,8 @@ use rdomain::model::{
 use rdomain::plan::{Step, bind, plan};
 use rdomain::spec::{self, Source};
 use rdomain::state::{Directories, Missing, Roots, Store};
-use rdomain::supervisor::{Hosted, converge};
+use rdomain::supervisor::Hosted;
+use rdomain::transaction::converge;
 
 const EXAMPLE: &str = include_str!("../domains.yaml");
 const EVERY: [Isolation; 3] = [Isolation::NetnsVrf, Isolation::Netns, Isolation::Vrf];

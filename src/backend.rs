@@ -1,5 +1,6 @@
 //! Looks at a kernel and takes one step. What differs between systems is below here and nowhere else.
 
+#[cfg(target_os = "linux")]
 pub mod linux;
 pub mod openbsd;
 pub mod recorded;

@@ -6,6 +6,7 @@
 
 mod mask;
 mod render;
+mod unsupported;
 
 use std::error::Error;
 use std::fmt;
@@ -13,6 +14,7 @@ use std::fmt;
 use serde::Serialize;
 
 pub use render::Paint;
+pub use unsupported::Unsupported;
 
 /// A stretch of a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -21,8 +21,8 @@ use std::path::Path;
 
 use caps::{CapSet, Capability};
 use nix::errno::Errno;
-use thiserror::Error;
 
+pub use crate::diagnostic::Unsupported;
 use crate::model::{Capabilities, Isolation, Network};
 pub use control_groups::control_groups;
 pub use finding::{Finding, State};
@@ -33,16 +33,6 @@ pub use need::{Need, needs, unmet};
 pub use trial::{in_new_namespace, kind_of_link, try_namespace, writable_sysctls};
 pub use vrf::vrf;
 pub use wireguard::kernel_wireguard;
-
-/// Something that is not permitted or not supported here.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("{missing}")]
-pub struct Unsupported {
-    /// What is missing, and where that was seen.
-    pub missing: String,
-    /// What would provide it.
-    pub remedy: String,
-}
 
 /// What a plan depends on.
 pub fn capabilities() -> Capabilities {

@@ -12,7 +12,7 @@ mod lookups;
 mod store;
 
 pub use directories::{Directories, Roots};
-pub use file::{StateError, make_private_directory, put_secret};
+pub use file::{StateError, make_private_directory, put_secret, read, replace};
 pub use keys::{KeyRing, Secret};
 pub use ledger::{DomainRecord, Ledger, LedgerError, TunnelRecord};
 pub use lock::{Lock, LockError};

@@ -15,16 +15,12 @@ mod place;
 mod service_manager;
 mod signals;
 mod surroundings;
-mod transaction;
 mod watching;
 
 pub use entrance::Entrances;
-pub use explain::explain;
 pub use place::{Misplaced, misplaced};
-pub use signals::Signals;
 use signals::Terminal;
 pub use surroundings::{Ahead, Within};
-pub use transaction::{Cause, Failure, Outcome, Restored, converge};
 
 use std::fs;
 use std::io;
@@ -51,6 +47,7 @@ use crate::state::{
     Directories, KeyRing, Lock, LockError, Missing, StateError, Store, Stored, write_lookups,
 };
 use crate::status::StatusView;
+use crate::transaction::{Failure, Outcome, Signals, converge};
 use decide::Watch;
 use engines::Processes;
 pub use engines::{Hosted, Lodging, NoEngines};
@@ -402,7 +399,7 @@ fn listen(
         }
         let listener = UnixListener::bind(&path)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
-        signals.forward(sender.clone())?;
+        signals::forward(*signals, sender.clone())?;
         service_manager::ask_for_life(sender.clone());
         control::serve(listener, sender)
     };

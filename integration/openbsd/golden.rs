@@ -11,7 +11,7 @@ use rdomain::model::{Bindings, Network};
 use rdomain::plan::plan;
 use rdomain::spec::{self, Source};
 use rdomain::state::Secret;
-use rdomain::supervisor::converge;
+use rdomain::transaction::converge;
 
 use super::machine::{Machine, private_key};
 use super::simulator::Simulator;

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use rdomain::backend::Backend;
 use rdomain::model::Network;
 use rdomain::plan::plan;
-use rdomain::supervisor::converge;
+use rdomain::transaction::converge;
 
 use super::machine::Machine;
 use super::networks::bare;

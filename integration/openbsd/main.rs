@@ -8,6 +8,8 @@ mod machine;
 mod networks;
 mod order;
 mod portable;
+mod programs;
+mod runner;
 mod simulator;
 mod verbs;
 mod verify;

@@ -4,7 +4,7 @@ use rdomain::backend::Backend;
 use rdomain::backend::openbsd::bound;
 use rdomain::model::{Bindings, End, Network};
 use rdomain::plan::plan;
-use rdomain::supervisor::converge;
+use rdomain::transaction::converge;
 
 use super::golden::file;
 use super::machine::{Machine, private_key};

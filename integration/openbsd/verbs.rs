@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 
 use rdomain::backend::openbsd::bound;
 use rdomain::model::{Bindings, End};
-use rdomain::supervisor::converge;
+use rdomain::transaction::converge;
 
 use super::golden::file;
 use super::machine::{Machine, private_key};

@@ -2,75 +2,27 @@
 //! sound, and the simulator has every property that it asks for. What an OpenBSD does it does not show.
 
 use std::fs;
-use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
-use std::thread;
 
-use nix::sys::stat::Mode;
-use nix::unistd::mkfifo;
-
+use super::programs::{Programs, put};
 use super::simulator::Simulator;
-
-/// Hands its words to the test and takes what it answers.
-const STAND_IN: &str = r#"#!/bin/sh
-d=$(dirname "$0")/..
-{ printf '%s\n' "${0##*/}"; [ $# = 0 ] || printf '%s\n' "$@"; } >"$d/request"
-cat "$d/stdout"
-cat "$d/stderr" >&2
-exit "$(cat "$d/status")"
-"#;
-
-fn put(path: &Path, text: &str) {
-    fs::write(path, text).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
-}
 
 /// Runs the script against this machine; what the machine is afterwards.
 fn verify(machine: Simulator, words: &[&str]) -> (Output, Simulator, String) {
-    let directory = tempfile::tempdir().unwrap();
-    let bin = directory.path().join("bin");
-    fs::create_dir(&bin).unwrap();
-    for tool in ["ifconfig", "route", "netstat"] {
-        put(&bin.join(tool), STAND_IN);
-    }
+    let programs = Programs::of(machine);
+    let (bin, directory) = (programs.bin(), programs.path().to_owned());
     put(&bin.join("uname"), "#!/bin/sh\necho OpenBSD-simulator\n");
     put(&bin.join("id"), "#!/bin/sh\necho 0\n");
-    for pipe in ["request", "stdout", "stderr", "status"] {
-        mkfifo(&directory.path().join(pipe), Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
-    }
-    let server = thread::spawn({
-        let directory = directory.path().to_owned();
-        move || serve(machine, &directory)
-    });
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/openbsd-verify");
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
     let mut command = Command::new("sh");
     let output = command.arg(script).args(words).env("PATH", path).current_dir(&directory).output().unwrap();
-    fs::write(directory.path().join("request"), "end\n").unwrap();
-    let report = fs::read_to_string(directory.path().join("openbsd-verify.txt")).unwrap_or_default();
-    let observed = directory.path().join("captured");
+    let report = fs::read_to_string(directory.join("openbsd-verify.txt")).unwrap_or_default();
+    let observed = directory.join("captured");
     let captured =
         if observed.exists() { fs::read_to_string(observed.join("route-T1")).unwrap() } else { report };
-    (output, server.join().unwrap(), captured)
-}
-
-fn serve(mut machine: Simulator, directory: &Path) -> Simulator {
-    loop {
-        let request = fs::read_to_string(directory.join("request")).unwrap();
-        let words: Vec<String> = request.lines().map(str::to_owned).collect();
-        if words == ["end"] {
-            return machine;
-        }
-        let output = machine.run(&words);
-        for (pipe, text) in
-            [("stdout", output.stdout), ("stderr", output.stderr), ("status", output.status.to_string())]
-        {
-            let mut file = fs::OpenOptions::new().write(true).open(directory.join(pipe)).unwrap();
-            file.write_all(text.as_bytes()).unwrap();
-        }
-    }
+    (output, programs.end(), captured)
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! OpenBSD as a backend: steps become command lines of ifconfig(8) and route(8), their outputs become a network.
 //!
-//! Everything here is pure but what a [`Console`] does: it compiles and is tested on every system. It keeps the
+//! Everything here is pure but what a [`Console`] does, which is [`Tools`] on an OpenBSD: it compiles and is tested on every system. It keeps the
 //! meaning of a step where the tools differ from it: an interface goes up with its address, routes go with an
 //! address, `wgaip` replaces, a warning has exit status 0. docs/openbsd.md says what of this no kernel has seen yet.
 
@@ -13,6 +13,7 @@ mod mark;
 mod observe;
 mod render;
 mod script;
+mod tools;
 
 use crate::backend::{Backend, BackendError};
 use crate::model::{Network, NetworkName};
@@ -24,9 +25,10 @@ pub use command::{Command, Word};
 pub use given::Given;
 pub use hostname_if::hostname_if;
 pub use limits::{Limit, limits};
-pub use observe::{Captured, network};
+pub use observe::{Captured, blocks, network, networks};
 pub use render::Renderer;
 pub use script::{SecretFiles, script};
+pub use tools::{Programs, Tools};
 
 /// Somewhere to run the tools.
 pub trait Console {

@@ -3,10 +3,10 @@
 use std::io;
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_complete::Shell;
 
-use super::{Ended, Rdom};
+use super::Ended;
 
 #[derive(Debug, Args)]
 pub(super) struct Words {
@@ -14,7 +14,7 @@ pub(super) struct Words {
     shell: Shell,
 }
 
-pub(super) fn run(words: &Words) -> Ended {
-    clap_complete::generate(words.shell, &mut Rdom::command(), "rdom", &mut io::stdout());
+pub(super) fn run(words: &Words, mut line: Command) -> Ended {
+    clap_complete::generate(words.shell, &mut line, "rdom", &mut io::stdout());
     Ok(ExitCode::SUCCESS)
 }

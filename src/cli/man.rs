@@ -4,11 +4,11 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_mangen::{Man, generate_to};
 
+use super::Ended;
 use super::trouble::Trouble;
-use super::{Ended, Rdom};
 
 #[derive(Debug, Args)]
 pub(super) struct Words {
@@ -16,11 +16,11 @@ pub(super) struct Words {
     directory: Option<PathBuf>,
 }
 
-pub(super) fn run(words: &Words) -> Ended {
+pub(super) fn run(words: &Words, line: Command) -> Ended {
     match &words.directory {
-        Some(directory) => generate_to(Rdom::command(), directory)
+        Some(directory) => generate_to(line, directory)
             .map_err(|error| Trouble::failed(format!("cannot write to {}: {error}", directory.display())))?,
-        None => Man::new(Rdom::command()).render(&mut io::stdout()).map_err(Trouble::failed)?,
+        None => Man::new(line).render(&mut io::stdout()).map_err(Trouble::failed)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -6,9 +6,8 @@ use std::io::IsTerminal;
 
 use super::say::complain;
 use crate::backend::help_of;
-use crate::diagnostic::{Diagnostics, Paint, chain};
+use crate::diagnostic::{Diagnostics, Paint, Unsupported, chain};
 use crate::exec::ExecError;
-use crate::probe::Unsupported;
 
 /// The end of a verb that did not do what was asked.
 #[derive(Debug)]

@@ -7,6 +7,14 @@ use nix::unistd::{geteuid, getuid};
 
 use crate::model::NetworkName;
 
+/// What survives a reboot, and what does not, of a network that is root's: file-hierarchy(7); hier(7) of the BSDs,
+/// where /var/run is emptied at boot.
+const PLACES: (&str, &str) = if cfg!(target_os = "linux") {
+    ("/var/lib/rdom", "/run/rdom")
+} else {
+    ("/var/db/rdom", "/var/run/rdom")
+};
+
 /// The directories that all networks of one user are below.
 #[derive(Clone, Debug)]
 pub struct Roots {
@@ -17,14 +25,14 @@ pub struct Roots {
 }
 
 impl Roots {
-    /// `RDOM_STATE_DIR` and `RDOM_RUNTIME_DIR` where they are set; else /var/lib/rdom and /run/rdom for root, and the
-    /// directories of the XDG base directory specification for everybody else.
+    /// `RDOM_STATE_DIR` and `RDOM_RUNTIME_DIR` where they are set; else /var/lib/rdom and /run/rdom for root, /var/db/rdom and
+    /// /var/run/rdom on the BSDs, and the directories of the XDG base directory specification for everybody else.
     pub fn of_environment() -> Self {
         let root = geteuid().is_root();
-        let state = variable("RDOM_STATE_DIR")
-            .unwrap_or_else(|| if root { "/var/lib/rdom".into() } else { user_state() });
+        let state =
+            variable("RDOM_STATE_DIR").unwrap_or_else(|| if root { PLACES.0.into() } else { user_state() });
         let runtime = variable("RDOM_RUNTIME_DIR")
-            .unwrap_or_else(|| if root { "/run/rdom".into() } else { user_runtime() });
+            .unwrap_or_else(|| if root { PLACES.1.into() } else { user_runtime() });
         Self { state, runtime }
     }
 

@@ -71,7 +71,7 @@ pub(super) fn require_private(path: &Path) -> Result<(), StateError> {
 }
 
 /// The text of a file; `None` if there is none. One that others can write to is refused.
-pub(super) fn read(path: &Path) -> Result<Option<String>, StateError> {
+pub fn read(path: &Path) -> Result<Option<String>, StateError> {
     match OpenOptions::new().read(true).custom_flags(O_NOFOLLOW).open(path) {
         Ok(file) => {
             let text = require_own(path, &file).and_then(|()| read_to_end(file));
@@ -83,7 +83,7 @@ pub(super) fn read(path: &Path) -> Result<Option<String>, StateError> {
 }
 
 /// Replaces a file: readers see the old text or the new, also after a crash.
-pub(super) fn replace(path: &Path, text: &str) -> Result<(), StateError> {
+pub fn replace(path: &Path, text: &str) -> Result<(), StateError> {
     let beside = path.with_extension("new");
     let write = || {
         let options = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).clone();

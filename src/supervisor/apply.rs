@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use tracing::{info, warn};
 
 use super::explain::explain_all;
-use super::transaction::{Failure, Outcome, converge};
 use super::{Prepared, Supervisor, UpError, greet, greet_anew, place, prepare};
 use crate::backend::linux::Survey;
 use crate::control::{Answer, Wanted};
@@ -17,6 +16,7 @@ use crate::plan::Step;
 use crate::spec::{self, Document, Source};
 use crate::state::write_lookups;
 use crate::status::{AppliedView, PlanView};
+use crate::transaction::{Failure, Outcome, converge};
 
 impl Supervisor {
     /// Makes the network what somebody's file says.

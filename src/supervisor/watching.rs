@@ -7,11 +7,11 @@ use tracing::{debug, info, warn};
 
 use super::decide::{Action, Happening};
 use super::drift::differences;
-use super::transaction::{Outcome, converge};
 use super::{Event, Supervisor, greet_anew};
 use crate::backend::linux::monitor::{Heard, Monitor};
 use crate::model::DomainId;
 use crate::plan::plan;
+use crate::transaction::{Outcome, converge};
 
 impl Supervisor {
     /// Listens to every domain, and then looks at each: what changes from now on is heard.

@@ -1,6 +1,8 @@
 //! What an OpenBSD kernel was given and does not tell: the value of a preshared key, the name of an endpoint's host
 //! and the endpoint of a peer that roamed, and which addresses on others' interfaces are ours.
 
+mod text;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 

@@ -21,6 +21,12 @@ impl Mark {
         Self(format!("rdom:{network}"))
     }
 
+    /// The network whose object this describes.
+    pub(super) fn network(description: &str) -> Option<NetworkName> {
+        let rest = description.strip_prefix("rdom:")?;
+        NetworkName::new(rest.split('/').next()?).ok()
+    }
+
     /// The description of an interface and the label of a route.
     pub(super) fn text(&self) -> &str {
         &self.0

@@ -30,7 +30,7 @@ pub struct Captured {
 
 impl Captured {
     /// Runs the tools.
-    pub(super) fn by(console: &mut impl Console) -> Result<Self, BackendError> {
+    pub fn by(console: &mut impl Console) -> Result<Self, BackendError> {
         let mut run = |words: &[&str]| {
             let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
             console.run(&words).and_then(|output| printed(&words, output))
@@ -78,6 +78,24 @@ pub fn network(name: &NetworkName, captured: &Captured, given: &Given) -> Result
         }
     }
     Ok(network)
+}
+
+/// The networks that something is marked with in what `ifconfig -A` printed.
+pub fn networks(ifconfig: &str) -> Result<BTreeSet<NetworkName>, BackendError> {
+    let listed =
+        listing::read(ifconfig).map_err(|error| BackendError::new(format!("ifconfig -A: {error}")))?;
+    Ok(listed.iter().filter_map(|listed| Mark::network(&listed.description)).collect())
+}
+
+/// What `ifconfig -A` printed of each interface, by its name.
+pub fn blocks(ifconfig: &str) -> BTreeMap<&str, &str> {
+    let starts: Vec<usize> = std::iter::once(0)
+        .chain(ifconfig.match_indices('\n').map(|(at, _)| at + 1))
+        .filter(|&at| ifconfig[at..].starts_with(|first: char| first.is_ascii_alphanumeric()))
+        .collect();
+    let ends = starts.iter().skip(1).copied().chain([ifconfig.len()]);
+    let blocks = starts.iter().zip(ends).map(|(&start, end)| &ifconfig[start..end]);
+    blocks.filter_map(|block| Some((block.split_once(':')?.0, block))).collect()
 }
 
 /// Numbers that Linux has reserved are those of no domain of ours.

@@ -3,6 +3,9 @@
 //! There is no hand-written undo: what was there before is observed first, and a failure ends in the plan that leads
 //! back to it. So a rollback is as good as a plan, and both are held to the same laws.
 
+mod explain;
+mod signals;
+
 use std::fmt;
 
 use thiserror::Error;
@@ -11,6 +14,9 @@ use tracing::{info, warn};
 use crate::backend::{Backend, BackendError};
 use crate::model::{Kind, Network};
 use crate::plan::{Step, plan};
+
+pub use explain::explain;
+pub use signals::Signals;
 
 /// What a successful change did.
 #[derive(Debug)]

@@ -17,7 +17,7 @@ use super::trouble::Trouble;
 use crate::spec;
 
 /// The file of the example.
-const FILE: &str = include_str!("../../domains.yaml");
+const FILE: &str = include_str!("../../../domains.yaml");
 
 #[derive(Debug, Args)]
 pub(super) struct Words {}

@@ -1,16 +1,15 @@
 //! `rdom plan [FILE]`: what `up` or `apply` would change, by which line of the file, and what that would interrupt (`!`);
 //! exit status 3 if there is something. Makes no keys and no files.
 
-mod openbsd;
-
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
 
+use super::portability::System;
 use super::say::complain;
 use super::trouble::Trouble;
-use super::{Common, Ended, Which, file, print_json};
+use super::{Common, Ended, Which, file, openbsd, print_json};
 use crate::backend::Backend;
 use crate::backend::linux::{Linux, Survey};
 use crate::model::{End, Network};
@@ -25,8 +24,11 @@ use crate::supervisor::NoEngines;
 pub(super) struct Words {
     #[command(flatten)]
     pub(super) which: Which,
+    /// Plan for this system; `openbsd` looks at no kernel: it begins with nothing, or with what --observed holds
+    #[arg(long, value_enum, default_value = "linux", value_name = "SYSTEM")]
+    backend: System,
     #[command(flatten)]
-    elsewhere: openbsd::Elsewhere,
+    elsewhere: openbsd::Planned,
     /// The file; without it ./domains.yaml or /etc/rdom/domains.yaml
     file: Option<PathBuf>,
 }
@@ -36,8 +38,13 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
     if let Some(name) = &common.network {
         document.lowered.network.name = name.clone();
     }
-    if words.elsewhere.is_openbsd()? {
-        return openbsd::run(&words.elsewhere, &document, common.json);
+    let elsewhere = &words.elsewhere;
+    match words.backend {
+        System::Openbsd => return openbsd::plan(elsewhere, &document, None, common.json),
+        System::Linux if elsewhere.format.is_some() || elsewhere.observed.is_some() => {
+            return Err(Trouble::usage("--format and --observed are for --backend openbsd"));
+        }
+        System::Linux => {}
     }
     let lowered = document.lowered;
     probe::administration()?;

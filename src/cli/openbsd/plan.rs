@@ -1,4 +1,4 @@
-//! `rdom plan --backend openbsd`: the command lines that an OpenBSD would be given, on any system.
+//! `rdom plan`: the command lines that an OpenBSD is given; on any system with `--backend openbsd`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,11 +7,10 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 
-use super::super::file::Document;
-use super::super::portability::System;
-use super::super::say::complain;
-use super::super::trouble::{Trouble, paint};
-use super::super::{Ended, print_json};
+use super::file::{self, Document};
+use super::host::{Host, say_limits};
+use super::trouble::Trouble;
+use super::{Common, Ended, Which, print_json};
 use crate::backend::openbsd::{
     Captured, Command, Given, Renderer, SecretFiles, Word, bound, hostname_if, network, script,
 };
@@ -22,7 +21,7 @@ use crate::status::PlanView;
 
 /// How a plan is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
+pub(in crate::cli) enum Format {
     /// A shell script of ifconfig(8) and route(8)
     Commands,
     /// The files of hostname.if(5) that would make the network again at the next boot
@@ -34,42 +33,58 @@ enum Format {
     Json,
 }
 
+/// How to plan, and from where.
 #[derive(Debug, Args)]
-pub(super) struct Elsewhere {
-    /// Plan for this system; `openbsd` looks at no kernel: it begins with nothing, or with what --observed holds
-    #[arg(long, value_enum, default_value = "linux", value_name = "SYSTEM")]
-    backend: System,
+pub(in crate::cli) struct Planned {
     /// How to print a plan for OpenBSD; without it `commands`
     #[arg(long, value_enum, value_name = "FORMAT")]
-    format: Option<Format>,
+    pub(in crate::cli) format: Option<Format>,
     /// Begin with what an OpenBSD printed: DIR/ifconfig-A, DIR/netstat-R, and DIR/route-TN of each rtable N, of
     /// `ifconfig -A`, `netstat -R` and `route -TN -nv show` as root
     #[arg(long, value_name = "DIR")]
-    observed: Option<PathBuf>,
+    pub(in crate::cli) observed: Option<PathBuf>,
 }
 
-impl Elsewhere {
-    pub(super) fn is_openbsd(&self) -> Result<bool, Trouble> {
-        match self.backend {
-            System::Openbsd => Ok(true),
-            System::Linux if self.format.is_some() || self.observed.is_some() => {
-                Err(Trouble::usage("--format and --observed are for --backend openbsd"))
-            }
-            System::Linux => Ok(false),
-        }
+#[derive(Debug, Args)]
+pub(super) struct Words {
+    #[command(flatten)]
+    pub(super) which: Which,
+    #[command(flatten)]
+    planned: Planned,
+    /// The file; without it ./domains.yaml or /etc/rdom/domains.yaml
+    file: Option<PathBuf>,
+}
+
+/// From what this machine holds, unless another state was named.
+pub(super) fn here(words: &Words, common: &Common) -> Ended {
+    let mut document = file::read(words.file.as_deref())?;
+    if let Some(name) = &common.network {
+        document.lowered.network.name = name.clone();
     }
+    let before = match &words.planned.observed {
+        Some(_) => None,
+        None => Some(Host::of(&document.lowered.network.name)?.observe()?),
+    };
+    run(&words.planned, &document, before, common.json)
 }
 
-pub(super) fn run(words: &Elsewhere, document: &Document, json: bool) -> Ended {
+/// From the state that was named, else from this one, else from nothing.
+pub(in crate::cli) fn run(
+    words: &Planned,
+    document: &Document,
+    before: Option<Network>,
+    json: bool,
+) -> Ended {
     say_limits(document)?;
     let lowered = &document.lowered;
     let store = Store::of(&Roots::of_environment().of(&lowered.network.name));
     let stored = store.bindings(&lowered.network, &lowered.secrets, Missing::LeaveOpen);
     let bindings = stored.map_err(Trouble::failed)?.bindings;
     let desired = bound(&lowered.network, &bindings);
-    let observed = match &words.observed {
-        Some(directory) => observed(directory, &desired)?,
-        None => Network::empty(desired.name.clone()),
+    let observed = match (&words.observed, before) {
+        (Some(directory), _) => observed(directory, &desired)?,
+        (None, Some(before)) => before,
+        (None, None) => Network::empty(desired.name.clone()),
     };
     let steps = plan(&desired, &observed);
     let usual = if json { Format::Json } else { Format::Commands };
@@ -83,18 +98,6 @@ pub(super) fn run(words: &Elsewhere, document: &Document, json: bool) -> Ended {
         }
     }
     Ok(ExitCode::from(if steps.is_empty() { 0 } else { 3 }))
-}
-
-/// What OpenBSD cannot do ends it with status 4; what has to be done by hand is said.
-fn say_limits(document: &Document) -> Result<(), Trouble> {
-    let limits = System::Openbsd.limits(&document.source, &document.lowered);
-    if limits.errors() > 0 {
-        return Err(Trouble::Diagnostics(Box::new(limits), 4));
-    }
-    if !limits.is_empty() {
-        complain(limits.render(paint()));
-    }
-    Ok(())
 }
 
 fn observed(directory: &Path, desired: &Network) -> Result<Network, Trouble> {

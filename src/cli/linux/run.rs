@@ -20,7 +20,8 @@ use crate::plan::bind;
 use crate::probe;
 use crate::sandbox::{self, SandboxError};
 use crate::state::Roots;
-use crate::supervisor::{Lodging, Signals};
+use crate::supervisor::Lodging;
+use crate::transaction::Signals;
 
 /// The exit status of this verb's own failures.
 const OWN_FAILURE: u8 = 125;

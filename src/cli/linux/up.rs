@@ -21,7 +21,8 @@ use crate::backend::Nature;
 use crate::diagnostic::chain;
 use crate::probe::{self, Unsupported};
 use crate::state::{Directories, Roots, make_private_directory};
-use crate::supervisor::{Cause, Failure, Lodging, Signals, Supervisor, UpError, explain};
+use crate::supervisor::{Lodging, Supervisor, UpError};
+use crate::transaction::{Cause, Failure, Signals, explain};
 
 #[derive(Debug, Args)]
 pub(super) struct Words {

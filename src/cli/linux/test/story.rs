@@ -14,7 +14,8 @@ use crate::model::{End, Endpoint, Kind, Network, Peer, Route, Target};
 use crate::plan::Step;
 use crate::spec::Action;
 use crate::state::{Directories, Missing, Store};
-use crate::supervisor::{NoEngines, converge};
+use crate::supervisor::NoEngines;
+use crate::transaction::converge;
 
 /// A network to which things are done.
 pub(super) struct Stage {
