@@ -17,7 +17,7 @@ use std::path::Path;
 use capability::lacks;
 use copy::in_roots_copy;
 use serde_json::Value;
-use world::{json, ok, write};
+use world::{json, ok, sh, wait_for, write};
 
 /// What every kernel makes by itself, and what takes WireGuard and kinds of interfaces that some kernels lack.
 const PLAIN: [&str; 4] = ["multipath", "router-chain", "rtables", "switch"];
@@ -33,11 +33,174 @@ fn the_script_of_an_example_makes_what_up_makes() {
     });
 }
 
+/// What a script set up goes over to a file: what that makes is the same.
+#[test]
+fn what_a_script_has_set_up_goes_over_to_a_file() {
+    in_roots_copy("what_a_script_has_set_up_goes_over_to_a_file", || {
+        let whole = !["wireguard", "dummy", "vlan", "macvlan", "vxlan"].into_iter().any(lacks);
+        let names: &[&str] = if whole { &OF_KINDS } else { &PLAIN };
+        let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+        for name in names {
+            let text = fs::read_to_string(examples.join(format!("{name}.yaml"))).expect("an example");
+            write("net.yaml", &format!("{text}\ndefaults: {}\n", usual(&text)));
+            ok("rdom up -d net.yaml && rdom down");
+            ok("rdom export net.yaml > net.sh && sh net.sh up");
+            let before = seen();
+            ok("rm -rf keys");
+            imported(usual(&text));
+            assert_eq!(seen(), before, "an import touches nothing");
+            ok("sh net.sh down && rdom up -d taken.yaml");
+            let different: Vec<_> = before.symmetric_difference(&seen()).cloned().collect();
+            assert!(different.is_empty(), "{name}: {different:#?}");
+            ok("rdom plan taken.yaml && rdom down");
+        }
+    });
+}
+
+/// What stands now, as `taken.yaml`; that file, and what was told.
+fn imported(defaults: &str) -> String {
+    ok("rdom --network taken import --live > taken.yaml 2> told");
+    ok(&format!("echo 'defaults: {defaults}' >> taken.yaml; cat told taken.yaml"))
+}
+
+/// By hand: names of the administrator's own, a switch, rules, a further table.
+const BY_HAND: &str = "\
+set -e
+ip netns add green
+ip netns add rdom7
+ip link add g0 netns green type veth peer name r0 netns rdom7
+for at in 'green g0 10.1.0.1/24 fd01::1/64' 'rdom7 r0 10.1.0.2/24 fd01::2/64'; do
+    set -- $at
+    ip -n $1 link set lo up
+    ip -n $1 address add $3 dev $2
+    ip -n $1 address add $4 dev $2 nodad
+    ip -n $1 link set $2 mtu 1400 up
+done
+ip link add h0 type veth peer name g1 netns green
+ip address add 10.2.0.1/30 dev h0
+ip link set h0 up
+ip -n green link set g1 up
+ip -n green link add br0 type bridge
+ip -n green link set g1 master br0
+ip -n green address add 10.2.0.2/30 dev br0
+ip -n green link set br0 up
+ip netns exec green sysctl -qw net.ipv4.ip_forward=1
+ip -n green route add default via 10.2.0.1
+ip -n green route add blackhole 10.66.0.0/16
+ip -n green route add 10.7.0.0/16 via 10.1.0.2 table 77
+ip -n green rule add fwmark 7 lookup 77 priority 100
+ip -n green -6 rule add fwmark 7 lookup 77 priority 100
+ip route add 10.3.0.0/16 via 10.2.0.2
+";
+
+/// Nothing of it is missing; what comes in addition is what every domain has: ::1 as an address with its route, and
+/// the end of a further table.
+#[test]
+fn what_was_typed_goes_over_to_a_file() {
+    in_roots_copy("what_was_typed_goes_over_to_a_file", || {
+        write("hand.sh", BY_HAND);
+        ok("sh hand.sh");
+        let before = seen();
+        // A routing daemon's, and what belongs to no domain.
+        ok("ip -n rdom7 route add 10.9.0.0/16 proto bird via 10.1.0.1");
+        ok("ip link add b0 type veth peer name b1");
+        let told = imported("{isolation: netns}");
+        for words in ["green:", "rdomain: 1", "  7:", "- {to: 10.3.0.0/16, via: 10.2.0.2, dev: h0}"] {
+            assert!(told.contains(words), "{words}: {told}");
+        }
+        assert!(!told.contains("10.9.0.0") && !told.contains("b0"), "{told}");
+        // What stands is somebody else's.
+        sh("rdom up -d taken.yaml").ends_with(1).says("green");
+        ok("ip link del b0; ip netns del green; ip netns del rdom7");
+        ok("for i in $(seq 200); do ip link show h0 >/dev/null 2>&1 || exit 0; sleep 0.05; done; exit 1");
+        ok("rdom up -d taken.yaml");
+        let after = seen();
+        assert_eq!(before.difference(&after).collect::<Vec<_>>(), [""; 0], "{told}");
+        let more = |told: &&String| !told.contains("::1") && !told.contains("\"77\"");
+        assert_eq!(after.difference(&before).filter(more).collect::<Vec<_>>(), [""; 0]);
+        ok("rdom plan taken.yaml && rdom down");
+    });
+}
+
+/// A VRF of the default domain's namespace, with one end of a cable in it.
+const VRF: &str = "\
+set -e
+ip link set lo up
+ip netns add green
+ip link add blue type vrf table 10
+ip link set blue up
+ip link add p0 type veth peer name e0 netns green
+ip link set p0 master blue up
+ip address add 10.5.0.1/24 dev p0
+ip route add 10.6.0.0/16 via 10.5.0.2 table 10
+ip -n green link set lo up
+ip -n green link set e0 up
+ip -n green address add 10.5.0.2/24 dev e0
+";
+
+#[test]
+fn a_vrf_goes_over_to_a_file() {
+    in_roots_copy("a_vrf_goes_over_to_a_file", || {
+        if lacks("vrf") {
+            return;
+        }
+        write("vrf.sh", VRF);
+        ok("sh vrf.sh");
+        // Each line less who made it; a kernel says more of a table than was typed.
+        let own = || {
+            let text = ok("ip route show table 10 && ip -br -4 address show dev p0");
+            text.replace("proto 114 ", "").lines().map(str::to_owned).collect::<BTreeSet<_>>()
+        };
+        let before = own();
+        let told = imported("{isolation: netns}");
+        assert!(
+            told.contains("blue:") && told.contains("rdomain: 10") && told.contains("isolation: vrf"),
+            "{told}"
+        );
+        ok("ip netns del green; ip link del blue; ip link del p0 2>/dev/null || true");
+        ok("rdom up -d taken.yaml");
+        let after = own();
+        assert_eq!(before.difference(&after).collect::<Vec<_>>(), [""; 0], "{told}\n{after:#?}");
+        ok("rdom exec blue ping -c 1 -W 5 10.5.0.2");
+        ok("rdom plan taken.yaml && rdom down");
+    });
+}
+
+/// A tunnel in user space whose sockets are in the default domain, with a secret.
+#[test]
+fn a_tunnel_of_wireguard_go_goes_over_to_a_file() {
+    in_roots_copy("a_tunnel_of_wireguard_go_goes_over_to_a_file", || {
+        if ["wireguard-go", "wg"].into_iter().any(lacks) {
+            return;
+        }
+        ok("mkdir -p /run/wireguard && ip link set lo up && ip netns add green && wireguard-go wg1");
+        wait_for("the engine", || sh("ip link show wg1 && wg show wg1").status == 0);
+        ok("wg genkey > key; wg genpsk > psk; wg genkey | wg pubkey > peer");
+        ok("ip link set wg1 netns green && ip -n green address add 10.8.0.1/24 dev wg1");
+        ok("ip -n green link set lo up && ip -n green link set wg1 up");
+        ok("wg set wg1 listen-port 7111 private-key key peer $(cat peer) preshared-key psk \
+            endpoint 127.0.0.1:7222 persistent-keepalive 25 allowed-ips 10.8.0.2/32,fd00::/8");
+        let sorted = |text: String| text.lines().map(str::to_owned).collect::<BTreeSet<_>>();
+        let before = sorted(ok("wg showconf wg1"));
+        let told = imported("{isolation: netns}");
+        assert!(
+            told.contains("engine: userspace") && told.contains("private_key_file: keys/1-wg1.key"),
+            "{told}"
+        );
+        let secrets = ok("cat key psk");
+        assert!(secrets.lines().all(|secret| !told.contains(secret)));
+        assert_eq!(ok("stat -c %a keys/* | sort -u"), "600\n");
+        ok("ip netns del green; rm -f /run/wireguard/wg1.sock");
+        ok("rdom up -d taken.yaml");
+        assert_eq!(sorted(ok("rdom wg showconf green/wg1")), before);
+        assert!(ok("ss -Hlun").contains(":7111 "), "the sockets are in the default domain");
+        ok("rdom plan taken.yaml && rdom down");
+    });
+}
+
 fn the_script_makes_what_up_makes(file: &Path) {
     let (before, text) = (seen(), fs::read_to_string(file).expect("an example"));
-    let usual =
-        if text.contains("wireguard") { "{isolation: netns, engine: kernel}" } else { "{isolation: netns}" };
-    write("net.yaml", &format!("{text}\ndefaults: {usual}\n"));
+    write("net.yaml", &format!("{text}\ndefaults: {}\n", usual(&text)));
     // Ports and keys that the file leaves open are made by the first `up`.
     ok("rdom up -d net.yaml && rdom down");
     ok("rdom export net.yaml > net.sh && sh net.sh up");
@@ -49,6 +212,11 @@ fn the_script_makes_what_up_makes(file: &Path) {
     let different: Vec<_> = by_script.symmetric_difference(&by_us).collect();
     assert!(different.is_empty(), "{}: {different:#?}", file.display());
     ok("rdom down");
+}
+
+/// What the file's domains and tunnels are, as a script's are.
+fn usual(text: &str) -> &'static str {
+    if text.contains("wireguard") { "{isolation: netns, engine: kernel}" } else { "{isolation: netns}" }
 }
 
 /// What there is in every namespace, as ip(8) and wg(8) tell it, without what says who made it.

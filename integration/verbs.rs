@@ -8,6 +8,8 @@ mod apply;
 mod capability;
 #[path = "verbs/command_line.rs"]
 mod command_line;
+#[path = "verbs/confirm.rs"]
+mod confirm;
 #[path = "verbs/control.rs"]
 mod control;
 mod copy;
@@ -19,6 +21,8 @@ mod demo;
 mod dns;
 #[path = "verbs/drift.rs"]
 mod drift;
+#[path = "verbs/endpoints.rs"]
+mod endpoints;
 #[path = "verbs/enter.rs"]
 mod enter;
 #[path = "verbs/exec.rs"]
@@ -31,6 +35,8 @@ mod keys;
 mod life;
 #[path = "verbs/obstacles.rs"]
 mod obstacles;
+#[path = "verbs/residents.rs"]
+mod residents;
 #[path = "verbs/rights.rs"]
 mod rights;
 #[path = "verbs/run.rs"]

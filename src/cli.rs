@@ -5,10 +5,12 @@
 //! 4 not permitted or not supported here; `exec`: 126 and 127 as route(8); `run`: 125 for its own failures.
 
 mod accounts;
+mod captured;
 mod check;
 mod completions;
 mod export;
 mod file;
+mod hostname_if;
 mod import;
 #[cfg(target_os = "linux")]
 mod linux;

@@ -27,6 +27,7 @@ pub use test::{
     Act, Action, Assertion, Connection, Fit, Growth, HttpAnswer, Passage, Presence, Protocol, Reach, Test,
     Turn, Url, Way,
 };
+pub use values::duration;
 pub use write::write;
 
 use report::Report;

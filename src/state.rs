@@ -10,6 +10,7 @@ mod ledger;
 mod lock;
 mod lookups;
 mod store;
+mod unconfirmed;
 
 pub use directories::{Directories, Roots};
 pub use file::{StateError, make_private_directory, put_secret, read, replace};
@@ -18,3 +19,4 @@ pub use ledger::{DomainRecord, Ledger, LedgerError, TunnelRecord};
 pub use lock::{Lock, LockError};
 pub use lookups::{lookups, write_lookups};
 pub use store::{Missing, Store, Stored};
+pub use unconfirmed::{KeptFile, Unconfirmed};

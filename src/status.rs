@@ -7,6 +7,7 @@
 
 mod art;
 mod doctor;
+mod evidence;
 mod facts;
 mod glance;
 mod ifconfig;
@@ -20,6 +21,7 @@ mod rdomain;
 mod route;
 mod route_get;
 mod route_map;
+mod rule;
 #[cfg(test)]
 mod samples;
 mod schema;
@@ -32,6 +34,7 @@ mod wg;
 pub use doctor::{
     ChoiceView, DoctorView, FileView, FindingView, HazardView, LiveView, MissingView, TunnelPlace,
 };
+pub use evidence::{Evidence, Lookup};
 pub use facts::{
     AddressFacts, Counters, LinkFacts, LinkKind, NeighbourFacts, NeighbourState, NextHop, RouteFacts,
     RouteType,
@@ -45,8 +48,9 @@ pub use plan::{AppliedView, InterruptionView, PlanView, StepView};
 pub use rdomain::{RdomainView, render_rdomains};
 pub use route::{Family, RouteFlag, RouteRow, RouteTable, not_in_table};
 pub use route_get::RouteGet;
+pub use rule::{RuleTable, RuleView};
 pub use schema::{DOCUMENTS, schema};
 pub use socket::{Protocol, SocketTable, SocketView};
-pub use tunnel::{Health, PeerView, TunnelView};
+pub use tunnel::{Health, PeerView, REJECT_AFTER_SECS, TunnelView};
 pub use unit::UnitView;
 pub use wg::WgShow;

@@ -4,6 +4,7 @@
 //! its time. So no test sleeps, and none passes only because it looked too early.
 
 mod assertion;
+mod evidence;
 mod ground;
 mod inside;
 mod report;
@@ -72,6 +73,7 @@ fn not_done(act: &Act, number: usize, started: Instant, failure: String) -> Verd
         asserted: act.text.clone(),
         duration_secs: started.elapsed().as_secs_f64(),
         failure: Some(failure),
+        evidence: None,
         line: act.place.line,
     }
 }
@@ -80,12 +82,14 @@ fn not_done(act: &Act, number: usize, started: Instant, failure: String) -> Verd
 fn run(number: usize, test: &Test, ground: &Ground) -> Verdict {
     let started = Instant::now();
     let failure = assertion::failure(test, ground, started + test.within);
+    let duration_secs = started.elapsed().as_secs_f64();
     Verdict {
         number,
         domain: test.inside.map(|inside| inside.number()),
         name: test.name.clone(),
         asserted: test.asserted.clone(),
-        duration_secs: started.elapsed().as_secs_f64(),
+        duration_secs,
+        evidence: failure.is_some().then(|| Box::new(evidence::of(test, ground))),
         failure,
         line: test.place.line,
     }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rdomain::convert::import::{self, Settled};
+use rdomain::convert::openbsd::import::{self, Settled};
 use rdomain::model::{DomainName, Kind, Network, NetworkName};
 use rdomain::spec::{self, Source};
 

@@ -4,6 +4,7 @@ mod golden;
 mod import;
 mod laws;
 mod machine;
+mod migrate;
 #[path = "../networks.rs"]
 mod networks;
 mod order;

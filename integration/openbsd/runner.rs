@@ -39,26 +39,26 @@ fn command(programs: &Programs, words: &[&str]) -> Command {
     command
 }
 
-fn rdom(programs: &Programs, words: &[&str]) -> Output {
+pub(crate) fn rdom(programs: &Programs, words: &[&str]) -> Output {
     command(programs, words).output().unwrap()
 }
 
-fn out(output: &Output) -> String {
+pub(crate) fn out(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-fn err(output: &Output) -> String {
+pub(crate) fn err(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// Runs it and expects this status; what it printed.
-fn ends(programs: &Programs, words: &[&str], status: i32) -> String {
+pub(crate) fn ends(programs: &Programs, words: &[&str], status: i32) -> String {
     let output = rdom(programs, words);
     assert_eq!(output.status.code(), Some(status), "{words:?}\n{}{}", out(&output), err(&output));
     format!("{}{}", out(&output), err(&output))
 }
 
-fn installed(yaml: &str) -> (Programs, Simulator) {
+pub(crate) fn installed(yaml: &str) -> (Programs, Simulator) {
     let machine = Simulator::new();
     let programs = Programs::of(machine.clone());
     fs::write(programs.path().join("net.yaml"), yaml).unwrap();
@@ -74,6 +74,8 @@ fn a_network_comes_up_and_changes_and_goes() {
     assert!(ends(&programs, &["apply", "net.yaml"], 2).contains("network net is not up"));
     let planned = ends(&programs, &["plan", "net.yaml"], 3);
     assert!(planned.contains("ifconfig wg1 create description rdom:net wgport 7111"), "{planned}");
+    let steps = ends(&programs, &["plan", "--format", "steps", "net.yaml"], 3);
+    assert!(steps.starts_with("create domain 1 (blue)\n"), "{steps}");
     assert!(ends(&programs, &["up", "-d", "net.yaml"], 0).contains("network net is up"));
     assert_eq!(ends(&programs, &["plan", "net.yaml"], 0), "", "neither a name nor a preshared key is drift");
     assert!(ends(&programs, &["up", "-d", "net.yaml"], 0).contains("(0 steps)"));

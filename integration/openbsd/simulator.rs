@@ -29,9 +29,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnetwork::IpNetwork;
 use rdomain::backend::openbsd::Output;
-use rdomain::convert::arguments::Refusal;
-use rdomain::convert::ifconfig::{Change, Ifconfig};
-use rdomain::convert::route::{RouteCommand, Verb};
+use rdomain::convert::openbsd::arguments::Refusal;
+use rdomain::convert::openbsd::ifconfig::{Change, Ifconfig};
+use rdomain::convert::openbsd::route::{RouteCommand, Verb};
 use rdomain::model::{Prefix, PublicKey};
 
 /// The state of the machine.

@@ -204,3 +204,84 @@ fn every_kind_of_assertion_holds_and_fails_for_its_own_reason() {
         reasons.into_iter().fold(failed, |failed, reason| failed.says(&format!("seen:     {reason}")));
     });
 }
+
+/// Every kind of assertion, by its line in the file, with words of what is shown beside its failure.
+const SHOWN: [(usize, &[&str]); 12] = [
+    (26, &["rdom netstat -ln -T0, port ", "0: 127.0.0.1 is an address of its own", "(east/wg0)"]),
+    (27, &["rdom wg show:\n  interface: 1/wg0", "endpoint: 127.0.0.1:"]),
+    (
+        28,
+        &[
+            "1: 10.2.0.9 goes by 0.0.0.0/0 via 10.1.0.1 dev eth0\n  2: 10.2.0.9 goes by 10.2.0.0/24 dev lan1\n",
+        ],
+    ),
+    (30, &["3: 10.2.0.2 is an address of its own, on eth0", "rdom netstat -ln -T3, port 80:\n  none"]),
+    (34, &["2: 10.99.0.1 is dropped by 10.99.0.0/16 (blackhole)", "rdom route -T2 show"]),
+    (35, &["rdom netstat -ln -T3, port 53:\n  none"]),
+    (37, &["rdom route -T1 show:\n  Internet:\n", "default            10.1.0.1"]),
+    (39, &["1: 10.2.0.2 goes by 0.0.0.0/0 via 10.1.0.1 dev eth0"]),
+    (42, &["10.1.0.1           "]),
+    (45, &["3: 10.2.0.2 is an address of its own, on eth0", "rdom route -T3 show"]),
+    (50, &["rdom netstat -ln -T1, port 7:\n  none"]),
+    (52, &["1: 10.1.0.1 goes by 10.1.0.0/24 dev eth0", "2: 10.1.0.2 goes by 10.1.0.0/24 dev lan0"]),
+];
+
+#[test]
+fn beside_a_failure_stands_what_the_network_looked_like() {
+    in_private_copies("suite::beside_a_failure_stands_what_the_network_looked_like", || {
+        write("fails.yaml", include_str!("files/fails.yaml"));
+        let seen = sh("rdom test fails.yaml --json").ends_with(1).json();
+        let verdicts = seen[0]["verdicts"].as_array().expect("verdicts");
+        assert!(verdicts.iter().all(|verdict| verdict["evidence"].is_object()));
+        let ping = &verdicts[2]["evidence"];
+        assert_eq!(ping["way"][1]["found"]["route"]["dev"], "lan1");
+        assert_eq!(ping["interfaces"], serde_json::json!(["1/eth0", "2/lan0", "2/lan1"]));
+        let tap = sh("rdom test fails.yaml --tap").ends_with(1);
+        assert_eq!(tap.out.matches("  evidence: \"").count(), 27);
+        let told = sh("rdom test fails.yaml --junit out.xml").ends_with(1).out;
+        for (line, words) in SHOWN {
+            let start = told.find(&format!("fails.yaml:{line}:")).expect("a failure");
+            let end = told[start..]
+                .find("\n        FAIL")
+                .or(told[start..].find("\n     Summary"))
+                .expect("an end");
+            let part = told[start..start + end].replace("\n  ", "\n");
+            words
+                .iter()
+                .for_each(|words| assert!(part.contains(words), "{line}: {words:?} is not in {part}"));
+        }
+        assert!(ok("cat out.xml").contains("2: 10.99.0.1 is dropped by 10.99.0.0/16 (blackhole)"));
+    });
+}
+
+/// A tunnel that hears nothing, and a rule that leads astray.
+const ASTRAY: &str = "
+domains:
+  1:
+    interfaces:
+      wg1:
+        addresses: [10.8.0.1/24]
+        wireguard:
+          listen_port: 7111
+          peers: {2/wg2: {endpoint: '192.0.2.9:1'}}
+      dum0: {bridge: {ports: []}, addresses: [10.9.0.1/24]}
+    rtables: {10: {routes: [{to: 10.7.0.0/16, type: blackhole}]}}
+    rules: [{to: 10.7.0.0/16, rtable: 10}]
+  2: {interfaces: {wg2: {addresses: [10.8.0.2/24], wireguard: {peers: {1/wg1: {}}}}}}
+tests:
+  - {in: 1, ping: 10.8.0.2, within: 100ms}
+  - {in: 1, ping: 10.7.0.1, within: 100ms}
+  - {in: 1, exec: ['false']}
+";
+
+#[test]
+fn the_way_leads_into_tunnels_and_past_rules() {
+    in_private_copies("suite::the_way_leads_into_tunnels_and_past_rules", || {
+        write("astray.yaml", ASTRAY);
+        let failed = sh("rdom test astray.yaml").ends_with(1);
+        let failed = failed.says("1: 10.8.0.2 goes by 10.8.0.0/24 dev wg1");
+        let failed = failed.says("0: get host 192.0.2.9: not in table").says("endpoint: 192.0.2.9:1");
+        let failed = failed.says("2: 10.8.0.2 is an address of its own, on wg2").says("interface: 1/wg1");
+        failed.says("rdom exec 1 ip rule:").says("from all to 10.7.0.0/16 lookup 10");
+    });
+}

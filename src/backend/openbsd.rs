@@ -9,7 +9,6 @@ mod command;
 mod given;
 mod hostname_if;
 mod limits;
-mod mark;
 mod observe;
 mod render;
 mod script;

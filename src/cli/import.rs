@@ -3,6 +3,10 @@
 //! The keys that they hold are put into files of their own, which the new file names. Everything is read before
 //! anything is written.
 
+#[cfg(target_os = "linux")]
+mod live;
+mod openbsd;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +17,8 @@ use clap::Args;
 use super::say::complain;
 use super::trouble::{Trouble, paint};
 use super::{Common, Ended, file};
-use crate::convert::{self, SecretFile, import};
+use crate::convert::openbsd::import;
+use crate::convert::{self, SecretFile};
 use crate::diagnostic::{Diagnostic, Diagnostics, Place};
 use crate::model::{DomainId, Network, NetworkName, SecretName};
 use crate::spec::{self, Source};
@@ -21,10 +26,15 @@ use crate::state::put_secret;
 
 #[derive(Debug, Args)]
 pub(super) struct Words {
-    /// Files of wg-quick(8): each becomes a domain that is called like it, with the tunnel in it; or one shell script
-    /// of OpenBSD's ifconfig(8) and route(8), as wg(4) has one
-    #[arg(required = true, value_name = "FILE")]
+    /// Files of wg-quick(8): each becomes a domain that is called like it, with the tunnel in it; or of OpenBSD one
+    /// shell script of ifconfig(8) and route(8), as wg(4) has one, files of hostname.if(5), or a directory: with those,
+    /// or with what the tools printed, as `rdom plan --observed` takes it
+    #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
+    /// No file, but what stands in the named namespaces of this host now, whoever made it
+    #[cfg(target_os = "linux")]
+    #[arg(long, conflicts_with_all = ["files", "rdomain"])]
+    live: bool,
     /// The number of the first domain; the others follow it
     #[arg(long, value_name = "NUMBER", default_value = "1")]
     rdomain: DomainId,
@@ -34,8 +44,18 @@ pub(super) struct Words {
 }
 
 pub(super) fn run(words: &Words, common: &Common) -> Ended {
+    #[cfg(target_os = "linux")]
+    if words.live {
+        return live::run(&words.keys, common);
+    }
+    if words.files.is_empty() {
+        return Err(Trouble::usage("no file named: see `rdom import --help`"));
+    }
     let first = words.files.first().map(PathBuf::as_path).unwrap_or(Path::new("-"));
     let name = common.network.clone().unwrap_or_else(|| file::source(first, String::new()).network);
+    if let Some(host) = openbsd::host(&words.files)? {
+        return openbsd::settled(host, name, &words.keys);
+    }
     let mut network = Network::empty(name);
     if let [path] = words.files.as_slice() {
         let source = file::open(Some(path))?;
@@ -94,16 +114,7 @@ fn script(source: &Source, name: NetworkName, keys: &Path) -> Ended {
     if !warnings.is_empty() {
         complain(warnings.render(paint()));
     }
-    let settled = host.settle(name);
-    settled.lost.iter().for_each(|lost| complain(format_args!("warning: {lost}")));
-    let mut files = put(settled.secrets, keys)?;
-    files.extend(settled.files);
-    print!("{}", spec::write(&settled.network, &files));
-    for (number, (domain, address)) in settled.reaches.iter().enumerate() {
-        print!("{}", if number == 0 { "tests:\n" } else { "" });
-        println!("  - {{in: {domain}, ping: \"{address}\"}}");
-    }
-    Ok(ExitCode::SUCCESS)
+    openbsd::print(host.settle(name), keys)
 }
 
 /// A whole line of a text.

@@ -1,6 +1,7 @@
 //! The command line on Linux: its verbs, those that every system has among them.
 
 mod apply;
+mod confirm;
 mod demo;
 mod doctor;
 mod down;
@@ -73,6 +74,8 @@ enum Verb {
     Up(up::Words),
     /// Make a network that is up what a file says by now, by the smallest change
     Apply(apply::Words),
+    /// Keep what was applied with --confirm
+    Confirm(confirm::Words),
     /// Take a network down, alive or left behind
     Down(down::Words),
     /// What this system can do, and what FILE or the network that is up makes of it
@@ -124,6 +127,7 @@ impl Verb {
             Verb::Plan(words) => &words.which,
             Verb::Up(words) => &words.which,
             Verb::Apply(words) => &words.which,
+            Verb::Confirm(words) => &words.which,
             Verb::Down(words) => &words.which,
             Verb::Doctor(words) => &words.which,
             Verb::Status(words) => &words.which,
@@ -169,6 +173,7 @@ pub(super) fn main() -> ExitCode {
         Verb::Plan(words) => plan::run(&words, &common),
         Verb::Up(words) => up::run(&words, &common),
         Verb::Apply(words) => apply::run(&words, &common),
+        Verb::Confirm(words) => confirm::run(&words, &common),
         Verb::Down(words) => down::run(&words, &common),
         Verb::Doctor(words) => doctor::run(&words, &common),
         Verb::Status(words) => status::run(&words, &common),
@@ -227,6 +232,7 @@ fn heed_broken_pipes(verb: &Verb) {
         Verb::Demo(_)
         | Verb::Up(_)
         | Verb::Apply(_)
+        | Verb::Confirm(_)
         | Verb::Down(_)
         | Verb::Run(_)
         | Verb::Test(_)

@@ -17,8 +17,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use super::{
-    Common, Ended, Which, check, completions, export, file, import, man, portability, print_json, say,
-    schema, start_log, trouble,
+    Common, Ended, Which, captured, check, completions, export, file, hostname_if, import, man, portability,
+    print_json, say, schema, start_log, trouble,
 };
 use crate::model::NetworkName;
 #[cfg(target_os = "linux")]

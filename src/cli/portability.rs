@@ -2,6 +2,9 @@
 
 use clap::ValueEnum;
 
+use super::file::Document;
+use super::say::complain;
+use super::trouble::{Trouble, paint};
 use crate::backend::openbsd;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::spec::{Lowered, Source};
@@ -33,6 +36,18 @@ impl System {
             diagnostic.help(limit.help)
         });
         Diagnostics::new(&source.file, &source.text, told.collect())
+    }
+
+    /// What it cannot do ends a verb with status 4; what has to be done by hand is said.
+    pub(super) fn require(self, document: &Document) -> Result<(), Trouble> {
+        let limits = self.limits(&document.source, &document.lowered);
+        if limits.errors() > 0 {
+            return Err(Trouble::Diagnostics(Box::new(limits), 4));
+        }
+        if !limits.is_empty() {
+            complain(limits.render(paint()));
+        }
+        Ok(())
     }
 
     /// What it is called.

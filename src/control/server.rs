@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use axum::body::to_bytes;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, Query, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
@@ -40,9 +40,11 @@ pub enum Request {
     /// What there is.
     Status(oneshot::Sender<Answer>),
     /// To become what another file says.
-    Apply(Box<Wanted>, oneshot::Sender<Answer>),
+    Apply(Box<Wanted>, Terms, oneshot::Sender<Answer>),
+    /// To keep what it has become.
+    Confirm(oneshot::Sender<Answer>),
     /// To take everything down and end.
-    Down(oneshot::Sender<Answer>),
+    Down(Residents, oneshot::Sender<Answer>),
 }
 
 /// A file that a network shall become, with everything that it takes to read it.
@@ -56,6 +58,36 @@ pub struct Wanted {
     pub directory: PathBuf,
     /// What is in it.
     pub text: String,
+}
+
+/// On what terms it shall.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Terms {
+    /// To go back by itself unless it is confirmed within this time, as `60s`.
+    pub confirm: Option<String>,
+    /// What becomes of who lives in domains that it deletes.
+    #[serde(default)]
+    pub residents: Residents,
+}
+
+/// What becomes of processes that live in a domain which is to go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Residents {
+    /// They stay, and so does the domain.
+    #[default]
+    Keep,
+    /// They are ended.
+    Kill,
+}
+
+/// On what terms a network shall go down.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Ending {
+    #[serde(default)]
+    residents: Residents,
 }
 
 impl fmt::Debug for Wanted {
@@ -100,6 +132,7 @@ where
     let router = Router::new()
         .route("/v1/status", get(status::<E>))
         .route("/metrics", get(metrics::<E>))
+        .route("/v1/confirm", post(confirm::<E>))
         .route("/v1/down", post(down::<E>))
         .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES))
         .layer(from_fn(|request, next| connections::take_in(BODY_LIMIT_BYTES, request, next)))
@@ -139,12 +172,23 @@ async fn text_of(answer: Response) -> Result<String, String> {
     openmetrics(&view).map_err(|error| error.to_string())
 }
 
-async fn down<E: From<Request>>(State(queue): State<mpsc::Sender<E>>) -> Response {
-    put(queue, ANSWER_WITHIN, Request::Down).await
+async fn down<E: From<Request>>(
+    State(queue): State<mpsc::Sender<E>>,
+    Query(Ending { residents }): Query<Ending>,
+) -> Response {
+    put(queue, ANSWER_WITHIN, |reply| Request::Down(residents, reply)).await
 }
 
-async fn apply<E: From<Request>>(State(queue): State<mpsc::Sender<E>>, wanted: Json<Wanted>) -> Response {
-    put(queue, CHANGE_WITHIN, |reply| Request::Apply(Box::new(wanted.0), reply)).await
+async fn confirm<E: From<Request>>(State(queue): State<mpsc::Sender<E>>) -> Response {
+    put(queue, ANSWER_WITHIN, Request::Confirm).await
+}
+
+async fn apply<E: From<Request>>(
+    State(queue): State<mpsc::Sender<E>>,
+    Query(terms): Query<Terms>,
+    wanted: Json<Wanted>,
+) -> Response {
+    put(queue, CHANGE_WITHIN, |reply| Request::Apply(Box::new(wanted.0), terms, reply)).await
 }
 
 async fn put<E: From<Request>>(

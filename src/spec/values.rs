@@ -1,6 +1,7 @@
 //! What a single text must mean: addresses, prefixes, numbers, keys, names. Pure; each says what to write instead.
 
-use std::fmt::Display;
+use std::error::Error;
+use std::fmt::{self, Display};
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use crate::model::{
 
 /// Why a text does not mean what it must, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Trouble {
+pub struct Trouble {
     message: String,
     help: Option<String>,
 }
@@ -37,6 +38,15 @@ impl Trouble {
         }
     }
 }
+
+impl Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        self.help.iter().try_for_each(|help| write!(f, ": {help}"))
+    }
+}
+
+impl Error for Trouble {}
 
 pub(super) fn any_text(text: &str) -> Result<String, Trouble> {
     Ok(text.to_owned())
@@ -253,7 +263,7 @@ fn article(what: &str) -> &'static str {
 }
 
 /// A time with its unit: `500ms`, `3s`, `1m`.
-pub(super) fn duration(text: &str) -> Result<Duration, Trouble> {
+pub fn duration(text: &str) -> Result<Duration, Trouble> {
     let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
     let help = "write a number and `ms`, `s` or `m`, up to an hour: `500ms`, `3s`";
     let millis_each = match unit {

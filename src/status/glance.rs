@@ -108,6 +108,13 @@ impl fmt::Display for Glance<'_> {
                 writeln!(f, "network {}, {gone}\n", view.network)?;
             }
         }
+        if let Some(secs) = view.goes_back_in_secs {
+            let text = format!(
+                "not confirmed: it goes back in {secs}s, unless you type: rdom confirm -n {}",
+                view.network
+            );
+            writeln!(f, "{}\n", self.painted(&text, Tone::Odd))?;
+        }
         self.write(f, &domain_lines(&view.domains))?;
         let tunnels: Vec<_> =
             view.tunnels().flat_map(|(domain, at, it)| tunnel_lines(domain, at, it)).collect();
@@ -199,7 +206,11 @@ fn peer_line(peer: &PeerStatus) -> Line {
         Cell::usual(age.map_or_else(|| "-".to_owned(), |age| format!("{age} ago"))),
         Cell::usual(bytes(view.rx_bytes)),
         Cell::usual(bytes(view.tx_bytes)),
-        Cell::usual(view.endpoint.map_or_else(|| "unknown".to_owned(), |endpoint| endpoint.to_string())),
+        Cell::usual(match (&view.endpoint, &view.endpoint_name) {
+            (Some(endpoint), _) => endpoint.to_string(),
+            (None, Some(name)) => format!("{name} (not resolved)"),
+            (None, None) => "unknown".to_owned(),
+        }),
     ])
 }
 

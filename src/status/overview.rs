@@ -19,6 +19,9 @@ pub struct StatusView {
     pub supervisor: Option<u32>,
     /// What is not as it was asked for, one sentence each; nobody knows it without a supervisor.
     pub differs: Vec<String>,
+    /// How long what was applied last may be confirmed before it goes back by itself; nothing if it stays.
+    #[serde(default)]
+    pub goes_back_in_secs: Option<u64>,
     /// Its domains, by number.
     pub domains: Vec<DomainStatus>,
     /// Why tunnels have the engine that they have.
@@ -110,6 +113,7 @@ impl StatusView {
             network: observed.name.to_string(),
             supervisor: None,
             differs: Vec::new(),
+            goes_back_in_secs: None,
             domains: domains.collect(),
             engine_reason,
         }
@@ -118,6 +122,11 @@ impl StatusView {
     /// The same, seen by the process that keeps the network, with what is not as it was asked for.
     pub fn kept_by(self, pid: u32, differs: Vec<String>) -> Self {
         Self { supervisor: Some(pid), differs, ..self }
+    }
+
+    /// The same, of which what was applied last goes back by itself after so many seconds.
+    pub fn going_back_in(self, goes_back_in_secs: Option<u64>) -> Self {
+        Self { goes_back_in_secs, ..self }
     }
 
     /// Whether all is as it was asked for, and somebody keeps it so.

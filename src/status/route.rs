@@ -171,6 +171,33 @@ impl RouteTable {
     }
 }
 
+impl RouteTable {
+    /// Without what every domain has: routes of loopback, of groups, of broadcasts and of link-local networks.
+    pub fn outward(mut self) -> Self {
+        let is_aside = |row: &RouteRow| {
+            row.to.address().is_loopback()
+                || row.flags.contains(&RouteFlag::Multicast)
+                || row.flags.contains(&RouteFlag::Broadcast)
+                || matches!(row.to.address(), IpAddr::V6(v6) if v6.is_unicast_link_local())
+        };
+        self.routes.retain(|row| !is_aside(row));
+        self
+    }
+
+    /// Only what concerns a packet to this address: the routes that cover it or a gateway on the way to it, and what
+    /// is known of these as neighbours; where no route covers it, all of its family.
+    pub fn about(self, address: IpAddr) -> Self {
+        let mut table = self.only(if address.is_ipv6() { Family::Inet6 } else { Family::Inet });
+        let covering: Vec<_> = table.routes.iter().filter(|row| row.to.contains(address)).collect();
+        if covering.is_empty() {
+            return table.outward();
+        }
+        let concerned: Vec<_> = covering.iter().filter_map(|row| row.via).chain([address]).collect();
+        table.routes.retain(|row| concerned.iter().any(|address| row.to.contains(*address)));
+        table
+    }
+}
+
 impl fmt::Display for RouteTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "Routing tables")?;
@@ -320,6 +347,21 @@ ff00::/8                                    fd00::1                             
         let table = RouteTable::new(domain(0), &every_kind(), &[], &[lo(), eth0()]);
         assert!(!table.clone().only(Family::Inet).to_string().contains("Internet6:"));
         assert!(!table.only(Family::Inet6).to_string().contains("Internet:"));
+    }
+
+    #[test]
+    fn what_is_about_an_address_leaves_the_rest_out() {
+        let rows = |routes: &[RouteFacts]| {
+            let table = RouteTable::new(domain(0), routes, &neighbours(), &[lo(), eth0()]);
+            let about = table.about("10.2.0.9".parse().unwrap());
+            about.routes.iter().map(|row| row.to.to_string()).collect::<Vec<_>>()
+        };
+        let [network, gateways] = [&["10.2.0.0/16"; 2][..], &["192.0.2.0/24", "192.0.2.8/32"]];
+        let ways = [&["0.0.0.0/0"], network, gateways, &["192.0.2.254/32"]].concat();
+        assert_eq!(rows(&every_kind()), ways);
+        let elsewhere = facts(RouteType::Unicast, "10.7.0.0/16", &["192.0.2.9"], 2);
+        let aside = facts(RouteType::Broadcast, "192.0.2.255/32", &[], 2);
+        assert_eq!(rows(&[elsewhere, aside]), ["10.7.0.0/16", "192.0.2.8/32", "192.0.2.254/32"]);
     }
 
     #[test]

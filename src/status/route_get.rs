@@ -39,6 +39,27 @@ impl RouteGet {
         let route = route_map::row(matched, chosen, links);
         Self { domain: domain.number(), route_to, if_address, route }
     }
+
+    /// Whether packets go somewhere by it: whether it is not one that drops them.
+    pub fn leads_somewhere(&self) -> bool {
+        !matches!(self.route.route_type.as_str(), "blackhole" | "unreachable" | "prohibit")
+    }
+
+    /// Whether the address is one of the domain's own.
+    pub fn is_local(&self) -> bool {
+        self.route.flags.contains(&RouteFlag::Local)
+    }
+
+    /// What it says, in one line.
+    pub fn sentence(&self) -> String {
+        let Self { route_to, route, .. } = self;
+        let via = route.via.map(|via| format!(" via {via}")).unwrap_or_default();
+        match (self.leads_somewhere(), self.is_local()) {
+            (false, _) => format!("{route_to} is dropped by {} ({})", route.to, route.route_type),
+            (true, true) => format!("{route_to} is an address of its own, on {}", route.dev),
+            (true, false) => format!("{route_to} goes by {}{via} dev {}", route.to, route.dev),
+        }
+    }
 }
 
 impl fmt::Display for RouteGet {

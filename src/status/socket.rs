@@ -52,6 +52,12 @@ impl SocketTable {
         Self { domain: domain.number(), sockets }
     }
 
+    /// Only those of this port.
+    pub fn of_port(mut self, port: u16) -> Self {
+        self.sockets.retain(|socket| socket.local.port() == port);
+        self
+    }
+
     /// Whether a UDP socket of this port is among them.
     pub fn has_udp(&self, port: u16) -> bool {
         self.sockets.iter().any(|socket| socket.protocol == Protocol::Udp && socket.local.port() == port)

@@ -44,6 +44,13 @@ impl<'v> WgShow<'v> {
     }
 }
 
+impl<'v> From<&'v BTreeMap<String, TunnelStatus>> for WgShow<'v> {
+    /// These tunnels, each called `DOMAIN/IF`.
+    fn from(tunnels: &'v BTreeMap<String, TunnelStatus>) -> Self {
+        Self { tunnels: tunnels.iter().map(|(name, it)| (name.clone(), it)).collect() }
+    }
+}
+
 impl fmt::Display for WgShow<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (number, (name, tunnel)) in self.tunnels.iter().enumerate() {

@@ -39,7 +39,16 @@ impl Verdict {
         let seen = self.failure.as_deref().unwrap_or_default().replace('\n', "\n            ");
         let Self { line, asserted, .. } = self;
         let domain = self.domain.map(|domain| format!(" in domain {domain}")).unwrap_or_default();
-        format!("  {file}:{line}:{domain}\n  expected: {asserted}\n  seen:     {seen}\n")
+        let shown = self.surroundings().replace('\n', "\n  ");
+        format!("  {file}:{line}:{domain}\n  expected: {asserted}\n  seen:     {seen}\n  {shown}")
+            .trim_end()
+            .to_owned()
+            + "\n"
+    }
+
+    /// What the network looked like, in lines; nothing if the assertion held.
+    fn surroundings(&self) -> String {
+        self.evidence.as_ref().map(ToString::to_string).unwrap_or_default()
     }
 }
 

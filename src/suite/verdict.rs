@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::status::Evidence;
+
 /// The exit status of a file that needs what this system does not permit or does not have.
 const UNSUPPORTED: u8 = 4;
 /// The exit status of a run that Ctrl-C ended.
@@ -24,6 +26,8 @@ pub struct Verdict {
     pub duration_secs: f64,
     /// What was seen instead of what was asserted; none if the assertion held.
     pub failure: Option<String>,
+    /// What the network looked like then, if the assertion did not hold.
+    pub evidence: Option<Box<Evidence>>,
     /// The line of the file, from 1.
     pub line: usize,
 }
@@ -159,6 +163,7 @@ mod tests {
             asserted: "a".into(),
             duration_secs: 0.0,
             failure: Some("b".into()),
+            evidence: None,
             line: 1,
         };
         let failed = FileReport { verdicts: vec![failed], ..FileReport::new("a.yaml", None, 1) };

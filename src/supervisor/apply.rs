@@ -5,22 +5,27 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tracing::{info, warn};
 
+use super::confirm::{self, Pending, within};
 use super::explain::explain_all;
+use super::residents::{Eviction, residents_of_deleted};
 use super::{Prepared, Supervisor, UpError, greet, greet_anew, place, prepare};
 use crate::backend::linux::Survey;
-use crate::control::{Answer, Wanted};
+use crate::control::{Answer, Residents, Terms, Wanted};
+use crate::diagnostic::chain;
 use crate::plan::Step;
 use crate::spec::{self, Document, Source};
-use crate::state::write_lookups;
+use crate::state::{Unconfirmed, write_lookups};
 use crate::status::{AppliedView, PlanView};
 use crate::transaction::{Failure, Outcome, converge};
 
 impl Supervisor {
-    /// Makes the network what somebody's file says.
-    pub(super) fn apply(&mut self, wanted: &Wanted) -> Answer {
+    /// Makes the network what somebody's file says, on their terms.
+    pub(super) fn apply(&mut self, wanted: &Wanted, terms: &Terms) -> Answer {
+        let within = within(terms)?;
         let running = &self.desired.name;
         if wanted.network != running.as_str() {
             return Err(format!("this is network {running}, not {}", wanted.network));
@@ -31,14 +36,22 @@ impl Supervisor {
             network: running.clone(),
             directory: wanted.directory.clone(),
         })?;
-        let steps = self.change(document).inspect_err(|told| warn!("not applied: {told}"))?;
-        let applied = AppliedView { plan: PlanView::new(&steps), warnings: self.warnings.clone() };
+        let steps = match within {
+            Some(within) => self.change_for_now(document, within, terms.residents),
+            None => self.change_for_good(document, terms.residents),
+        };
+        let steps = steps.inspect_err(|told| warn!("not applied: {told}"))?;
+        let applied = AppliedView {
+            plan: PlanView::new(&steps),
+            warnings: self.warnings.clone(),
+            goes_back_in_secs: self.unconfirmed.as_ref().map(Pending::left_secs),
+        };
         serde_json::to_string(&applied).map_err(|error| error.to_string())
     }
 
     /// Makes the network what its own file says by now.
     pub(super) fn apply_again(&mut self) {
-        let applied = self.read_again().and_then(|document| self.change(document));
+        let applied = self.read_again().and_then(|document| self.change_for_good(document, Residents::Keep));
         match applied {
             Ok(steps) => info!(network = %self.desired.name, steps = steps.len(), "applied again"),
             Err(why) => warn!("not applied again, nothing is changed: {why}"),
@@ -53,24 +66,78 @@ impl Supervisor {
         self.read(Source { text, network: self.desired.name.clone(), ..source.clone() })
     }
 
-    fn read(&self, source: Source) -> Result<Document, String> {
+    /// What waits to be confirmed is not overtaken by what would stay whether or not somebody can still confirm it.
+    fn change_for_good(&mut self, document: Document, what: Residents) -> Result<Vec<Step>, String> {
+        if let Some(pending) = &self.unconfirmed {
+            let (name, left) = (&self.desired.name, pending.left_secs());
+            return Err(format!(
+                "what was applied last is not confirmed and goes back in {left}s\n\
+                 help: rdom confirm -n {name}, or to try another file instead: rdom apply --confirm 60s FILE"
+            ));
+        }
+        self.clear_for(&document, what)?;
+        let steps = self.change(document)?;
+        confirm::forget(&self.directories);
+        Ok(steps)
+    }
+
+    /// A change that goes back by itself unless it is confirmed in time.
+    fn change_for_now(
+        &mut self,
+        document: Document,
+        within: Duration,
+        what: Residents,
+    ) -> Result<Vec<Step>, String> {
+        self.clear_for(&document, what)?;
+        let earlier = Unconfirmed::kept(&self.directories).map_err(|error| chain(&error))?;
+        let kept = self.promise(&document, within)?;
+        match self.change(document) {
+            Ok(steps) => {
+                self.wait_to_be_confirmed(kept);
+                Ok(steps)
+            }
+            Err(why) => {
+                match earlier {
+                    Some(earlier) => earlier.keep(&self.directories).map_err(|error| chain(&error))?,
+                    None => confirm::forget(&self.directories),
+                }
+                Err(why)
+            }
+        }
+    }
+
+    /// Nobody lives in the domains that a document has no more, or it is an error.
+    fn clear_for(&self, document: &Document, what: Residents) -> Result<(), String> {
+        let prepared = prepare(document, &self.directories).map_err(|error| told(&error, document))?;
+        let deleted = || residents_of_deleted(&self.desired, &prepared.desired, &self.directories);
+        let name = &self.desired.name;
+        let eviction = Eviction {
+            residents: &deleted,
+            kept: "nothing is changed".to_owned(),
+            help: format!("end them; or to have them ended: rdom apply --kill -n {name} FILE"),
+        };
+        eviction.carry_out(what).map_err(|kept| kept.text())
+    }
+
+    pub(super) fn read(&self, source: Source) -> Result<Document, String> {
         let mut lowered = spec::read(&source).map_err(|errors| errors.to_string())?;
         lowered.network.name = self.desired.name.clone();
         Ok(Document { source, lowered })
     }
 
     /// What goes wrong is told at its place in the document.
-    fn change(&mut self, document: Document) -> Result<Vec<Step>, String> {
+    pub(super) fn change(&mut self, document: Document) -> Result<Vec<Step>, String> {
         match self.change_to(&document) {
             Ok((prepared, outcome)) => {
                 let Prepared { desired, warnings, .. } = prepared;
                 (self.desired, self.warnings, self.document) = (desired, warnings, document);
                 info!(network = %self.desired.name, steps = outcome.taken.len(), "applied");
                 self.watch.set(self.document.lowered.drift);
+                self.follow_endpoints(&outcome.taken);
                 self.listen_everywhere();
                 Ok(outcome.taken)
             }
-            Err(error) => Err(explain_all(&error, &document).to_string()),
+            Err(error) => Err(told(&error, &document)),
         }
     }
 
@@ -93,10 +160,17 @@ impl Supervisor {
     }
 
     fn go_back(&mut self) -> Result<(), Box<Failure>> {
+        if let Err(error) = write_lookups(&self.desired, &self.directories) {
+            warn!(%error, "not taken back");
+        }
         converge(&mut self.backend, &self.desired, &|| false)?;
         greet(&mut self.backend);
         Ok(())
     }
+}
+
+fn told(error: &UpError, document: &Document) -> String {
+    explain_all(error, document).to_string()
 }
 
 /// Where a file can be read again; nowhere if it came from standard input.

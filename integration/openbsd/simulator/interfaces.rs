@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnetwork::IpNetwork;
-use rdomain::convert::arguments::Refusal;
-use rdomain::convert::ifconfig::{Action, AddressChange, Change, Mode};
+use rdomain::convert::openbsd::arguments::Refusal;
+use rdomain::convert::openbsd::ifconfig::{Action, AddressChange, Change, Mode};
 
 use super::{Interface, Outcome, Rtable, Simulator, Tunnel, driver, prefix, refuse};
 

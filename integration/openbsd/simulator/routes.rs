@@ -2,7 +2,7 @@
 
 use ipnetwork::IpNetwork;
 use rdomain::backend::openbsd::Output;
-use rdomain::convert::route::{Dropped, Words};
+use rdomain::convert::openbsd::route::{Dropped, Words};
 
 use super::{Route, Simulator};
 

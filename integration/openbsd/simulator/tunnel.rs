@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use rdomain::convert::arguments::Refusal;
-use rdomain::convert::ifconfig::{Peer as PeerWords, Tunnel as TunnelWords};
+use rdomain::convert::openbsd::arguments::Refusal;
+use rdomain::convert::openbsd::ifconfig::{Peer as PeerWords, Tunnel as TunnelWords};
 use rdomain::state::Secret;
 
 use super::{Outcome, Peer, Simulator, Tunnel, prefix, refuse};

@@ -81,7 +81,7 @@ pub(super) struct Link {
     pub(super) far_end: Option<FarEnd>,
     /// What a VLAN or macvlan stands on.
     pub(super) parent: Option<FarEnd>,
-    /// The number of the namespace that it was made from, where the sockets of a VXLAN are.
+    /// The number of the namespace that it was made from, where the sockets of a VXLAN and of a tunnel are.
     pub(super) birthplace: Option<i32>,
 }
 
@@ -177,8 +177,8 @@ pub(super) fn read(message: &LinkMessage) -> Option<Link> {
     match link.driver {
         Driver::Veth => link.far_end = lower,
         Driver::Vlan { .. } | Driver::Macvlan => link.parent = lower,
-        Driver::Vxlan(_) => link.birthplace = namespace_id,
-        Driver::Loopback | Driver::Bridge | Driver::WireGuard | Driver::Tun => {}
+        Driver::Vxlan(_) | Driver::WireGuard => link.birthplace = namespace_id,
+        Driver::Loopback | Driver::Bridge | Driver::Tun => {}
         Driver::Vrf { .. } | Driver::Dummy | Driver::Other => {}
     }
     (!link.name.is_empty()).then_some(link)

@@ -50,9 +50,27 @@ impl Mark {
     }
 }
 
-/// Whether a route is ours.
-pub(super) fn is_our_route(protocol: RouteProtocol) -> bool {
-    u8::from(protocol) == PROTOCOL
+/// Whose routes and rules are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// Ours.
+    Ours,
+    /// Those that somebody typed, or a script, as well: neither the kernel's nor a routing daemon's.
+    Administrators,
+}
+
+impl Whose {
+    /// Whether those of this protocol number are among them.
+    pub(super) fn has(self, protocol: RouteProtocol) -> bool {
+        match self {
+            Whose::Ours => u8::from(protocol) == PROTOCOL,
+            Whose::Administrators => {
+                // ip-rule(8) says none.
+                let typed = [RouteProtocol::Boot, RouteProtocol::Static, RouteProtocol::Unspec];
+                typed.contains(&protocol) || Whose::Ours.has(protocol)
+            }
+        }
+    }
 }
 
 /// Whether an address is ours.

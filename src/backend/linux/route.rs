@@ -1,6 +1,6 @@
 //! Routes: rtnetlink(7) `RTM_*ROUTE` messages, and what is read from them.
 //!
-//! Only routes of our protocol number are listed, whichever table they are in. IPv6 differs from IPv4: a route without a metric gets 1024, and
+//! Routes are told by their protocol numbers, whichever table they are in. IPv6 differs from IPv4: a route without a metric gets 1024, and
 //! one that drops its packets hangs on `lo` (net/ipv6/route.c), which says nothing.
 
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use netlink_packet_route::route::{
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage as Message};
 use nix::errno::Errno;
 
-use super::mark;
+use super::mark::{self, Whose};
 use super::netlink::{Netlink, NetlinkError};
 use crate::model::{Hop, InterfaceName, Prefix, Route, Target};
 
@@ -24,31 +24,44 @@ pub(super) type Names = BTreeMap<u32, InterfaceName>;
 
 /// Every route of ours in the socket's namespace, with the number of its table.
 pub(super) fn dump(socket: &mut Netlink, names: &Names) -> Result<Vec<(u32, Route)>, NetlinkError> {
+    dump_of(socket, names, Whose::Ours)
+}
+
+/// Every route of theirs in the socket's namespace, with the number of its table.
+pub(super) fn dump_of(
+    socket: &mut Netlink,
+    names: &Names,
+    whose: Whose,
+) -> Result<Vec<(u32, Route)>, NetlinkError> {
     let mut routes = Vec::new();
     for family in [AddressFamily::Inet, AddressFamily::Inet6] {
-        let answers = match socket.dump(Message::GetRoute(header_only(family))) {
+        let mut query = header_only(family);
+        if whose == Whose::Administrators {
+            query.header.protocol = RouteProtocol::Unspec;
+        }
+        let answers = match socket.dump(Message::GetRoute(query)) {
             // A namespace has no table before its first route.
             Err(error) if error.errno() == Some(Errno::ENOENT) => continue,
             // Nor IPv6 routes in a kernel without it.
             Err(error) if error.errno() == Some(Errno::EOPNOTSUPP) => continue,
             result => result?,
         };
-        routes.extend(answers.iter().filter_map(|answer| of_answer(answer, names)));
+        routes.extend(answers.iter().filter_map(|answer| of_answer(answer, names, whose)));
     }
     Ok(routes)
 }
 
-fn of_answer(answer: &Message, names: &Names) -> Option<(u32, Route)> {
+fn of_answer(answer: &Message, names: &Names, whose: Whose) -> Option<(u32, Route)> {
     match answer {
-        Message::NewRoute(message) => read(message, names),
+        Message::NewRoute(message) => read(message, names, whose),
         _ => None,
     }
 }
 
-/// A route from the kernel's message; `None` if it is not ours or of no kind that we make.
-pub(super) fn read(message: &RouteMessage, names: &Names) -> Option<(u32, Route)> {
+/// A route from the kernel's message; `None` if it is not theirs or of no kind that we make.
+pub(super) fn read(message: &RouteMessage, names: &Names, whose: Whose) -> Option<(u32, Route)> {
     let header = &message.header;
-    if !mark::is_our_route(header.protocol) || header.flags.contains(RouteFlags::Cloned) {
+    if !whose.has(header.protocol) || header.flags.contains(RouteFlags::Cloned) {
         return None;
     }
     let mut table = header.table.into();
@@ -249,7 +262,7 @@ mod tests {
         ];
         for route in routes {
             for table in [254, 300] {
-                let read = read(&wire(&message(table, &route, &names())), &names());
+                let read = read(&wire(&message(table, &route, &names())), &names(), Whose::Ours);
                 assert_eq!(read, Some((table, route.clone())));
             }
         }
@@ -263,7 +276,7 @@ mod tests {
         let mut local = message(254, &ours, &names());
         local.header.kind = RouteType::Local;
         for message in [foreign, local] {
-            assert_eq!(read(&wire(&message), &names()), None, "{message:?}");
+            assert_eq!(read(&wire(&message), &names(), Whose::Ours), None, "{message:?}");
         }
     }
 
@@ -279,8 +292,8 @@ mod tests {
             0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
             5, 0, 20, 0, 0, 0, 0, 0,
         ];
-        let routes =
-            [blackhole, unreachable].map(|bytes| read(&RouteMessage::parse(bytes).unwrap(), &names()));
+        let routes = [blackhole, unreachable]
+            .map(|bytes| read(&RouteMessage::parse(bytes).unwrap(), &names(), Whose::Ours));
         assert_eq!(routes[0], Some((254, route("10.6.0.0/16", 0, Target::Blackhole))));
         assert_eq!(routes[1], Some((254, route("fd03::/48", 1024, Target::Unreachable))));
     }

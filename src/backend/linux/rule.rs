@@ -16,7 +16,7 @@ use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage, RuleUid
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage as Message};
 use nix::errno::Errno;
 
-use super::mark;
+use super::mark::{self, Whose};
 use super::netlink::{Netlink, NetlinkError};
 use super::tables::Tables;
 use crate::model::{Action, Fwmark, InterfaceName, Prefix, Rule, Selector};
@@ -75,23 +75,28 @@ pub(super) struct Dump {
 
 /// Every rule of ours in the socket's namespace.
 pub(super) fn dump(socket: &mut Netlink) -> Result<Dump, NetlinkError> {
+    dump_of(socket, Whose::Ours)
+}
+
+/// Every rule of theirs in the socket's namespace.
+pub(super) fn dump_of(socket: &mut Netlink, whose: Whose) -> Result<Dump, NetlinkError> {
     let mut dump = Dump { parts: BTreeSet::new(), misplaced: BTreeSet::new(), ipv6: Ipv6::There };
-    dump.add(&messages(socket, Family::V4)?);
+    dump.add(&messages(socket, Family::V4)?, whose);
     match messages(socket, Family::V6) {
         Err(error) if matches!(error.errno(), Some(Errno::EAFNOSUPPORT | Errno::EOPNOTSUPP)) => {
             dump.ipv6 = Ipv6::Missing;
         }
-        result => dump.add(&result?),
+        result => dump.add(&result?, whose),
     }
     Ok(dump)
 }
 
 impl Dump {
     /// Takes the rules of a family, in the order in which they are asked.
-    fn add(&mut self, messages: &[RuleMessage]) {
+    fn add(&mut self, messages: &[RuleMessage], whose: Whose) {
         let local = messages.iter().position(local::is_first_local);
         for (place, message) in messages.iter().enumerate() {
-            let Some(part) = read(message) else { continue };
+            let Some(part) = read(message, whose) else { continue };
             if part.is_before_local() && local.is_some_and(|local| local < place) {
                 self.misplaced.insert(part.clone());
             }
@@ -114,8 +119,8 @@ fn of_answer(answer: Message) -> Option<RuleMessage> {
     }
 }
 
-/// A rule from the kernel's message; `None` if it is not ours.
-fn read(message: &RuleMessage) -> Option<Part> {
+/// A rule from the kernel's message; `None` if it is not theirs.
+fn read(message: &RuleMessage, whose: Whose) -> Option<Part> {
     let header = &message.header;
     let family = if header.family == AddressFamily::Inet6 { Family::V6 } else { Family::V4 };
     let mut part = Part {
@@ -129,12 +134,12 @@ fn read(message: &RuleMessage) -> Option<Part> {
         in_vrf: false,
         act: Act::Continue,
     };
-    let (mut ours, mut mark, mut mask) = (false, 0, None);
+    let (mut theirs, mut mark, mut mask) = (false, 0, None);
     let (mut table, mut target) = (header.table.into(), None);
     let prefix = |address: &IpAddr, length| Some(Prefix::containing(IpNetwork::new(*address, length).ok()?));
     for attribute in &message.attributes {
         match attribute {
-            RuleAttribute::Protocol(protocol) => ours = mark::is_our_route(*protocol),
+            RuleAttribute::Protocol(protocol) => theirs = whose.has(*protocol),
             RuleAttribute::Priority(priority) => part.priority = *priority,
             RuleAttribute::Source(address) => part.from = prefix(address, header.src_len),
             RuleAttribute::Destination(address) => part.to = prefix(address, header.dst_len),
@@ -155,7 +160,7 @@ fn read(message: &RuleMessage) -> Option<Part> {
         RuleAction::Nop => Act::Continue,
         _ => return None,
     };
-    ours.then_some(part)
+    theirs.then_some(part)
 }
 
 /// The model's rules that these are, for a domain with these tables.
@@ -290,7 +295,7 @@ mod tests {
         let message = message(part);
         let mut bytes = vec![0; message.buffer_len()];
         message.emit(&mut bytes);
-        read(&RuleMessage::parse(&bytes[..]).unwrap()).unwrap()
+        read(&RuleMessage::parse(&bytes[..]).unwrap(), Whose::Ours).unwrap()
     }
 
     fn rule(priority: u32, rtable: u32, selector: Selector) -> Rule {
@@ -354,6 +359,6 @@ mod tests {
             parts_of(&rule(1, 10, Selector::default()), Ipv6::There, tables(Isolation::Netns)).remove(0);
         let mut foreign = message(&part);
         foreign.attributes.retain(|attribute| !matches!(attribute, RuleAttribute::Protocol(_)));
-        assert_eq!(read(&foreign), None);
+        assert_eq!(read(&foreign, Whose::Ours), None);
     }
 }

@@ -15,7 +15,7 @@ use crate::model::{DomainId, DomainName, End, InterfaceName};
 use crate::state::Directories;
 
 /// Where wg(8) looks for userspace tunnels.
-const PUBLIC: &str = "/var/run/wireguard";
+pub(super) const PUBLIC: &str = "/var/run/wireguard";
 
 /// The sockets of one network's userspace tunnels.
 #[derive(Clone, Debug)]

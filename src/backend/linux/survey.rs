@@ -11,8 +11,8 @@ use crate::backend::BackendError;
 use crate::model::{DomainId, End, InterfaceName, Network};
 use crate::state::{Directories, Ledger};
 use crate::status::{
-    InterfaceView, LinkFacts, LinkKind, RdomainView, RouteGet, RouteTable, SocketTable, StatusView,
-    TunnelView,
+    Family, InterfaceView, LinkFacts, LinkKind, RdomainView, RouteGet, RouteTable, RuleTable, SocketTable,
+    StatusView, TunnelView,
 };
 
 /// A network as it is at this moment.
@@ -78,6 +78,13 @@ impl Survey {
         let found =
             route_socket(place).and_then(|mut route| view::route_get(domain, &scope, which, &mut route, to));
         found.map_err(|error| trouble("routes", domain, error))
+    }
+
+    /// The rules of a family that packets of a domain meet, but for those of the kernel itself.
+    pub fn rules(&self, domain: DomainId, family: Family) -> Result<RuleTable, BackendError> {
+        let place = self.place(domain)?;
+        let rules = route_socket(place).and_then(|mut route| view::rules(domain, family, &mut route));
+        rules.map_err(|error| trouble("rules", domain, error))
     }
 
     /// The sockets of a domain that wait for somebody.

@@ -33,6 +33,14 @@ pub(super) fn read(stream: UnixStream) -> io::Result<Current> {
     Ok(current)
 }
 
+/// The private key of the engine behind this socket, if it has one.
+pub(super) fn private_key(stream: UnixStream) -> io::Result<Option<Secret>> {
+    let answer = ask(stream, "get=1\n\n")?;
+    let told = answer.lines().find_map(|line| line.strip_prefix("private_key="));
+    let key = told.map(|told| unhex(told).ok_or_else(|| malformed("private_key"))).transpose()?;
+    Ok(key.filter(|key| **key != [0; 32]).map(|key| Secret::new(*key)))
+}
+
 /// Has the engine behind this socket make a change.
 pub(super) fn write(stream: UnixStream, change: &Change<'_>) -> io::Result<()> {
     let answer = ask(stream, &request(change))?;

@@ -8,6 +8,7 @@ mod driver;
 mod links;
 mod neighbours;
 mod routes;
+mod rules;
 mod scope;
 mod sockets;
 mod uapi;
@@ -17,7 +18,9 @@ use std::net::IpAddr;
 
 use super::netlink::{Netlink, NetlinkError};
 use crate::model::{DomainId, DomainName};
-use crate::status::{InterfaceView, LinkFacts, RdomainView, RouteGet, RouteTable, SocketTable, TunnelView};
+use crate::status::{
+    Family, InterfaceView, LinkFacts, RdomainView, RouteGet, RouteTable, RuleTable, SocketTable, TunnelView,
+};
 
 pub use driver::tunnel_of_driver;
 pub use routes::Which;
@@ -77,6 +80,11 @@ pub fn route_get(
     Ok(found.map(|found| {
         RouteGet::new(domain, address, &found.matched, found.chosen.as_ref(), found.src, &links)
     }))
+}
+
+/// The rules of a family in the domain's namespace.
+pub fn rules(domain: DomainId, family: Family, route: &mut Netlink) -> Result<RuleTable, NetlinkError> {
+    Ok(RuleTable { domain: domain.number(), rules: rules::dump(route, family)? })
 }
 
 /// `netstat -ln`: the listening sockets; `route` tells the names of interfaces.

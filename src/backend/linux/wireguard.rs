@@ -22,11 +22,22 @@ const ALLOWED_IPS_AT_ONCE: usize = 1000;
 
 /// What the driver has for this interface of the socket's namespace.
 pub(super) fn read(socket: &mut Netlink, name: &InterfaceName) -> Result<Current, NetlinkError> {
+    attributes(socket, name).map(|attributes| of_attributes(&attributes))
+}
+
+/// What these attributes say.
+pub(super) fn of_attributes(attributes: &[WireguardAttribute]) -> Current {
     let mut current = Current::default();
-    for attribute in &attributes(socket, name)? {
-        take(&mut current, attribute);
-    }
-    Ok(current)
+    attributes.iter().for_each(|attribute| take(&mut current, attribute));
+    current
+}
+
+/// The private key among these attributes, if there is one.
+pub(super) fn private_key(attributes: &[WireguardAttribute]) -> Option<Secret> {
+    attributes.iter().find_map(|attribute| match attribute {
+        WireguardAttribute::PrivateKey(key) if *key != [0; 32] => Some(Secret::new(*key)),
+        _ => None,
+    })
 }
 
 /// What the driver says of this interface of the socket's namespace, in the order of its messages.

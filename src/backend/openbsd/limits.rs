@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::mark::{DESCRIPTION_MAX, LABEL_MAX, Mark};
 use super::render::route_limit;
+use crate::convert::openbsd::mark::{DESCRIPTION_MAX, LABEL_MAX, Mark};
 use crate::model::{
     Dns, DomainId, End, Engine, Interface, InterfaceName, Isolation, Kind, Network, Object, Route, RtableId,
     Target,

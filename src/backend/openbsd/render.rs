@@ -11,9 +11,9 @@ use std::collections::BTreeSet;
 
 use super::bound::own_loopback;
 use super::command::{Command, Word};
-use super::mark::Mark;
 use crate::backend::recorded::Recorded;
 use crate::backend::{Backend, BackendError, Nature};
+use crate::convert::openbsd::mark::Mark;
 use crate::model::{
     Address, DomainId, End, Interface, InterfaceName, Kind, Network, Route, RtableId, WireGuard,
 };

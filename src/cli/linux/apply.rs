@@ -2,22 +2,30 @@
 
 use std::path::{self, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
 
+use super::down::Eviction;
 use super::file::{self, Document};
 use super::live::Live;
 use super::say::{complain, count, say};
 use super::trouble::Trouble;
 use super::{Common, Ended, Which, print_json};
-use crate::control::{ClientError, Wanted};
+use crate::control::{ClientError, Terms, Wanted};
 use crate::model::NetworkName;
+use crate::spec;
 use crate::state::Roots;
 
 #[derive(Debug, Args)]
 pub(super) struct Words {
     #[command(flatten)]
     pub(super) which: Which,
+    /// Go back by itself after this time, as `60s`, unless `rdom confirm` is typed before
+    #[arg(long, value_name = "TIME", value_parser = spec::duration)]
+    confirm: Option<Duration>,
+    #[command(flatten)]
+    eviction: Eviction,
     /// The file; without it ./domains.yaml or /etc/rdom/domains.yaml
     file: Option<PathBuf>,
 }
@@ -28,7 +36,9 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
     let wanted = wanted(document, &name)?;
     let roots = Roots::of_environment();
     let live = Live { directories: roots.of(&name), name };
-    let answer = live.ask(|client| match client.apply(&wanted) {
+    let confirm = words.confirm.map(|within| format!("{}ms", within.as_millis()));
+    let terms = Terms { confirm, residents: words.eviction.residents() };
+    let answer = live.ask(|client| match client.apply(&wanted, &terms) {
         Err(ClientError::Refused(why)) => Ok(Err(why)),
         answer => answer.map(Ok),
     })?;
@@ -47,6 +57,12 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
                 steps => {
                     say(format_args!("network {} is as the file says: {}", live.name, count(steps, "step")))
                 }
+            }
+            if let Some(secs) = applied.goes_back_in_secs {
+                let name = &live.name;
+                say(format_args!(
+                    "not confirmed: it goes back in {secs}s, unless you type: rdom confirm -n {name}"
+                ));
             }
             Ok(ExitCode::SUCCESS)
         }

@@ -21,7 +21,7 @@ use crate::backend::Nature;
 use crate::diagnostic::chain;
 use crate::probe::{self, Unsupported};
 use crate::state::{Directories, Roots, make_private_directory};
-use crate::supervisor::{Lodging, Supervisor, UpError};
+use crate::supervisor::{DownError, Lodging, Supervisor, UpError, confirmed_instead_of};
 use crate::transaction::{Cause, Failure, Signals, explain};
 
 #[derive(Debug, Args)]
@@ -46,14 +46,29 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
     }
     probe::administration()?;
     let directories = Roots::of_environment().of(&document.lowered.network.name);
+    let document = confirmed(document, &directories)?;
     if words.detach { detached(&document, &directories) } else { foreground(&document, &directories) }
+}
+
+/// The document, or the one before it, if nobody has confirmed it in time.
+fn confirmed(document: Document, directories: &Directories) -> Result<Document, Trouble> {
+    let Some(before) = confirmed_instead_of(&document, directories).map_err(Trouble::failed)? else {
+        return Ok(document);
+    };
+    complain(format_args!(
+        "warning: nobody confirmed {file} in time: the network comes up as it was before\n\
+         help: to have it all the same, once it is up: rdom apply -n {network} {file}",
+        file = document.source.file,
+        network = document.lowered.network.name
+    ));
+    Ok(before)
 }
 
 fn foreground(document: &Document, directories: &Directories) -> Ended {
     let signals = Signals::hold().map_err(Trouble::failed)?;
     let supervisor = bring_up(document, directories, &signals, Lodging::Apart)?;
     say(format_args!("network {} is up: Ctrl-C takes it down", supervisor.desired().name));
-    supervisor.serve().map_err(|failure| explained(&failure, document))?;
+    supervisor.serve().map_err(|error| not_down(&error, document))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -84,6 +99,17 @@ fn explained(failure: &Failure, document: &Document) -> Trouble {
         Cause::Backend(_) | Cause::Interrupted | Cause::Unsettled(_) => 1,
     };
     Trouble::Diagnostics(Box::new(explain(failure, document)), status)
+}
+
+/// Why a network that was to end is still there.
+fn not_down(error: &DownError, document: &Document) -> Trouble {
+    match error {
+        DownError::Failed(failure) => explained(failure, document),
+        DownError::Kept(kept) => {
+            complain(format_args!("rdom: {}", kept.text()));
+            Trouble::Said(1)
+        }
+    }
 }
 
 /// The parent waits until the child, in a session of its own, says that all is up or what went wrong.
@@ -140,7 +166,7 @@ fn supervise(document: &Document, directories: &Directories, mut tell: File) -> 
             }
             let _ = tell.write_all(&[0]);
             drop((tell, terminal));
-            supervisor.serve().map_err(|failure| explained(&failure, document))?;
+            supervisor.serve().map_err(|error| not_down(&error, document))?;
             Ok(0)
         }
     }

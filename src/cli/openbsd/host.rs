@@ -8,9 +8,8 @@ use nix::unistd::geteuid;
 
 use super::Common;
 use super::file::Document;
-use super::portability::System;
 use super::say::complain;
-use super::trouble::{Trouble, paint};
+use super::trouble::Trouble;
 use crate::backend::openbsd::{Captured, OpenBsd, Programs, Tools, bound, networks};
 use crate::backend::{Backend, BackendError, Nature};
 use crate::diagnostic::Unsupported;
@@ -140,18 +139,6 @@ pub(super) fn administration() -> Result<(), Trouble> {
     }
     let missing = "only root may change interfaces and routes".to_owned();
     Err(Trouble::Unsupported(Unsupported { missing, remedy: "doas rdom ..".to_owned() }))
-}
-
-/// What OpenBSD cannot do ends it with status 4; what has to be done by hand is said.
-pub(super) fn say_limits(document: &Document) -> Result<(), Trouble> {
-    let limits = System::Openbsd.limits(&document.source, &document.lowered);
-    if limits.errors() > 0 {
-        return Err(Trouble::Diagnostics(Box::new(limits), 4));
-    }
-    if !limits.is_empty() {
-        complain(limits.render(paint()));
-    }
-    Ok(())
 }
 
 /// A failed step at its place in the file, and the exit status that goes with it.

@@ -1,20 +1,17 @@
 //! `rdom plan`: the command lines that an OpenBSD is given; on any system with `--backend openbsd`.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 
 use super::file::{self, Document};
-use super::host::{Host, say_limits};
+use super::host::{Host, administration};
+use super::portability::System;
 use super::trouble::Trouble;
-use super::{Common, Ended, Which, print_json};
-use crate::backend::openbsd::{
-    Captured, Command, Given, Renderer, SecretFiles, Word, bound, hostname_if, network, script,
-};
-use crate::model::{Bindings, Key, Network, Preshared, SecretName};
+use super::{Common, Ended, Which, captured, hostname_if, print_json};
+use crate::backend::openbsd::{Command, Given, Renderer, SecretFiles, bound, network, script};
+use crate::model::{Bindings, Network, SecretName};
 use crate::plan::{Step, plan};
 use crate::state::{Missing, Roots, Store};
 use crate::status::PlanView;
@@ -63,7 +60,11 @@ pub(super) fn here(words: &Words, common: &Common) -> Ended {
     }
     let before = match &words.planned.observed {
         Some(_) => None,
-        None => Some(Host::of(&document.lowered.network.name)?.observe()?),
+        // Who is not root is shown no keys and no peers.
+        None => {
+            administration()?;
+            Some(Host::of(&document.lowered.network.name)?.observe()?)
+        }
     };
     run(&words.planned, &document, before, common.json)
 }
@@ -75,14 +76,17 @@ pub(in crate::cli) fn run(
     before: Option<Network>,
     json: bool,
 ) -> Ended {
-    say_limits(document)?;
+    System::Openbsd.require(document)?;
     let lowered = &document.lowered;
     let store = Store::of(&Roots::of_environment().of(&lowered.network.name));
     let stored = store.bindings(&lowered.network, &lowered.secrets, Missing::LeaveOpen);
     let bindings = stored.map_err(Trouble::failed)?.bindings;
     let desired = bound(&lowered.network, &bindings);
     let observed = match (&words.observed, before) {
-        (Some(directory), _) => observed(directory, &desired)?,
+        (Some(directory), _) => {
+            let captured = captured::read(directory)?;
+            network(&desired.name, &captured, &Given::assumed(&desired)).map_err(Trouble::failed)?
+        }
         (None, Some(before)) => before,
         (None, None) => Network::empty(desired.name.clone()),
     };
@@ -91,32 +95,13 @@ pub(in crate::cli) fn run(
     match words.format.unwrap_or(usual) {
         Format::Json => drop(print_json(&PlanView::new(&steps))?),
         Format::Steps => print!("{}", PlanView::new(&steps)),
-        Format::HostnameIf => print_files(&desired)?,
+        Format::HostnameIf => print!("{}", hostname_if::shown(&desired)?),
         Format::Commands => {
             let commands = commands(&steps, observed)?;
             print!("{}", script(&commands, &secret_files(document, &store, &bindings)));
         }
     }
     Ok(ExitCode::from(if steps.is_empty() { 0 } else { 3 }))
-}
-
-fn observed(directory: &Path, desired: &Network) -> Result<Network, Trouble> {
-    let read = |path: PathBuf| {
-        fs::read_to_string(&path)
-            .map_err(|error| Trouble::usage(format!("cannot read {}: {error}", path.display())))
-    };
-    let mut captured = Captured {
-        ifconfig: read(directory.join("ifconfig-A"))?,
-        netstat: read(directory.join("netstat-R"))?,
-        routes: BTreeMap::new(),
-    };
-    for table in 0..=u8::MAX {
-        let path = directory.join(format!("route-T{table}"));
-        if path.exists() {
-            captured.routes.insert(table, read(path)?);
-        }
-    }
-    network(&desired.name, &captured, &Given::assumed(desired)).map_err(Trouble::failed)
 }
 
 fn commands(steps: &[Step], observed: Network) -> Result<Vec<Command>, Trouble> {
@@ -145,20 +130,4 @@ fn secret_files(document: &Document, store: &Store, bindings: &Bindings) -> Secr
         }
     }
     files
-}
-
-fn print_files(desired: &Network) -> Result<(), Trouble> {
-    let spell = |word: &Word| match word {
-        Word::Text(text) => text.clone(),
-        Word::PublicKey(Key::Public(key)) => key.to_string(),
-        Word::PublicKey(Key::Of(end)) => format!("<public key of {end}>"),
-        Word::PrivateKey(Key::Of(end)) => format!("<private key of {end}>"),
-        Word::PrivateKey(Key::Public(key)) => format!("<private key of {key}>"),
-        Word::Preshared(Preshared::Of(name)) => format!("<{name}>"),
-        Word::Preshared(known @ Preshared::Known(_)) => format!("<{known}>"),
-    };
-    for (interface, lines) in hostname_if(desired, &spell).map_err(Trouble::failed)? {
-        println!("# /etc/hostname.{interface}\n{}\n", lines.join("\n"));
-    }
-    Ok(())
 }

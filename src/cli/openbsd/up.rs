@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::file::{self, Document};
-use super::host::{Host, administration, say_limits};
+use super::host::{Host, administration};
+use super::portability::System;
 use super::say::{count, say};
 use super::trouble::Trouble;
 use super::{Common, Ended, Which};
@@ -46,7 +47,7 @@ pub(super) fn prepared(named: Option<&PathBuf>, common: &Common) -> Result<(Docu
     if let Some(name) = &common.network {
         document.lowered.network.name = name.clone();
     }
-    say_limits(&document)?;
+    System::Openbsd.require(&document)?;
     let host = Host::of(&document.lowered.network.name)?;
     administration()?;
     Ok((document, host))

@@ -9,11 +9,11 @@ use nix::errno::Errno;
 
 use super::reach::reason;
 use super::{Ground, until};
-use crate::backend::linux::view::Which;
 use crate::exec::ping::{Fate, Probe, Refusal};
 use crate::model::DomainId;
 use crate::spec::{Fit, Passage, Presence, Way};
 use crate::status::RouteGet;
+use crate::suite::evidence::which;
 use crate::suite::inside::Inside;
 
 /// How long one hop is asked for, and how long each time: the kernel sends a host a few errors at once, and then one a
@@ -32,12 +32,8 @@ pub(super) fn routed(
     way: &Way,
     expect: Presence,
 ) -> Option<String> {
-    let which = match way.rtable {
-        Some(rtable) if rtable != domain.into() => Which::Further(rtable.number()),
-        Some(_) | None => Which::Own,
-    };
-    let found = match ground.survey.route_get(domain, which, to) {
-        Ok(found) => found.filter(leads_somewhere),
+    let found = match ground.survey.route_get(domain, which(domain, way.rtable), to) {
+        Ok(found) => found.filter(RouteGet::leads_somewhere),
         Err(error) => return Some(error.to_string()),
     };
     let fits = |found: &RouteGet| {
@@ -46,20 +42,9 @@ pub(super) fn routed(
     };
     match (expect, found) {
         (Presence::Present, None) => Some(format!("no route to {to}")),
-        (Presence::Present, Some(found)) => (!fits(&found)).then(|| shown(&found)),
-        (Presence::Absent, found) => found.filter(fits).map(|found| shown(&found)),
+        (Presence::Present, Some(found)) => (!fits(&found)).then(|| found.sentence()),
+        (Presence::Absent, found) => found.filter(fits).map(|found| found.sentence()),
     }
-}
-
-/// Whether a route is one that does not drop.
-fn leads_somewhere(found: &RouteGet) -> bool {
-    !matches!(found.route.route_type.as_str(), "blackhole" | "unreachable" | "prohibit")
-}
-
-fn shown(found: &RouteGet) -> String {
-    let route = &found.route;
-    let via = route.via.map(|via| format!(" via {via}")).unwrap_or_default();
-    format!("{} goes by {}{via} dev {}", found.route_to, route.to, route.dev)
 }
 
 /// Who answered for one hop: the domains that have its address; several may.

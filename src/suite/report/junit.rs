@@ -28,7 +28,7 @@ fn case(report: &FileReport, verdict: &Verdict) -> TestCase {
         Some(failure) => non_success(
             NonSuccessKind::Failure,
             &format!("expected: {}", verdict.asserted),
-            &format!("{}:{}\nexpected: {}\nseen: {failure}", report.file, verdict.line, verdict.asserted),
+            &description(report, verdict, failure),
         ),
     };
     let mut case = TestCase::new(verdict.title(), status);
@@ -36,6 +36,11 @@ fn case(report: &FileReport, verdict: &Verdict) -> TestCase {
     case.extra.insert("file".into(), report.file.as_str().into());
     case.extra.insert("line".into(), verdict.line.to_string().into());
     case
+}
+
+fn description(report: &FileReport, verdict: &Verdict, failure: &str) -> String {
+    let place = format!("{}:{}", report.file, verdict.line);
+    format!("{place}\nexpected: {}\nseen: {failure}\n{}", verdict.asserted, verdict.surroundings())
 }
 
 /// What stands for a file whose tests were not all run.
@@ -83,6 +88,7 @@ mod tests {
             panic!("{failed:?}")
         };
         assert!(seen.as_str().contains("100% <lost>"), "{seen:?}");
+        assert!(seen.as_str().contains("1: get host 192.168.5.2: not in table"), "{seen:?}");
         assert!(!text.contains('\u{1b}'), "a character that XML does not have");
     }
 }

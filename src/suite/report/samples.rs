@@ -1,5 +1,6 @@
 //! Verdicts of every sort, with what has to be escaped.
 
+use crate::status::{Evidence, Lookup};
 use crate::suite::verdict::{FileReport, Verdict};
 
 pub(super) fn reports() -> Vec<FileReport> {
@@ -10,6 +11,7 @@ pub(super) fn reports() -> Vec<FileReport> {
         asserted: "ping 192.168.5.2".into(),
         duration_secs: 0.25,
         failure: failure.map(str::to_owned),
+        evidence: failure.map(|_| Box::new(evidence())),
         line: 20 + number,
     };
     let passed = verdict(0, "1: ping 192.168.5.2", None);
@@ -32,4 +34,10 @@ pub(super) fn reports() -> Vec<FileReport> {
     };
     let ended = FileReport::new("d.yaml", None, 4).interrupted();
     vec![whole, lacking, broken, ended]
+}
+
+/// That there is no route.
+fn evidence() -> Evidence {
+    let to = "192.168.5.2".parse().expect("an address");
+    Evidence { way: vec![Lookup { domain: 1, to, found: None }], ..Evidence::default() }
 }

@@ -26,7 +26,10 @@ fn test(report: &FileReport, verdict: &Verdict) -> String {
     let Some(failure) = &verdict.failure else { return format!("ok - {name}\n  ---\n  {millis}\n  ...\n") };
     let place = format!("file: {}\n  line: {}", quoted(&report.file), verdict.line);
     let (expected, seen) = (quoted(&verdict.asserted), quoted(failure));
-    format!("not ok - {name}\n  ---\n  {place}\n  {millis}\n  expected: {expected}\n  seen: {seen}\n  ...\n")
+    let evidence = quoted(&verdict.surroundings());
+    format!(
+        "not ok - {name}\n  ---\n  {place}\n  {millis}\n  expected: {expected}\n  seen: {seen}\n  evidence: {evidence}\n  ...\n"
+    )
 }
 
 fn trouble(report: &FileReport) -> Option<String> {
@@ -68,7 +71,9 @@ mod tests {
             "\nnot ok 2 - dir/a.yaml (run 2): a, b: <c> & \\#1 \\\\ \"d\" (ping 192.168.5.2)\n  ---\n"
         ));
         assert!(
-            text.contains("\n  seen: \"no answer\\n\\u001b[31m100% <lost>, # not \\\\ there\"\n  ...\n"),
+            text.contains(
+                "\n  seen: \"no answer\\n\\u001b[31m100% <lost>, # not \\\\ there\"\n  evidence: \"the way, "
+            ),
             "{text}"
         );
         assert!(

@@ -12,6 +12,7 @@ use netlink_packet_route::route::RouteProtocol;
 use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 
 use super::{Family, Part, messages, read};
+use crate::backend::linux::mark::Whose;
 use crate::backend::linux::netlink::{Netlink, NetlinkError};
 
 /// The table of local addresses (linux/rtnetlink.h, `RT_TABLE_LOCAL`).
@@ -39,7 +40,7 @@ pub(in crate::backend::linux) fn hold_back(socket: &mut Netlink, parts: &[Part])
     for part in parts.iter().filter(|part| part.is_before_local()) {
         let rules = messages(socket, part.family)?;
         let local = rules.iter().position(is_first_local);
-        let ours = rules.iter().position(|rule| read(rule).as_ref() == Some(part));
+        let ours = rules.iter().position(|rule| read(rule, Whose::Ours).as_ref() == Some(part));
         if let (Some(local), Some(ours)) = (local, ours)
             && local < ours
         {

@@ -1,9 +1,11 @@
-//! From an OpenBSD's script to what it leaves behind.
+//! From an OpenBSD's script, its files of hostname.if(5), or what its tools print, to the machine that they mean.
 //!
 //! Commands are read as the tools read them, and mean what they mean there: the first address is replaced, a move to
 //! another rdomain loses addresses, `wgaip` replaces.
 
+mod hostname_if;
 mod network;
+mod printed;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -12,11 +14,13 @@ use ipnetwork::IpNetwork;
 
 use super::arguments::{KeyBytes, width};
 use super::ifconfig::{Action, AddressChange, Change, Ifconfig, Mode, Peer, Tunnel};
+use super::mark::Mark;
 use super::route::{RouteCommand, Verb, Words};
 use super::script::{NotUnderstood, Script, Unknown};
-use crate::model::PublicKey;
+use crate::model::{NetworkName, PublicKey};
 
 pub use network::Settled;
+pub use printed::{BadOutput, printed};
 
 /// What a script leaves behind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,6 +48,10 @@ pub struct HostInterface {
     pub patch: Option<String>,
     /// The tunnel that it is.
     pub tunnel: Option<HostTunnel>,
+    /// Its description, if it has one.
+    pub description: String,
+    /// Whether that is all of it: a script may leave out what a kernel does by itself.
+    pub is_all_told: bool,
 }
 
 /// A tunnel of it.
@@ -85,28 +93,61 @@ pub struct HostPeer {
 pub fn script(text: &str) -> Result<Host, Vec<NotUnderstood>> {
     let script = Script::read(text)?;
     let mut host = Host::default();
-    let mut errors = Vec::new();
-    for line in &script.commands {
-        let (program, words) = (line.words[0].as_str(), &line.words[1..]);
-        let taken = match program {
-            "ifconfig" => host.ifconfig(words, &script),
-            "route" => host.route(words, &script),
-            "sysctl" => host.sysctl(words),
-            other => Err(format!("{other}: neither ifconfig(8) nor route(8)")),
-        };
-        match taken {
-            Err(message) => errors.push(NotUnderstood { line: line.number, message }),
-            Ok(Some(message)) => host.remarks.push(NotUnderstood { line: line.number, message }),
-            Ok(None) => {}
-        }
-    }
-    if errors.is_empty() { Ok(host) } else { Err(errors) }
+    host.take(&script)?;
+    Ok(host)
 }
+
+/// Drivers of interfaces that can be made; all others are of hardware, or of no use here.
+const MADE: [&str; 4] = ["lo", "pair", "vether", "wg"];
 
 /// Something to be remarked, or what is wrong.
 type Taken = Result<Option<String>, String>;
 
 impl Host {
+    /// Leaves out what is the machine's own and no network's: cards, `lo0`, and in rdomain 0 the routes by them. What
+    /// was left out, by name.
+    pub fn leave_machine(&mut self) -> Vec<String> {
+        let driver = |name: &str| name.trim_end_matches(|c: char| c.is_ascii_digit()).to_owned();
+        let stays = |name: &String, held: &mut HostInterface| {
+            name == "lo0" || !MADE.contains(&driver(name).as_str()) && held.rdomain == 0
+        };
+        let left: BTreeMap<_, _> = self.interfaces.extract_if(.., stays).collect();
+        let ours = |(table, words): &(u8, Words)| {
+            let leads = |held: &HostInterface| {
+                let to = |own: &IpNetwork| words.gateway.is_some_and(|gateway| own.contains(gateway));
+                u32::from(held.rdomain) == u32::from(*table) && held.addresses.iter().any(to)
+            };
+            let marked = words.label.as_deref().is_some_and(|label| Mark::network(label).is_some());
+            *table != 0 || marked || words.dropped.is_none() && self.interfaces.values().any(leads)
+        };
+        self.routes.retain(ours);
+        left.into_keys().collect()
+    }
+
+    /// The network that `rdom` made of it, if it did.
+    pub fn marked(&self) -> Option<NetworkName> {
+        self.interfaces.values().find_map(|held| Mark::network(&held.description))
+    }
+
+    fn take(&mut self, script: &Script) -> Result<(), Vec<NotUnderstood>> {
+        let mut errors = Vec::new();
+        for line in &script.commands {
+            let (program, words) = (line.words[0].as_str(), &line.words[1..]);
+            let taken = match program {
+                "ifconfig" => self.ifconfig(words, script),
+                "route" => self.route(words, script),
+                "sysctl" => self.sysctl(words),
+                other => Err(format!("{other}: neither ifconfig(8) nor route(8)")),
+            };
+            match taken {
+                Err(message) => errors.push(NotUnderstood { line: line.number, message }),
+                Ok(Some(message)) => self.remarks.push(NotUnderstood { line: line.number, message }),
+                Ok(None) => {}
+            }
+        }
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
+    }
+
     fn ifconfig(&mut self, words: &[String], script: &Script) -> Taken {
         match Ifconfig::parse(words).map_err(|refusal| refusal.to_string())? {
             Ifconfig::ShowAll { .. } | Ifconfig::Show(_) => Ok(None),
@@ -142,7 +183,8 @@ impl Host {
                 }
                 Action::Patch(None) => held.patch = None,
                 Action::Up(false) => remark = Some(format!("{name} is up in the file")),
-                Action::Create | Action::Destroy | Action::Rdomain(_) | Action::Description(_) => {}
+                Action::Description(text) => held.description = text.clone(),
+                Action::Create | Action::Destroy | Action::Rdomain(_) => {}
                 Action::Up(true) => {}
             }
         }

@@ -1,7 +1,7 @@
 //! What a script leaves behind, as a network.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 
 use base64::Engine as _;
@@ -11,11 +11,12 @@ use zeroize::Zeroizing;
 
 use super::{Host, HostInterface, HostPeer, HostTunnel, KeySource};
 use crate::convert::SecretFile;
-use crate::convert::route::{Dropped, Words};
+use crate::convert::openbsd::mark::Mark;
+use crate::convert::openbsd::route::{Dropped, Words};
 use crate::model::{
-    Address, Domain, DomainId, End, Endpoint, Engine, Host as EndpointHost, Interface, InterfaceName,
-    Isolation, Key, Kind, Network, NetworkName, Peer, Prefix, Preshared, Route, RtableId, SecretName,
-    SysctlName, Target, WireGuard,
+    Address, Domain, DomainId, DomainName, End, Endpoint, Engine, Host as EndpointHost, Interface,
+    InterfaceName, Isolation, Key, Kind, Network, NetworkName, Peer, Prefix, Preshared, Route, RtableId,
+    SecretName, SysctlName, Target, WireGuard,
 };
 
 /// A network and what belongs to it.
@@ -74,11 +75,10 @@ impl Host {
     fn add_domain(&self, settled: &mut Settled, id: DomainId) {
         let inside = settled.network.domains.entry(id).or_insert_with(|| {
             let mut lo = Interface::new(Kind::Loopback);
-            let loopback = |ip: IpAddr, length| IpNetwork::new(ip, length).map(Address::new);
-            lo.addresses.extend(loopback(Ipv4Addr::LOCALHOST.into(), 8));
-            lo.addresses.extend(loopback(Ipv6Addr::LOCALHOST.into(), 128));
+            lo.addresses.extend(Address::of_loopback());
             let interfaces = BTreeMap::from([(InterfaceName::loopback(), lo)]);
-            Domain { isolation: Isolation::Auto, interfaces, ..Domain::bare(id) }
+            let name = self.name(id).unwrap_or_else(|| DomainName::of_number(id));
+            Domain { name, isolation: Isolation::Auto, interfaces, ..Domain::bare(id) }
         });
         let names = ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"];
         for (name, _) in names.into_iter().zip(self.forwards).filter(|(_, on)| *on && !id.is_default()) {
@@ -86,15 +86,22 @@ impl Host {
         }
     }
 
+    /// What its loopback says that it is called.
+    fn name(&self, id: DomainId) -> Option<DomainName> {
+        let description = &self.interfaces.get(&format!("lo{id}"))?.description;
+        let mark = Mark::of(&Mark::network(description)?);
+        mark.domain(description)
+    }
+
     fn add_interface(&self, settled: &mut Settled, name: &str, at: End, held: &HostInterface) {
         let kind = match (&held.tunnel, name.trim_end_matches(|c: char| c.is_ascii_digit())) {
             (Some(tunnel), _) => Kind::WireGuard(self.tunnel(settled, &at, tunnel)),
             (None, "lo") if at.interface == InterfaceName::loopback() => {
                 // It gets ::1 with its first address.
-                if !held.addresses.is_empty() {
-                    let own = Address::new(IpAddr::V6(Ipv6Addr::LOCALHOST).into());
-                    let addresses =
-                        held.addresses.iter().map(|&own| Address::new(own)).chain([own]).collect();
+                let own = Address::new(IpAddr::V6(Ipv6Addr::LOCALHOST).into());
+                let own = Some(own).filter(|_| !held.addresses.is_empty());
+                if own.is_some() || held.is_all_told {
+                    let addresses = held.addresses.iter().map(|&own| Address::new(own)).chain(own).collect();
                     set_loopback(settled, &at, addresses);
                 }
                 return;

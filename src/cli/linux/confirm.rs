@@ -1,0 +1,31 @@
+//! `rdom confirm`: what was applied with `--confirm` stays.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::live::Live;
+use super::say::say;
+use super::trouble::Trouble;
+use super::{Common, Ended, Which};
+use crate::control::Client;
+
+#[derive(Debug, Args)]
+pub(super) struct Words {
+    #[command(flatten)]
+    pub(super) which: Which,
+}
+
+pub(super) fn run(_: &Words, common: &Common) -> Ended {
+    let live = Live::find(common)?;
+    match live.ask(Client::confirm)? {
+        Some(()) => {
+            say(format_args!("network {} stays as it is", live.name));
+            Ok(ExitCode::SUCCESS)
+        }
+        None => Err(Trouble::Usage {
+            message: format!("network {} has no supervisor: it was killed", live.name),
+            help: Some("rdom up -d FILE takes over what it left, and goes back or waits on".into()),
+        }),
+    }
+}

@@ -1,0 +1,243 @@
+//! Looks around where a test has failed: follows the packet that it is about from table to table, through links and
+//! tunnels, and keeps what it meets. What cannot be read is left out, for the failure itself is told in any case.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+
+use super::Ground;
+use crate::backend::linux::view::Which;
+use crate::model::{
+    DomainId, End, Interface, InterfaceName, Key, Kind, Network, Prefix, PublicKey, RtableId,
+};
+use crate::spec::{Assertion, Test};
+use crate::status::{Evidence, Family, Lookup, RouteGet, RouteTable, SocketTable, StatusView, TunnelStatus};
+
+/// The most lookups, in all.
+const LOOKUPS: usize = 16;
+/// The most domains whose sockets are shown.
+const SOCKET_TABLES: usize = 8;
+
+/// What is to be seen of the network where this test failed.
+pub(super) fn of(test: &Test, ground: &Ground) -> Evidence {
+    let status = ground.survey.status(&ground.network, Some(&ground.network), String::new()).ok();
+    let mut search = Search { ground, status, seen: BTreeSet::new(), evidence: Evidence::default() };
+    match (test.inside, &test.assertion) {
+        (_, Assertion::Isolated { domains }) => search.between(domains),
+        (Some(domain), assertion) => search.about(domain, assertion),
+        (None, _) => {}
+    }
+    search.evidence
+}
+
+struct Search<'g> {
+    ground: &'g Ground,
+    status: Option<StatusView>,
+    /// What has been looked up where.
+    seen: BTreeSet<(DomainId, IpAddr)>,
+    evidence: Evidence,
+}
+
+impl Search<'_> {
+    fn about(&mut self, domain: DomainId, assertion: &Assertion) {
+        match assertion {
+            Assertion::Ping { to, .. } | Assertion::Path { to, .. } | Assertion::Mtu { to, .. } => {
+                self.way(domain, Which::Own, *to);
+            }
+            Assertion::Tcp { to, .. } | Assertion::Udp { to, .. } => self.call(domain, *to),
+            Assertion::Http { url, .. } => self.call(domain, url.to),
+            Assertion::Route { to, way, .. } => {
+                self.way(domain, which(domain, way.rtable), *to);
+            }
+            Assertion::Socket { port, .. } => {
+                self.bound(domain, *port);
+            }
+            Assertion::Handshake { tunnel, .. } | Assertion::Counter { tunnel, .. } => {
+                let at = End { domain, interface: tunnel.clone() };
+                self.carriers(&at, |_| true);
+                let tunnel = self.ground.network.interface(&at).and_then(|interface| interface.wireguard());
+                if let Some((underlay, Some(port))) =
+                    tunnel.map(|tunnel| (tunnel.underlay, tunnel.listen_port))
+                {
+                    self.bound(underlay, port);
+                }
+            }
+            Assertion::Dns { .. } | Assertion::Exec { .. } => self.domain(domain),
+            Assertion::Isolated { domains } => self.between(domains),
+        }
+    }
+
+    /// A domain alone: all of its routes, rules and listeners.
+    fn domain(&mut self, domain: DomainId) {
+        let survey = &self.ground.survey;
+        self.evidence.routes.extend(survey.route_table(domain, Which::Own).map(RouteTable::outward));
+        self.rules(domain, Family::Inet);
+        self.evidence.sockets.extend(survey.socket_table(domain));
+    }
+
+    /// The way to an address, and who waits at this port where it ends.
+    fn call(&mut self, domain: DomainId, to: SocketAddr) {
+        let end = self.way(domain, Which::Own, to.ip());
+        self.sockets(&[end], to.port());
+    }
+
+    /// Follows a packet, and shows the tables where it begins and where it ends; returns where that is.
+    fn way(&mut self, domain: DomainId, which: Which, to: IpAddr) -> DomainId {
+        let end = self.follow(domain, which, to);
+        self.tables(domain, which, to);
+        if end != domain {
+            self.tables(end, Which::Own, to);
+        }
+        end
+    }
+
+    fn tables(&mut self, domain: DomainId, which: Which, to: IpAddr) {
+        let table = self.ground.survey.route_table(domain, which);
+        self.evidence.routes.extend(table.map(|table| table.about(to)));
+        self.rules(domain, if to.is_ipv6() { Family::Inet6 } else { Family::Inet });
+    }
+
+    fn rules(&mut self, domain: DomainId, family: Family) {
+        let rules = self.ground.survey.rules(domain, family).ok();
+        self.evidence.rules.extend(rules.filter(|table| !table.rules.is_empty()));
+    }
+
+    /// Looks an address up in domain after domain, as far as the file says where links and tunnels lead.
+    fn follow(&mut self, domain: DomainId, which: Which, to: IpAddr) -> DomainId {
+        if self.evidence.way.len() >= LOOKUPS || !self.seen.insert((domain, to)) {
+            return domain;
+        }
+        let Ok(found) = self.ground.survey.route_get(domain, which, to) else { return domain };
+        self.evidence.way.push(Lookup { domain: domain.number(), to, found: found.clone() });
+        match found.as_ref().and_then(|found| self.next(domain, found)) {
+            Some(next) => self.follow(next, Which::Own, to),
+            None => domain,
+        }
+    }
+
+    /// The domain that a packet comes to by a route.
+    fn next(&mut self, domain: DomainId, found: &RouteGet) -> Option<DomainId> {
+        if found.is_local() || !found.leads_somewhere() {
+            return None;
+        }
+        let at = End { domain, interface: InterfaceName::new(found.route.dev.as_str()).ok()? };
+        self.evidence.interfaces.insert(at.to_string());
+        let network = &self.ground.network;
+        if network.interface(&at)?.wireguard().is_some() {
+            let far = self.through(&at, found.route_to)?;
+            self.evidence.interfaces.insert(far.to_string());
+            return Some(far.domain);
+        }
+        let gateway = found.route.via.unwrap_or(found.route_to);
+        let has_it = |end: &&End| {
+            let interface = network.interface(end);
+            interface.is_some_and(|it| it.addresses.iter().any(|own| own.network.ip() == gateway))
+        };
+        let segment = segment(network, &at);
+        let far = segment.iter().find(has_it)?;
+        self.evidence.interfaces.insert(far.to_string());
+        Some(far.domain)
+    }
+
+    /// The far end of a tunnel for packets to an address, if it is in the file; shows the tunnel and what carries it.
+    fn through(&mut self, at: &End, to: IpAddr) -> Option<End> {
+        let network = &self.ground.network;
+        let is_for = |prefixes: &BTreeSet<Prefix>| {
+            prefixes.iter().filter(|prefix| prefix.contains(to)).map(|prefix| prefix.length()).max()
+        };
+        let peers = network.interface(at)?.wireguard()?.peers.iter();
+        let (key, _) = peers
+            .filter_map(|(key, peer)| Some((key, is_for(&peer.allowed_ips)?)))
+            .max_by_key(|(_, length)| *length)?;
+        self.carriers(at, |peer| *key == Key::Public(*peer));
+        network.tunnels().find(|(_, tunnel)| tunnel.key == *key).map(|(end, _)| end)
+    }
+
+    /// The state of a tunnel with some of its peers, and the ways of its encrypted packets.
+    fn carriers(&mut self, at: &End, is_meant: impl Fn(&PublicKey) -> bool) {
+        let Some(mut tunnel) = self.status.as_ref().and_then(|status| tunnel_of(status, at)) else { return };
+        tunnel.peers.retain(|peer| is_meant(&peer.view.public_key));
+        let underlay = DomainId::new(tunnel.underlay).unwrap_or(DomainId::DEFAULT);
+        let endpoints: Vec<_> = tunnel.peers.iter().filter_map(|peer| peer.view.endpoint).collect();
+        self.evidence.tunnels.insert(at.to_string(), tunnel);
+        for endpoint in endpoints {
+            self.follow(underlay, Which::Own, endpoint.ip());
+        }
+    }
+
+    /// Who waits at this port in this domain, and in which others somebody does.
+    fn bound(&mut self, domain: DomainId, port: u16) {
+        let others = self.ground.network.domains.keys().copied().filter(|other| *other != domain);
+        let all: Vec<_> = [domain].into_iter().chain(others).collect();
+        self.sockets(&all, port);
+    }
+
+    /// Who waits at this port in the first of these domains, and in which others somebody does.
+    fn sockets(&mut self, domains: &[DomainId], port: u16) {
+        let tables = domains.iter().filter_map(|domain| self.ground.survey.socket_table(*domain).ok());
+        let tables: Vec<SocketTable> = tables.map(|table| table.of_port(port)).collect();
+        let first = domains.first().map(|domain| domain.number());
+        let is_shown = |table: &SocketTable| first == Some(table.domain) || !table.sockets.is_empty();
+        let shown = tables.into_iter().filter(is_shown);
+        self.evidence.port = Some(port);
+        self.evidence.sockets.extend(shown.take(SOCKET_TABLES));
+    }
+
+    /// Whether there are ways from each domain to addresses of another.
+    fn between(&mut self, domains: &[DomainId]) {
+        let network = &self.ground.network;
+        let outer = |domain: &DomainId| {
+            let interfaces = network.domains.get(domain).into_iter().flat_map(|it| it.interfaces.values());
+            let outer = interfaces.filter(|interface| interface.kind != Kind::Loopback);
+            outer.flat_map(|it| it.addresses.iter().map(|own| own.network.ip())).collect::<Vec<_>>()
+        };
+        for from in domains {
+            for to in domains.iter().filter(|to| *to != from).flat_map(outer) {
+                let found = self.ground.survey.route_get(*from, Which::Own, to);
+                if found.is_ok_and(|found| {
+                    found.is_some_and(|found| found.leads_somewhere() && !found.is_local())
+                }) {
+                    self.follow(*from, Which::Own, to);
+                }
+            }
+        }
+    }
+}
+
+/// The rtable that is meant in a domain.
+pub(super) fn which(domain: DomainId, rtable: Option<RtableId>) -> Which {
+    match rtable {
+        Some(rtable) if rtable != domain.into() => Which::Further(rtable.number()),
+        Some(_) | None => Which::Own,
+    }
+}
+
+fn tunnel_of(status: &StatusView, at: &End) -> Option<TunnelStatus> {
+    let is_it = |domain: u32, name: &str| domain == at.domain.number() && name == at.interface.as_str();
+    let mut tunnels = status.tunnels();
+    tunnels.find(|(domain, it, _)| is_it(domain.domain, &it.name)).map(|(_, _, tunnel)| tunnel.clone())
+}
+
+/// The interfaces that frames of this one reach without a router: the other end of its link, and by way of bridges
+/// those of others.
+fn segment(network: &Network, at: &End) -> BTreeSet<End> {
+    let mut reached = BTreeSet::new();
+    let mut left = vec![at.clone()];
+    while let Some(end) = left.pop().filter(|_| reached.len() < 4096) {
+        let Some(interface) = network.interface(&end) else { continue };
+        if let Kind::Veth { peer } = &interface.kind {
+            left.extend((!reached.contains(peer)).then(|| peer.clone()));
+        }
+        let bridge = match interface.kind == Kind::Bridge {
+            true => Some(&end.interface),
+            false => interface.controller.as_ref(),
+        };
+        let is_beside = |it: &Interface| bridge.is_some_and(|bridge| it.controller.as_ref() == Some(bridge));
+        let beside = network.interfaces().filter(|(other, it)| {
+            other.domain == end.domain && (is_beside(it) || bridge == Some(&other.interface))
+        });
+        left.extend(beside.map(|(other, _)| other).filter(|other| !reached.contains(other)));
+        reached.insert(end);
+    }
+    reached.remove(at);
+    reached
+}
