@@ -1,4 +1,5 @@
-//! The plan of `domains.yaml` and of every example from an empty host, step by step, as `rdom plan` prints it.
+//! The plan of `domains.yaml` and of every example from an empty host, step by step, as `rdom plan` prints it; and
+//! that a failure at any of its steps is taken back.
 //!
 //! What is expected lies in `integration/golden/NAME.plan`; `UPDATE_GOLDEN=1 cargo test --test golden` writes it anew.
 
@@ -7,9 +8,11 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use rdomain::backend::recorded::Recorded;
 use rdomain::model::{Bindings, Capabilities, End, Fingerprint, Network, PublicKey};
 use rdomain::plan::{bind, plan};
 use rdomain::spec::{self, Lowered, Source};
+use rdomain::transaction::converge;
 
 #[test]
 fn plans_are_as_expected() {
@@ -41,12 +44,40 @@ fn difference(file: &Path) -> Option<String> {
 }
 
 fn planned(file: &Path) -> String {
-    let text = fs::read_to_string(file).unwrap();
-    let lowered = spec::read(&Source::new(file, text)).unwrap_or_else(|errors| panic!("{errors}"));
-    let desired =
-        bind(&lowered.network, &bindings(&lowered), &Capabilities { kernel_wireguard: false, vrf: false });
+    let desired = desired(file);
     let steps = plan(&desired, &Network::empty(desired.name.clone()));
     steps.iter().map(|step| format!("{step}\n")).collect()
+}
+
+fn desired(file: &Path) -> Network {
+    let text = fs::read_to_string(file).unwrap();
+    let lowered = spec::read(&Source::new(file, text)).unwrap_or_else(|errors| panic!("{errors}"));
+    bind(&lowered.network, &bindings(&lowered), &Capabilities { kernel_wireguard: false, vrf: false })
+}
+
+/// Up and down again, and a failure at each step of both, on the kernel in memory.
+#[test]
+fn stopped_at_any_step_of_any_file_everything_is_as_before() {
+    for file in files() {
+        let desired = desired(&file);
+        let nothing = Network::empty(desired.name.clone());
+        let mut kernel = Recorded::holding(nothing.clone());
+        stopped_anywhere(&kernel, &desired, &file);
+        converge(&mut kernel, &desired, &|| false).unwrap_or_else(|failure| panic!("{file:?}: {failure}"));
+        let kernel = Recorded::holding(kernel.network().clone());
+        stopped_anywhere(&kernel, &nothing, &file);
+    }
+}
+
+fn stopped_anywhere(kernel: &Recorded, desired: &Network, file: &Path) {
+    let before = kernel.network();
+    let steps = plan(desired, before);
+    assert!(!steps.is_empty(), "{file:?}");
+    for (number, step) in steps.iter().enumerate() {
+        let mut kernel = kernel.clone().failing_at(number);
+        converge(&mut kernel, desired, &|| false).expect_err("told to fail");
+        assert_eq!(kernel.network(), before, "{file:?}: step {number}, {step}");
+    }
 }
 
 /// Keys and ports that are the same in every run: the third of three tunnels has key 3 and port 50003.

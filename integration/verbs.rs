@@ -19,6 +19,8 @@ mod crash;
 mod demo;
 #[path = "verbs/drift.rs"]
 mod drift;
+#[path = "verbs/endpoints.rs"]
+mod endpoints;
 #[path = "verbs/enter.rs"]
 mod enter;
 #[path = "verbs/exec.rs"]
@@ -31,6 +33,8 @@ mod keys;
 mod life;
 #[path = "verbs/obstacles.rs"]
 mod obstacles;
+#[path = "verbs/residents.rs"]
+mod residents;
 #[path = "verbs/rights.rs"]
 mod rights;
 #[path = "verbs/run.rs"]

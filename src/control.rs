@@ -6,8 +6,10 @@
 //! | `POST /v1/apply`, a JSON body with `network`, `file`, `directory` and `text` | 200 and the steps that were taken; 409 and why nothing has changed |
 //! | `POST /v1/apply?confirm=60s` | the same; it goes back by itself unless it is confirmed in time |
 //! | `POST /v1/confirm` | 200: it stays; 409 if nothing waits for it |
+//! | `POST /v1/apply?residents=kill` | the same; processes that live in domains which it deletes are ended |
 //! | `GET /metrics` | 200 and the same in the text format of OpenMetrics |
-//! | `POST /v1/down` | 200 once everything is taken down, 409 and the reason if it could not be |
+//! | `POST /v1/down` | 200 once everything is taken down, 409 and the reason if it could not be, as that processes live there |
+//! | `POST /v1/down?residents=kill` | the same; those processes are ended |
 //!
 //! The socket is 0600 in a directory that is 0700, and every caller's credentials are asked of the kernel
 //! (SO_PEERCRED, unix(7)): root and the supervisor's own user may ask, nobody else. Async lives here and nowhere
@@ -19,7 +21,7 @@ pub mod enter;
 mod server;
 
 pub use client::{Client, ClientError};
-pub use server::{Answer, Request, Server, Terms, Wanted, serve};
+pub use server::{Answer, Request, Residents, Server, Terms, Wanted, serve};
 
 use std::path::PathBuf;
 

@@ -11,8 +11,10 @@
 mod confine;
 mod connection;
 mod message;
+mod pidfd;
 mod process;
 
 pub use confine::{give_up_but, keep_capabilities};
 pub use connection::{Connection, Handed};
+pub use pidfd::Process;
 pub use process::run;

@@ -51,6 +51,6 @@ pub use route_get::RouteGet;
 pub use rule::{RuleTable, RuleView};
 pub use schema::{DOCUMENTS, schema};
 pub use socket::{Protocol, SocketTable, SocketView};
-pub use tunnel::{Health, PeerView, TunnelView};
+pub use tunnel::{Health, PeerView, REJECT_AFTER_SECS, TunnelView};
 pub use unit::UnitView;
 pub use wg::WgShow;

@@ -9,10 +9,14 @@ mod apply;
 mod confirm;
 mod decide;
 mod drift;
+mod endpoints;
 mod engines;
 mod entrance;
 mod explain;
+mod lookup;
 mod place;
+mod pointing;
+mod residents;
 mod service_manager;
 mod signals;
 mod surroundings;
@@ -21,6 +25,7 @@ mod watching;
 pub use confirm::confirmed_instead_of;
 pub use entrance::Entrances;
 pub use place::{Misplaced, misplaced};
+pub use residents::{KeptError, Resident, residents};
 use signals::Terminal;
 pub use surroundings::{Ahead, Within};
 
@@ -29,6 +34,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use nix::sys::signal::Signal;
 use thiserror::Error;
@@ -39,7 +45,7 @@ use crate::backend::linux::monitor::{Heard, Monitor};
 use crate::backend::linux::{Linux, Survey};
 use crate::backend::{Backend, BackendError};
 use crate::control::enter::{self, Ask, Opened};
-use crate::control::{self, Answer, Request, Server};
+use crate::control::{self, Answer, Request, Residents, Server};
 use crate::exec::group;
 use crate::model::{Network, NetworkName};
 use crate::plan::{Step, bind, plan};
@@ -50,8 +56,11 @@ use crate::status::StatusView;
 use crate::transaction::{Failure, Outcome, Signals, converge};
 use confirm::Pending;
 use decide::Watch;
+use endpoints::Endpoints;
 use engines::Processes;
 pub use engines::{Hosted, Lodging, NoEngines};
+use lookup::Found;
+use residents::Eviction;
 
 /// A network that is up, held by this process.
 pub struct Supervisor {
@@ -61,10 +70,13 @@ pub struct Supervisor {
     directories: Directories,
     backend: Linux,
     watch: Watch,
+    endpoints: Endpoints,
     unconfirmed: Option<Pending>,
     monitor: Option<Monitor>,
     sender: mpsc::WeakSender<Event>,
     queue: mpsc::Receiver<Event>,
+    /// What came first while something else was awaited.
+    came_first: Option<Event>,
     server: Server,
     door: Option<Opened>,
     _lock: Lock,
@@ -80,6 +92,8 @@ enum Event {
     EngineEnded,
     /// Something has changed in namespaces of the network, or time has passed.
     Heard(Heard),
+    /// The name of an endpoint has been looked up.
+    Found(Found),
     /// A change may have waited long enough to be confirmed.
     TimeIsUp,
     /// A service manager waits for a sign of life.
@@ -138,6 +152,9 @@ pub enum UpError {
     /// A step failed; what was there before has been restored.
     #[error(transparent)]
     Failed(Box<Failure>),
+    /// Somebody lives in what is to go.
+    #[error(transparent)]
+    Kept(#[from] KeptError),
     /// Every step was taken, but a socket is not where it belongs.
     #[error(transparent)]
     Misplaced(#[from] Misplaced),
@@ -152,6 +169,17 @@ pub enum UpError {
         /// Why.
         source: io::Error,
     },
+}
+
+/// Why a network that was to end is not down.
+#[derive(Debug, Error)]
+pub enum DownError {
+    /// Somebody lives there: it is left as it is.
+    #[error(transparent)]
+    Kept(#[from] KeptError),
+    /// A step failed.
+    #[error(transparent)]
+    Failed(#[from] Box<Failure>),
 }
 
 impl Supervisor {
@@ -176,8 +204,9 @@ impl Supervisor {
             Ok(Up { hazards, server, door }) => {
                 let (document, directories) = (document.clone(), directories.clone());
                 warnings.extend(hazards.iter().map(ToString::to_string));
-                Ok(Self {
+                let mut supervisor = Self {
                     watch: Watch::new(document.lowered.drift),
+                    endpoints: Endpoints::of(&desired, Instant::now()),
                     unconfirmed,
                     monitor: None,
                     sender: weak,
@@ -187,10 +216,13 @@ impl Supervisor {
                     directories,
                     backend,
                     queue,
+                    came_first: None,
                     server,
                     door,
                     _lock: lock,
-                })
+                };
+                supervisor.await_endpoints();
+                Ok(supervisor)
             }
             Err(error) => {
                 forget_if_nothing_is_left(&mut backend, directories);
@@ -226,24 +258,29 @@ impl Supervisor {
         Ok(view.kept_by(std::process::id(), differs).going_back_in(left))
     }
 
-    /// Keeps the network until a signal or a request ends it, then takes it down.
-    pub fn serve(mut self) -> Result<(), Box<Failure>> {
+    /// Keeps the network until a signal or a request ends it, then takes it down. Where processes live in its domains a
+    /// request without further terms changes nothing, and a signal leaves it to the next supervisor.
+    pub fn serve(mut self) -> Result<(), DownError> {
         service_manager::ready(&self.desired);
         let terminal = Terminal::now();
         self.begin_to_watch();
-        while let Some(event) = self.queue.blocking_recv() {
+        while let Some(event) = self.came_first.take().or_else(|| self.queue.blocking_recv()) {
             match event {
                 Event::Request(Request::Status(reply)) => drop(reply.send(self.status())),
                 Event::Ask(Ask { caller, word, reply }) => {
                     drop(reply.send(admission::admit(&self.desired, &self.directories, &caller, &word)));
                 }
                 Event::Request(Request::Confirm(reply)) => drop(reply.send(self.confirm())),
-                Event::Request(Request::Down(reply)) => {
+                Event::Request(Request::Down(residents, reply)) => {
+                    if let Err(kept) = self.clear(residents) {
+                        drop(reply.send(Err(kept.text())));
+                        continue;
+                    }
                     let ended = self.down().inspect(|()| confirm::forget(&self.directories));
                     let answer = ended.as_ref().map(|()| "{}".to_owned()).map_err(ToString::to_string);
                     drop(reply.send(answer));
                     self.server.finish();
-                    return ended;
+                    return Ok(ended?);
                 }
                 Event::Request(Request::Apply(wanted, terms, reply)) => {
                     drop(reply.send(self.apply(&wanted, &terms)));
@@ -254,12 +291,23 @@ impl Supervisor {
                     break;
                 }
                 Event::EngineEnded => self.repair(),
-                Event::Heard(heard) => self.hear(heard),
+                Event::Heard(heard) => {
+                    self.hear(heard);
+                    self.point();
+                }
+                Event::Found(found) => self.found(&found),
                 Event::TimeIsUp => self.go_back_if_due(),
                 Event::LifeAskedFor => service_manager::alive(),
             }
         }
-        self.down()
+        self.clear(Residents::Keep)?;
+        Ok(self.down()?)
+    }
+
+    /// Nobody lives in its domains after this, or it is an error.
+    fn clear(&self, what: Residents) -> Result<(), KeptError> {
+        let name = &self.desired.name;
+        Eviction::all(name, &|| residents(name, &self.directories)).carry_out(what)
     }
 
     /// Makes the network what it shall be again: an engine that is gone is started, and all else stays as it is.
@@ -269,6 +317,7 @@ impl Supervisor {
             Ok(Outcome { taken }) => {
                 greet(&mut self.backend);
                 info!(network = %self.desired.name, steps = taken.len(), "repaired");
+                self.follow_endpoints(&taken);
             }
             Err(failure) => warn!(%failure, cause = %failure.cause, "not repaired"),
         }
@@ -370,9 +419,10 @@ fn greet_anew(backend: &mut Linux, taken: &[Step]) {
 }
 
 /// Removes what a supervisor that is no more left behind, and returns the number of steps that it took.
-pub fn clean_up(network: &NetworkName, directories: &Directories) -> Result<usize, UpError> {
+pub fn clean_up(network: &NetworkName, directories: &Directories, what: Residents) -> Result<usize, UpError> {
     probe::administration()?;
     let lock = take_lock(network, directories)?;
+    Eviction::all(network, &|| residents(network, directories)).carry_out(what)?;
     let engines = Box::new(Processes::of(directories));
     let mut backend = Linux::open(network.clone(), directories, KeyRing::default(), engines)?;
     let steps = take_down(&mut backend, network).map_err(UpError::Failed)?;

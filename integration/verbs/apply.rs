@@ -161,10 +161,10 @@ fn a_plan_says_where_it_comes_from_and_what_it_interrupts() {
         assert_eq!(json["steps"][0]["interrupts"]["sockets"], 1, "{json}");
         assert_eq!(json["steps"][0]["line"], serde_json::Value::Null);
 
-        ok("rdom down");
         for ended in [listener, caller] {
             signal(ended.pid(), Signal::SIGKILL);
             ended.end();
         }
+        ok("rdom down --kill");
     });
 }

@@ -45,11 +45,13 @@ pub use survey::Survey;
 pub use tunnels::{EngineParts, Engines, SocketPlace};
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
 use crate::backend::{Backend, BackendError};
-use crate::model::{DomainId, Key, Network, NetworkName};
+use crate::model::{DomainId, End, Key, Network, NetworkName, PublicKey};
 use crate::plan::Step;
 use crate::state::{Directories, KeyRing, Ledger};
+use crate::status::TunnelView;
 
 use domains::Domains;
 use explain::Doing;
@@ -102,6 +104,16 @@ impl Linux {
     /// is sent to one that is not there yet is lost, and said again after five seconds only.
     pub fn greet(&mut self) -> Result<(), BackendError> {
         self.tunnels.greet(&mut self.domains)
+    }
+
+    /// Gives a peer of a tunnel an endpoint that the name of its endpoint leads to.
+    pub fn point(&mut self, at: &End, key: PublicKey, endpoint: SocketAddr) -> Result<(), BackendError> {
+        self.tunnels.point(&mut self.domains, at, key, endpoint)
+    }
+
+    /// A tunnel as its engine has it.
+    pub fn tunnel(&mut self, at: &End) -> Result<TunnelView, BackendError> {
+        self.tunnels.view(&mut self.domains, at)
     }
 
     /// Has a monitor listen in the domains that there are, and in no others; returns those that are new to it.

@@ -10,7 +10,7 @@ use hyper_util::rt::TokioIo;
 use thiserror::Error;
 use tokio::net::UnixStream;
 
-use super::{Terms, Wanted};
+use super::{Residents, Terms, Wanted};
 use crate::state::Directories;
 use crate::status::AppliedView;
 
@@ -51,8 +51,9 @@ impl Client {
     }
 
     /// Takes everything down; returns when that is done.
-    pub fn down(&self) -> Result<(), ClientError> {
-        ask(&self.socket, Method::POST, "/v1/down", Bytes::new()).map(|_| ())
+    pub fn down(&self, residents: Residents) -> Result<(), ClientError> {
+        let path = format!("/v1/down?residents={}", word(residents));
+        ask(&self.socket, Method::POST, &path, Bytes::new()).map(|_| ())
     }
 
     /// Keeps what was applied on the condition that it is confirmed.
@@ -64,10 +65,17 @@ impl Client {
     pub fn apply(&self, wanted: &Wanted, terms: &Terms) -> Result<AppliedView, ClientError> {
         let refused = |error: serde_json::Error| ClientError::Refused(error.to_string());
         let body = serde_json::to_vec(wanted).map_err(refused)?;
-        let confirm = terms.confirm.as_ref().map(|within| format!("?confirm={within}"));
-        let path = format!("/v1/apply{}", confirm.unwrap_or_default());
+        let confirm = terms.confirm.as_ref().map(|within| format!("&confirm={within}"));
+        let path = format!("/v1/apply?residents={}{}", word(terms.residents), confirm.unwrap_or_default());
         let answer = ask(&self.socket, Method::POST, &path, body.into())?;
         serde_json::from_str(&answer).map_err(refused)
+    }
+}
+
+fn word(residents: Residents) -> &'static str {
+    match residents {
+        Residents::Keep => "keep",
+        Residents::Kill => "kill",
     }
 }
 

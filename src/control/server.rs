@@ -44,7 +44,7 @@ pub enum Request {
     /// To keep what it has become.
     Confirm(oneshot::Sender<Answer>),
     /// To take everything down and end.
-    Down(oneshot::Sender<Answer>),
+    Down(Residents, oneshot::Sender<Answer>),
 }
 
 /// A file that a network shall become, with everything that it takes to read it.
@@ -66,6 +66,28 @@ pub struct Wanted {
 pub struct Terms {
     /// To go back by itself unless it is confirmed within this time, as `60s`.
     pub confirm: Option<String>,
+    /// What becomes of who lives in domains that it deletes.
+    #[serde(default)]
+    pub residents: Residents,
+}
+
+/// What becomes of processes that live in a domain which is to go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Residents {
+    /// They stay, and so does the domain.
+    #[default]
+    Keep,
+    /// They are ended.
+    Kill,
+}
+
+/// On what terms a network shall go down.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Ending {
+    #[serde(default)]
+    residents: Residents,
 }
 
 impl fmt::Debug for Wanted {
@@ -150,8 +172,11 @@ async fn text_of(answer: Response) -> Result<String, String> {
     openmetrics(&view).map_err(|error| error.to_string())
 }
 
-async fn down<E: From<Request>>(State(queue): State<mpsc::Sender<E>>) -> Response {
-    put(queue, ANSWER_WITHIN, Request::Down).await
+async fn down<E: From<Request>>(
+    State(queue): State<mpsc::Sender<E>>,
+    Query(Ending { residents }): Query<Ending>,
+) -> Response {
+    put(queue, ANSWER_WITHIN, |reply| Request::Down(residents, reply)).await
 }
 
 async fn confirm<E: From<Request>>(State(queue): State<mpsc::Sender<E>>) -> Response {

@@ -2,7 +2,7 @@
 
 use std::fs::{File, Permissions};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::Signal;
 use nix::sys::socket::sockopt::{PeerCredentials, ReceiveTimeout, SendTimeout};
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, getsockopt, listen, setsockopt,
@@ -21,6 +22,7 @@ use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::{Pid, geteuid};
 
 use super::message::{Answer, PROTOCOL, Request, receive, send};
+use super::pidfd::Process;
 use crate::model::InterfaceName;
 use crate::wireguard::{LinkEvents, UdpPair};
 
@@ -51,7 +53,7 @@ pub struct Connection {
     socket: OwnedFd,
     path: PathBuf,
     pid: Pid,
-    process: OwnedFd,
+    process: Process,
     devices: Vec<String>,
 }
 
@@ -90,7 +92,7 @@ impl Connection {
         setsockopt(&socket, ReceiveTimeout, &TimeVal::new(ANSWER_SECS, 0))?;
         setsockopt(&socket, SendTimeout, &TimeVal::new(ANSWER_SECS, 0))?;
         let pid = child.unwrap_or(Pid::from_raw(peer.pid()));
-        let process = pidfd_open(pid)?;
+        let process = Process::open(pid.as_raw())?;
         let mut engine = Self { socket, path: path.to_owned(), pid, process, devices: Vec::new() };
         match engine.ask(&Request::Hello, &[]) {
             Ok(Answer::Hello { protocol: PROTOCOL, devices }) => {
@@ -115,7 +117,7 @@ impl Connection {
 
     /// Whether its process lives.
     pub fn lives(&self) -> bool {
-        !has_ended(&self.process, Instant::now())
+        !self.process.has_ended_by(Instant::now())
     }
 
     /// Its process.
@@ -125,7 +127,7 @@ impl Connection {
 
     /// Becomes readable when the process ends (pidfd_open(2)).
     pub fn process(&self) -> io::Result<OwnedFd> {
-        self.process.try_clone()
+        self.process.handle().try_clone_to_owned()
     }
 
     /// Runs a device.
@@ -165,8 +167,8 @@ impl Connection {
     pub fn end(self) {
         drop(self.socket);
         let deadline = Instant::now() + ENDING;
-        if !has_ended(&self.process, deadline) {
-            kill_process(&self.process);
+        if !self.process.has_ended_by(deadline) {
+            self.process.signal(Signal::SIGKILL);
         }
         bury(self.pid);
         let _gone = std::fs::remove_file(&self.path);
@@ -184,8 +186,8 @@ impl Connection {
         let hung_up = fds[0].revents().is_some_and(|events| events.contains(PollFlags::POLLHUP));
         if polled.is_ok() && !hung_up {
             tracing::warn!(pid = self.pid(), "the engine does not do what it is asked for, and is ended");
-            kill_process(&self.process);
-            has_ended(&self.process, Instant::now() + ENDING);
+            self.process.signal(Signal::SIGKILL);
+            self.process.has_ended_by(Instant::now() + ENDING);
         }
         bury(self.pid);
         self.devices.clear();
@@ -230,27 +232,4 @@ fn for_path<T>(path: &Path, task: impl FnOnce(&UnixAddr) -> io::Result<T>) -> io
     let directory = File::open(directory)?;
     let short = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd())).join(name);
     task(&UnixAddr::new(&short)?)
-}
-
-fn pidfd_open(pid: Pid) -> io::Result<OwnedFd> {
-    // SAFETY: the call takes two integers.
-    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) };
-    match i32::try_from(fd) {
-        // SAFETY: the kernel has just opened this descriptor for us alone.
-        Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
-        Ok(_) | Err(_) => Err(io::Error::last_os_error()),
-    }
-}
-
-fn has_ended(process: &OwnedFd, deadline: Instant) -> bool {
-    let left = deadline.saturating_duration_since(Instant::now());
-    let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-    let mut fds = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
-    poll(&mut fds, timeout).is_ok_and(|ready| ready > 0)
-}
-
-fn kill_process(process: &OwnedFd) {
-    let (fd, signal, nothing) = (process.as_raw_fd(), libc::SIGKILL, std::ptr::null::<libc::siginfo_t>());
-    // SAFETY: the call takes integers and a null pointer. It fails if the process has ended.
-    unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, nothing, 0) };
 }

@@ -95,6 +95,17 @@ pub fn remove_all(network: &NetworkName) -> Vec<Residents> {
     residents
 }
 
+/// The groups of a network, with who lives in them. Must be called in the default domain.
+pub fn members(network: &NetworkName) -> Vec<Residents> {
+    let groups = directory_of(network).ok().and_then(|directory| fs::read_dir(directory).ok());
+    let groups = groups.into_iter().flatten().flatten().filter(|entry| entry.path().is_dir());
+    let members = groups.map(|group| Residents {
+        rtable: group.file_name().to_string_lossy().into_owned(),
+        pids: inhabitants(&group.path()),
+    });
+    members.collect()
+}
+
 /// Whether a process lives in a group of any network.
 pub fn is_resident(pid: Pid) -> bool {
     probe::control_groups().is_some_and(|mount| inhabitants(&mount.join(ALL)).contains(&pid.as_raw()))

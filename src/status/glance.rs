@@ -206,7 +206,11 @@ fn peer_line(peer: &PeerStatus) -> Line {
         Cell::usual(age.map_or_else(|| "-".to_owned(), |age| format!("{age} ago"))),
         Cell::usual(bytes(view.rx_bytes)),
         Cell::usual(bytes(view.tx_bytes)),
-        Cell::usual(view.endpoint.map_or_else(|| "unknown".to_owned(), |endpoint| endpoint.to_string())),
+        Cell::usual(match (&view.endpoint, &view.endpoint_name) {
+            (Some(endpoint), _) => endpoint.to_string(),
+            (None, Some(name)) => format!("{name} (not resolved)"),
+            (None, None) => "unknown".to_owned(),
+        }),
     ])
 }
 

@@ -18,7 +18,7 @@ use super::facts::{AddressFacts, Counters, LinkFacts, LinkKind};
 use super::route::RouteTable;
 use super::text;
 use super::tunnel::TunnelView;
-use crate::model::{DomainId, DomainName, Key, Kind, Network};
+use crate::model::{DomainId, DomainName, Host, Key, Kind, Network};
 
 /// An interface of a domain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -183,6 +183,9 @@ impl InterfaceView {
                 for peer in &mut tunnel.peers {
                     let known = wireguard.peers.get(&Key::Public(peer.public_key));
                     peer.name = known.and_then(|known| known.name.clone()).or_else(|| peer.name.take());
+                    let endpoint = known.and_then(|known| known.endpoint.as_ref());
+                    let named = endpoint.filter(|endpoint| matches!(endpoint.host, Host::Name(_)));
+                    peer.endpoint_name = named.map(ToString::to_string);
                 }
             }
             Some(Kind::Loopback | Kind::Bridge | Kind::Existing | Kind::Vrf { .. } | Kind::Dummy) | None => {}

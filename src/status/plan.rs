@@ -53,6 +53,9 @@ pub struct InterruptionView {
     pub tunnels: Vec<String>,
     /// How many connected sockets there are that cannot go on.
     pub sockets: usize,
+    /// How many processes live in a domain that goes.
+    #[serde(default)]
+    pub residents: usize,
 }
 
 impl PlanView {
@@ -94,6 +97,11 @@ impl fmt::Display for InterruptionView {
             0 => Ok(()),
             1 => f.write_str(" and 1 connected socket"),
             sockets => write!(f, " and {sockets} connected sockets"),
+        }?;
+        match self.residents {
+            0 => Ok(()),
+            1 => f.write_str("; 1 process lives there"),
+            residents => write!(f, "; {residents} processes live there"),
         }
     }
 }
@@ -178,7 +186,8 @@ mod tests {
         let up = Step::SetUp { at: at.clone(), up: true };
         let mut plan = PlanView::new(&[Step::DeleteInterface { at }, up]);
         plan.file = Some("a.yaml".into());
-        plan.steps[0].interrupts = Some(InterruptionView { tunnels: vec!["1/wg1".into()], sockets: 2 });
+        plan.steps[0].interrupts =
+            Some(InterruptionView { tunnels: vec!["1/wg1".into()], sockets: 2, residents: 0 });
         plan.steps[1].line = Some(7);
         assert_eq!(
             plan.to_string(),

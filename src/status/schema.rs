@@ -115,7 +115,7 @@ mod tests {
         Counters: rx_bytes rx_dropped rx_errors rx_packets tx_bytes tx_dropped tx_errors tx_packets
         DomainStatus: domain interfaces isolation name
         InterfaceStatus: addresses counters kind name state tunnel
-        PeerStatus: allowed_ips endpoint has_preshared_key health last_handshake_secs_ago name persistent_keepalive_secs public_key rx_bytes tx_bytes
+        PeerStatus: allowed_ips endpoint endpoint_name has_preshared_key health last_handshake_secs_ago name persistent_keepalive_secs public_key rx_bytes tx_bytes
         TunnelStatus: engine fwmark listen_port peers public_key sockets_in underlay
         ");
     }

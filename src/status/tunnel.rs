@@ -41,6 +41,8 @@ pub struct PeerView {
     pub persistent_keepalive_secs: u16,
     /// Where it is now.
     pub endpoint: Option<SocketAddr>,
+    /// Where the file says that it is, if that is a name: `host:port`.
+    pub endpoint_name: Option<String>,
     /// Encrypted bytes sent to it.
     pub tx_bytes: u64,
     /// Encrypted bytes received from it.
@@ -66,7 +68,7 @@ pub enum Health {
 }
 
 /// Seconds after a handshake for which its session is good: REJECT_AFTER_TIME of the WireGuard paper, section 6.1.
-const REJECT_AFTER_SECS: u64 = 180;
+pub const REJECT_AFTER_SECS: u64 = 180;
 
 impl PeerView {
     /// Whether it answers.
@@ -86,6 +88,7 @@ impl PeerView {
             has_preshared_key: false,
             persistent_keepalive_secs: 0,
             endpoint: None,
+            endpoint_name: None,
             tx_bytes: 0,
             rx_bytes: 0,
             last_handshake_secs_ago: None,

@@ -11,9 +11,10 @@ use tracing::{info, warn};
 
 use super::confirm::{self, Pending, within};
 use super::explain::explain_all;
+use super::residents::{Eviction, residents_of_deleted};
 use super::{Prepared, Supervisor, UpError, greet, greet_anew, place, prepare};
 use crate::backend::linux::Survey;
-use crate::control::{Answer, Terms, Wanted};
+use crate::control::{Answer, Residents, Terms, Wanted};
 use crate::diagnostic::chain;
 use crate::plan::Step;
 use crate::spec::{self, Document, Source};
@@ -36,8 +37,8 @@ impl Supervisor {
             directory: wanted.directory.clone(),
         })?;
         let steps = match within {
-            Some(within) => self.change_for_now(document, within),
-            None => self.change_for_good(document),
+            Some(within) => self.change_for_now(document, within, terms.residents),
+            None => self.change_for_good(document, terms.residents),
         };
         let steps = steps.inspect_err(|told| warn!("not applied: {told}"))?;
         let applied = AppliedView {
@@ -50,7 +51,7 @@ impl Supervisor {
 
     /// Makes the network what its own file says by now.
     pub(super) fn apply_again(&mut self) {
-        let applied = self.read_again().and_then(|document| self.change_for_good(document));
+        let applied = self.read_again().and_then(|document| self.change_for_good(document, Residents::Keep));
         match applied {
             Ok(steps) => info!(network = %self.desired.name, steps = steps.len(), "applied again"),
             Err(why) => warn!("not applied again, nothing is changed: {why}"),
@@ -66,7 +67,7 @@ impl Supervisor {
     }
 
     /// What waits to be confirmed is not overtaken by what would stay whether or not somebody can still confirm it.
-    fn change_for_good(&mut self, document: Document) -> Result<Vec<Step>, String> {
+    fn change_for_good(&mut self, document: Document, what: Residents) -> Result<Vec<Step>, String> {
         if let Some(pending) = &self.unconfirmed {
             let (name, left) = (&self.desired.name, pending.left_secs());
             return Err(format!(
@@ -74,13 +75,20 @@ impl Supervisor {
                  help: rdom confirm -n {name}, or to try another file instead: rdom apply --confirm 60s FILE"
             ));
         }
+        self.clear_for(&document, what)?;
         let steps = self.change(document)?;
         confirm::forget(&self.directories);
         Ok(steps)
     }
 
     /// A change that goes back by itself unless it is confirmed in time.
-    fn change_for_now(&mut self, document: Document, within: Duration) -> Result<Vec<Step>, String> {
+    fn change_for_now(
+        &mut self,
+        document: Document,
+        within: Duration,
+        what: Residents,
+    ) -> Result<Vec<Step>, String> {
+        self.clear_for(&document, what)?;
         let earlier = Unconfirmed::kept(&self.directories).map_err(|error| chain(&error))?;
         let kept = self.promise(&document, within)?;
         match self.change(document) {
@@ -98,6 +106,19 @@ impl Supervisor {
         }
     }
 
+    /// Nobody lives in the domains that a document has no more, or it is an error.
+    fn clear_for(&self, document: &Document, what: Residents) -> Result<(), String> {
+        let prepared = prepare(document, &self.directories).map_err(|error| told(&error, document))?;
+        let deleted = || residents_of_deleted(&self.desired, &prepared.desired, &self.directories);
+        let name = &self.desired.name;
+        let eviction = Eviction {
+            residents: &deleted,
+            kept: "nothing is changed".to_owned(),
+            help: format!("end them; or to have them ended: rdom apply --kill -n {name} FILE"),
+        };
+        eviction.carry_out(what).map_err(|kept| kept.text())
+    }
+
     pub(super) fn read(&self, source: Source) -> Result<Document, String> {
         let mut lowered = spec::read(&source).map_err(|errors| errors.to_string())?;
         lowered.network.name = self.desired.name.clone();
@@ -112,10 +133,11 @@ impl Supervisor {
                 (self.desired, self.warnings, self.document) = (desired, warnings, document);
                 info!(network = %self.desired.name, steps = outcome.taken.len(), "applied");
                 self.watch.set(self.document.lowered.drift);
+                self.follow_endpoints(&outcome.taken);
                 self.listen_everywhere();
                 Ok(outcome.taken)
             }
-            Err(error) => Err(explain_all(&error, &document).to_string()),
+            Err(error) => Err(told(&error, &document)),
         }
     }
 
@@ -141,6 +163,10 @@ impl Supervisor {
         greet(&mut self.backend);
         Ok(())
     }
+}
+
+fn told(error: &UpError, document: &Document) -> String {
+    explain_all(error, document).to_string()
 }
 
 /// Where a file can be read again; nowhere if it came from standard input.

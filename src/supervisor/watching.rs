@@ -94,6 +94,7 @@ impl Supervisor {
                 differences(&taken).iter().for_each(|what| warn!("drift: {what}; restored"));
                 greet_anew(&mut self.backend, &taken);
                 info!(network = %self.desired.name, steps = taken.len(), "repaired");
+                self.follow_endpoints(&taken);
                 self.listen_everywhere();
             }
             Err(failure) => warn!(%failure, cause = %failure.cause, "drift: not restored"),

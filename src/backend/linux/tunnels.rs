@@ -6,7 +6,7 @@
 //! A change is first made by the engine, then noted in the ledger: after a crash in between it is made again.
 
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 
@@ -19,6 +19,7 @@ use super::namespace::Namespace;
 use super::netlink::{Netlink, NetlinkError, Protocol};
 use super::sockets::{NameIs, TunnelSockets};
 use super::tunnel::{self, Change, Current, PeerChange, Session};
+use super::view::{self, UapiError};
 use super::{links, port, tun, uapi, wireguard};
 use crate::backend::BackendError;
 use crate::model::{
@@ -26,6 +27,7 @@ use crate::model::{
     WireGuard,
 };
 use crate::state::{KeyRing, Secret, TunnelRecord};
+use crate::status::TunnelView;
 
 /// What fits into an Ethernet frame besides WireGuard's headers over IPv6, as the kernel's driver has it.
 const MTU: u32 = 1420;
@@ -319,10 +321,7 @@ impl Tunnels {
         let endpoint = match &peer.endpoint {
             None => None,
             Some(_) if known => None,
-            Some(endpoint) => {
-                let underlay = DomainId::new(record.underlay).unwrap_or(DomainId::DEFAULT);
-                Some(resolve(domains.namespace(underlay)?, at, endpoint)?)
-            }
+            Some(endpoint) => address_of(endpoint)?,
         };
         let preshared_key = self.preshared(peer)?;
         let change = PeerChange {
@@ -358,6 +357,51 @@ impl Tunnels {
             }
         }
         Ok(())
+    }
+
+    /// Gives a peer an endpoint. One with a persistent keepalive shakes hands at once: without an endpoint its engine may
+    /// have given up.
+    pub(super) fn point(
+        &self,
+        domains: &mut Domains,
+        at: &End,
+        key: PublicKey,
+        endpoint: SocketAddr,
+    ) -> Result<(), BackendError> {
+        let current = self.current_of(domains, at)?;
+        let Some(peer) = current.peers.iter().find(|peer| peer.key == key) else { return Ok(()) };
+        let keepalives = match peer.persistent_keepalive_secs {
+            0 => vec![0],
+            secs => vec![0, secs],
+        };
+        for persistent_keepalive_secs in keepalives {
+            let peer = PeerChange {
+                endpoint: Some(endpoint),
+                allowed_ips: &peer.allowed_ips,
+                preshared_key: peer.preshared_key.as_ref(),
+                persistent_keepalive_secs,
+            };
+            self.change(domains, at, &Change::Peer { key, peer, session: Session::Kept })?;
+        }
+        Ok(())
+    }
+
+    /// A tunnel as its engine has it.
+    pub(super) fn view(&self, domains: &mut Domains, at: &End) -> Result<TunnelView, BackendError> {
+        let what = || format!("read tunnel {at}");
+        let inside = domains.enter(at.domain)?;
+        match inside.link(&at.interface)?.driver.engine() {
+            Some(Engine::Userspace) => self
+                .sockets
+                .connect(at)
+                .map_err(UapiError::from)
+                .and_then(view::tunnel_of_stream)
+                .map_err(|error| BackendError::new(format!("cannot {}", what())).caused_by(error)),
+            Some(Engine::Kernel) => Netlink::of(&inside.namespace, Protocol::Generic)
+                .and_then(|mut socket| view::tunnel_of_driver(&mut socket, &at.interface))
+                .doing(what),
+            Some(Engine::Auto) | None => Err(BackendError::new(format!("cannot {}: it is none", what()))),
+        }
     }
 
     fn has_endpoint(&self, domains: &mut Domains, at: &End, key: PublicKey) -> Result<bool, BackendError> {
@@ -516,16 +560,12 @@ fn unbound(open: &impl std::fmt::Display) -> BackendError {
     BackendError::new(format!("{open} has not been looked up"))
 }
 
-fn resolve(underlay: &Namespace, at: &End, endpoint: &Endpoint) -> Result<SocketAddr, BackendError> {
-    let what = || format!("resolve the endpoint {endpoint} of a peer of {at}");
+/// A name's is to be looked up by somebody who can wait: see [`Tunnels::point`].
+fn address_of(endpoint: &Endpoint) -> Result<Option<SocketAddr>, BackendError> {
     let port = endpoint.port.ok_or_else(|| BackendError::new(format!("endpoint {endpoint} has no port")))?;
     match &endpoint.host {
-        Host::Address(address) => Ok(SocketAddr::new(*address, port)),
-        Host::Name(name) => {
-            let mut found =
-                underlay.run(|| (name.as_str(), port).to_socket_addrs()).doing(what)?.doing(what)?;
-            found.next().ok_or_else(|| BackendError::new(format!("cannot {}: it has no address", what())))
-        }
+        Host::Address(address) => Ok(Some(SocketAddr::new(*address, port))),
+        Host::Name(_) => Ok(None),
     }
 }
 

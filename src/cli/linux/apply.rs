@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::down::Eviction;
 use super::file::{self, Document};
 use super::live::Live;
 use super::say::{complain, count, say};
@@ -23,6 +24,8 @@ pub(super) struct Words {
     /// Go back by itself after this time, as `60s`, unless `rdom confirm` is typed before
     #[arg(long, value_name = "TIME", value_parser = spec::duration)]
     confirm: Option<Duration>,
+    #[command(flatten)]
+    eviction: Eviction,
     /// The file; without it ./domains.yaml or /etc/rdom/domains.yaml
     file: Option<PathBuf>,
 }
@@ -34,7 +37,7 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
     let roots = Roots::of_environment();
     let live = Live { directories: roots.of(&name), name };
     let confirm = words.confirm.map(|within| format!("{}ms", within.as_millis()));
-    let terms = Terms { confirm };
+    let terms = Terms { confirm, residents: words.eviction.residents() };
     let answer = live.ask(|client| match client.apply(&wanted, &terms) {
         Err(ClientError::Refused(why)) => Ok(Err(why)),
         answer => answer.map(Ok),

@@ -11,11 +11,11 @@ use super::say::complain;
 use super::say::{count, say};
 use super::trouble::Trouble;
 use super::{Common, Ended, Which};
-use crate::control::Client;
+use crate::control::Residents;
 use crate::exec::group;
 use crate::probe;
 use crate::state::Lock;
-use crate::supervisor;
+use crate::supervisor::{self, UpError};
 
 /// How long a supervisor may take to end once everything is down.
 const ENDING: Duration = Duration::from_secs(10);
@@ -24,9 +24,25 @@ const ENDING: Duration = Duration::from_secs(10);
 pub(super) struct Words {
     #[command(flatten)]
     pub(super) which: Which,
+    #[command(flatten)]
+    eviction: Eviction,
 }
 
-pub(super) fn run(_: &Words, common: &Common) -> Ended {
+/// What becomes of who lives in a domain that is to go.
+#[derive(Debug, Args)]
+pub(super) struct Eviction {
+    /// End the processes that live in domains which are to go; without it they keep everything as it is
+    #[arg(long)]
+    kill: bool,
+}
+
+impl Eviction {
+    pub(super) fn residents(&self) -> Residents {
+        if self.kill { Residents::Kill } else { Residents::Keep }
+    }
+}
+
+pub(super) fn run(words: &Words, common: &Common) -> Ended {
     let Some(live) = Live::find_any(common)? else {
         remove_leavings(common)?;
         match &common.network {
@@ -35,22 +51,34 @@ pub(super) fn run(_: &Words, common: &Common) -> Ended {
         }
         return Ok(ExitCode::SUCCESS);
     };
-    if live.ask(Client::down)?.is_some() {
+    let residents = words.eviction.residents();
+    if live.ask(|client| client.down(residents))?.is_some() {
         let ended = wait_for_end(&live)?;
         tell_residents(&live);
         return Ok(ended);
     }
     probe::administration()?;
-    let taken = supervisor::clean_up(&live.name, &live.directories).map_err(Trouble::failed)?;
+    let taken = supervisor::clean_up(&live.name, &live.directories, residents).map_err(kept)?;
     say(format_args!("network {} is down ({}, no supervisor was alive)", live.name, count(taken, "step")));
     tell_residents(&live);
     Ok(ExitCode::SUCCESS)
 }
 
+/// Who lives in its domains, with what to type instead, or else what went wrong.
+fn kept(error: UpError) -> Trouble {
+    match error {
+        UpError::Kept(kept) => {
+            complain(format_args!("rdom: {}", kept.text()));
+            Trouble::Said(1)
+        }
+        error => Trouble::failed(error),
+    }
+}
+
 /// What a supervisor that was killed before its first step left of files.
 fn remove_leavings(common: &Common) -> Result<(), Trouble> {
     for live in Live::leavings(common) {
-        supervisor::clean_up(&live.name, &live.directories).map_err(Trouble::failed)?;
+        supervisor::clean_up(&live.name, &live.directories, Residents::Keep).map_err(Trouble::failed)?;
     }
     Ok(())
 }

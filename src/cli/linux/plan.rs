@@ -18,7 +18,7 @@ use crate::probe;
 use crate::spec::Origins;
 use crate::state::{Directories, Missing, Roots, Store};
 use crate::status::{InterruptionView, PlanView};
-use crate::supervisor::NoEngines;
+use crate::supervisor::{NoEngines, residents};
 
 #[derive(Debug, Args)]
 pub(super) struct Words {
@@ -98,7 +98,10 @@ fn add_interruptions(
         return Ok(());
     }
     let survey = Survey::of(directories).map_err(Trouble::failed)?;
-    for (shown, interrupted) in view.steps.iter_mut().zip(interrupted) {
+    let deletes = steps.iter().any(|step| matches!(step, Step::DeleteDomain { .. }));
+    let all = deletes.then(|| residents(&observed.name, directories)).transpose();
+    let all = all.map_err(Trouble::failed)?.unwrap_or_default();
+    for ((shown, step), interrupted) in view.steps.iter_mut().zip(steps).zip(interrupted) {
         let Some(Interruption { tunnels, connections }) = interrupted else { continue };
         let sockets = match &connections {
             None => 0,
@@ -108,7 +111,9 @@ fn add_interruptions(
             }
         };
         let tunnels = tunnels.iter().map(End::to_string).collect();
-        shown.interrupts = Some(InterruptionView { tunnels, sockets });
+        let deleted = if let Step::DeleteDomain { domain, .. } = step { Some(domain) } else { None };
+        let residents = all.iter().filter(|resident| Some(&resident.domain) == deleted).count();
+        shown.interrupts = Some(InterruptionView { tunnels, sockets, residents });
     }
     Ok(())
 }

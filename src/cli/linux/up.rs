@@ -21,7 +21,7 @@ use crate::backend::Nature;
 use crate::diagnostic::chain;
 use crate::probe::{self, Unsupported};
 use crate::state::{Directories, Roots, make_private_directory};
-use crate::supervisor::{Lodging, Supervisor, UpError, confirmed_instead_of};
+use crate::supervisor::{DownError, Lodging, Supervisor, UpError, confirmed_instead_of};
 use crate::transaction::{Cause, Failure, Signals, explain};
 
 #[derive(Debug, Args)]
@@ -68,7 +68,7 @@ fn foreground(document: &Document, directories: &Directories) -> Ended {
     let signals = Signals::hold().map_err(Trouble::failed)?;
     let supervisor = bring_up(document, directories, &signals, Lodging::Apart)?;
     say(format_args!("network {} is up: Ctrl-C takes it down", supervisor.desired().name));
-    supervisor.serve().map_err(|failure| explained(&failure, document))?;
+    supervisor.serve().map_err(|error| not_down(&error, document))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -99,6 +99,17 @@ fn explained(failure: &Failure, document: &Document) -> Trouble {
         Cause::Backend(_) | Cause::Interrupted | Cause::Unsettled(_) => 1,
     };
     Trouble::Diagnostics(Box::new(explain(failure, document)), status)
+}
+
+/// Why a network that was to end is still there.
+fn not_down(error: &DownError, document: &Document) -> Trouble {
+    match error {
+        DownError::Failed(failure) => explained(failure, document),
+        DownError::Kept(kept) => {
+            complain(format_args!("rdom: {}", kept.text()));
+            Trouble::Said(1)
+        }
+    }
 }
 
 /// The parent waits until the child, in a session of its own, says that all is up or what went wrong.
@@ -155,7 +166,7 @@ fn supervise(document: &Document, directories: &Directories, mut tell: File) -> 
             }
             let _ = tell.write_all(&[0]);
             drop((tell, terminal));
-            supervisor.serve().map_err(|failure| explained(&failure, document))?;
+            supervisor.serve().map_err(|error| not_down(&error, document))?;
             Ok(0)
         }
     }

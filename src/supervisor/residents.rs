@@ -1,0 +1,232 @@
+//! Who lives in the domains of a network: processes that somebody started there, and that would lose their network.
+//!
+//! A process is in the namespace whose file /proc/PID/net/dev it sees: each namespace has one of its own, with a number
+//! of its own. Everybody may look at it, unlike at /proc/PID/ns/net (ptrace(2), PTRACE_MODE_READ), so it takes no
+//! privilege that a supervisor has given up. In a namespace that domains share, those of an rtable's control group are
+//! its residents. The engines of the network, which live in the underlays of their tunnels, are none.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{self, Write as _};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use thiserror::Error;
+use tracing::info;
+
+use crate::backend::BackendError;
+use crate::backend::linux::{Namespace, Survey};
+use crate::control::Residents;
+use crate::diagnostic::chain;
+use crate::engine::Process;
+use crate::exec::group;
+use crate::model::{DomainId, DomainName, Network, NetworkName};
+use crate::plan::{Step, plan};
+use crate::state::Directories;
+
+/// How long a resident may take to end when it is asked to, and how long to be killed.
+const GRACE: Duration = Duration::from_secs(5);
+/// How often it is looked for more.
+const ROUNDS: usize = 2;
+/// The most of a command line that is shown, in characters.
+const COMMAND_LENGTH: usize = 60;
+/// What an engine calls itself.
+const ENGINE: &str = "rdom-engine";
+
+/// A process that lives in a domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resident {
+    /// The domain.
+    pub domain: DomainId,
+    /// The domain's name.
+    pub name: DomainName,
+    /// The process.
+    pub pid: i32,
+    /// Its command line.
+    pub command: String,
+}
+
+impl fmt::Display for Resident {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "domain {} ({}): process {}: {}", self.domain, self.name, self.pid, self.command)
+    }
+}
+
+/// Why domains are kept.
+#[derive(Debug, Error)]
+pub enum KeptError {
+    /// Somebody lives there.
+    #[error("{what}, for processes live there:{list}", list = listed(.residents))]
+    Inhabited {
+        /// What is kept.
+        what: String,
+        /// Who lives there.
+        residents: Vec<Resident>,
+        /// What to type instead.
+        help: String,
+    },
+    /// It could not be seen.
+    #[error("cannot see who lives in the domains")]
+    Unseen(#[from] BackendError),
+}
+
+impl KeptError {
+    /// With what to type instead.
+    pub fn text(&self) -> String {
+        match self {
+            KeptError::Inhabited { help, .. } => format!("{self}\nhelp: {help}"),
+            KeptError::Unseen(_) => chain(self),
+        }
+    }
+}
+
+/// What is to go, and what to say where it is kept.
+pub(super) struct Eviction<'f> {
+    pub(super) residents: &'f dyn Fn() -> Result<Vec<Resident>, BackendError>,
+    pub(super) kept: String,
+    pub(super) help: String,
+}
+
+impl Eviction<'_> {
+    /// Of a network that is to go down.
+    pub(super) fn all<'f>(
+        network: &NetworkName,
+        residents: &'f dyn Fn() -> Result<Vec<Resident>, BackendError>,
+    ) -> Eviction<'f> {
+        Eviction {
+            residents,
+            kept: format!("network {network} is kept"),
+            help: format!("end them; or to have them ended: rdom down --kill -n {network}"),
+        }
+    }
+
+    /// Ends the residents if that was asked for; an error if there are any afterwards.
+    pub(super) fn carry_out(self, what: Residents) -> Result<(), KeptError> {
+        let mut found = (self.residents)()?;
+        // Whoever is asked to end may start others first.
+        for _ in 0..ROUNDS {
+            match what {
+                Residents::Kill if !found.is_empty() => end(&found),
+                Residents::Keep | Residents::Kill => break,
+            }
+            found = (self.residents)()?;
+        }
+        match found.is_empty() {
+            true => Ok(()),
+            false => Err(KeptError::Inhabited { what: self.kept, residents: found, help: self.help }),
+        }
+    }
+}
+
+fn listed(residents: &[Resident]) -> String {
+    residents.iter().fold(String::new(), |mut list, resident| {
+        let _ = write!(list, "\n  {resident}");
+        list
+    })
+}
+
+/// The residents of all domains of a network but the default one; of that, those of its further rtables.
+pub fn residents(network: &NetworkName, directories: &Directories) -> Result<Vec<Resident>, BackendError> {
+    let survey = Survey::of(directories)?;
+    let mut found = in_namespaces(&survey);
+    found.extend(in_groups(network, &survey)?);
+    let name = |domain| survey.namespaces().domain(domain).map(|place| place.name.clone());
+    let resident =
+        |(domain, pid)| Some(Resident { domain, name: name(domain)?, pid, command: command(pid)? });
+    Ok(found.into_iter().filter_map(resident).collect())
+}
+
+/// The residents of the domains that a change from one network to another deletes.
+pub(super) fn residents_of_deleted(
+    from: &Network,
+    to: &Network,
+    directories: &Directories,
+) -> Result<Vec<Resident>, BackendError> {
+    let deleted: BTreeSet<_> = plan(to, from)
+        .into_iter()
+        .filter_map(|step| if let Step::DeleteDomain { domain, .. } = step { Some(domain) } else { None })
+        .collect();
+    if deleted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let all = residents(&from.name, directories)?.into_iter();
+    Ok(all.filter(|resident| deleted.contains(&resident.domain)).collect())
+}
+
+/// Asks residents to end, and kills those that do not.
+fn end(residents: &[Resident]) {
+    let handles: Vec<_> = residents.iter().filter_map(handle).collect();
+    for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+        let deadline = Instant::now() + GRACE;
+        let living = handles.iter().filter(|(_, process)| !process.has_ended_by(Instant::now()));
+        for (resident, process) in living {
+            info!(%resident, signal = signal.as_str(), "ending");
+            process.signal(signal);
+        }
+        for (_, process) in &handles {
+            process.has_ended_by(deadline);
+        }
+    }
+}
+
+/// A resident that is still what was found under its number.
+fn handle(resident: &Resident) -> Option<(&Resident, Process)> {
+    let process = Process::open(resident.pid).ok()?;
+    (command(resident.pid)? == resident.command).then_some((resident, process))
+}
+
+fn in_namespaces(survey: &Survey) -> BTreeSet<(DomainId, i32)> {
+    let own = survey.namespaces().iter();
+    let own = own.filter(|(id, place)| !id.is_default() && place.record.isolation.has_namespace());
+    let homes: BTreeMap<u64, DomainId> =
+        own.filter_map(|(id, place)| Some((number_of(&place.namespace)?, id))).collect();
+    if homes.is_empty() {
+        return BTreeSet::new();
+    }
+    let home = |pid: i32| homes.get(&number(Path::new(&format!("/proc/{pid}/net/dev")))?).copied();
+    processes().filter_map(|pid| Some((home(pid)?, pid))).collect()
+}
+
+fn in_groups(network: &NetworkName, survey: &Survey) -> Result<BTreeSet<(DomainId, i32)>, BackendError> {
+    let groups = group::members(network);
+    if groups.iter().all(|group| group.pids.is_empty()) {
+        return Ok(BTreeSet::new());
+    }
+    let rdomains = survey.rdomains()?;
+    let home = |rtable: &str| {
+        let rtable: u32 = rtable.parse().ok()?;
+        let home = rdomains.iter().find(|rdomain| rdomain.rtables.contains(&rtable));
+        DomainId::new(home.map_or(rtable, |home| home.domain)).ok()
+    };
+    let members = groups.iter().filter_map(|group| Some((home(&group.rtable)?, &group.pids)));
+    Ok(members.flat_map(|(domain, pids)| pids.iter().map(move |pid| (domain, *pid))).collect())
+}
+
+/// What tells a namespace from others in /proc.
+fn number_of(namespace: &Namespace) -> Option<u64> {
+    namespace.run(|| number(Path::new("/proc/thread-self/net/dev"))).ok().flatten()
+}
+
+fn number(file: &Path) -> Option<u64> {
+    Some(fs::metadata(file).ok()?.ino())
+}
+
+fn processes() -> impl Iterator<Item = i32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// Its command line as it may be printed, or its name where it has none; nothing of an engine, or of who has gone.
+fn command(pid: i32) -> Option<String> {
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    if name.trim_end() == ENGINE {
+        return None;
+    }
+    let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let line = String::from_utf8_lossy(&line).replace('\0', " ");
+    let line = if line.trim().is_empty() { format!("({})", name.trim_end()) } else { line };
+    let printable = |c: char| if c.is_control() { '?' } else { c };
+    Some(line.trim_end().chars().take(COMMAND_LENGTH).map(printable).collect())
+}
