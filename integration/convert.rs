@@ -122,6 +122,50 @@ fn what_was_typed_goes_over_to_a_file() {
     });
 }
 
+/// A VRF of the default domain's namespace, with one end of a cable in it.
+const VRF: &str = "\
+set -e
+ip link set lo up
+ip netns add green
+ip link add blue type vrf table 10
+ip link set blue up
+ip link add p0 type veth peer name e0 netns green
+ip link set p0 master blue up
+ip address add 10.5.0.1/24 dev p0
+ip route add 10.6.0.0/16 via 10.5.0.2 table 10
+ip -n green link set lo up
+ip -n green link set e0 up
+ip -n green address add 10.5.0.2/24 dev e0
+";
+
+#[test]
+fn a_vrf_goes_over_to_a_file() {
+    in_roots_copy("a_vrf_goes_over_to_a_file", || {
+        if lacks("vrf") {
+            return;
+        }
+        write("vrf.sh", VRF);
+        ok("sh vrf.sh");
+        // Each line less who made it; a kernel says more of a table than was typed.
+        let own = || {
+            let text = ok("ip route show table 10 && ip -br -4 address show dev p0");
+            text.replace("proto 114 ", "").lines().map(str::to_owned).collect::<BTreeSet<_>>()
+        };
+        let before = own();
+        let told = imported("{isolation: netns}");
+        assert!(
+            told.contains("blue:") && told.contains("rdomain: 10") && told.contains("isolation: vrf"),
+            "{told}"
+        );
+        ok("ip netns del green; ip link del blue; ip link del p0 2>/dev/null || true");
+        ok("rdom up -d taken.yaml");
+        let after = own();
+        assert_eq!(before.difference(&after).collect::<Vec<_>>(), [""; 0], "{told}\n{after:#?}");
+        ok("rdom exec blue ping -c 1 -W 5 10.5.0.2");
+        ok("rdom plan taken.yaml && rdom down");
+    });
+}
+
 /// A tunnel in user space whose sockets are in the default domain, with a secret.
 #[test]
 fn a_tunnel_of_wireguard_go_goes_over_to_a_file() {

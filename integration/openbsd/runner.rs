@@ -74,6 +74,8 @@ fn a_network_comes_up_and_changes_and_goes() {
     assert!(ends(&programs, &["apply", "net.yaml"], 2).contains("network net is not up"));
     let planned = ends(&programs, &["plan", "net.yaml"], 3);
     assert!(planned.contains("ifconfig wg1 create description rdom:net wgport 7111"), "{planned}");
+    let steps = ends(&programs, &["plan", "--format", "steps", "net.yaml"], 3);
+    assert!(steps.starts_with("create domain 1 (blue)\n"), "{steps}");
     assert!(ends(&programs, &["up", "-d", "net.yaml"], 0).contains("network net is up"));
     assert_eq!(ends(&programs, &["plan", "net.yaml"], 0), "", "neither a name nor a preshared key is drift");
     assert!(ends(&programs, &["up", "-d", "net.yaml"], 0).contains("(0 steps)"));

@@ -89,6 +89,83 @@ fn what_is_not_ours_is_left_alone() {
 }
 
 #[test]
+fn lost_messages_are_no_less_than_those_that_came() {
+    in_private_copies("drift::lost_messages_are_no_less_than_those_that_came", || {
+        write("domains.yaml", &example());
+        ok("RDOM_LOG=debug rdom up -d");
+        // Far more than a socket's buffer holds, faster than anybody reads; two routing daemons' routes among it.
+        let foreign = |protocol: &str, net: u8| {
+            (0..3000)
+                .map(|number| {
+                    format!(
+                        "route add 172.{net}.{}.{}/32 dev wg1 proto {protocol}\n",
+                        number / 250,
+                        number % 250
+                    )
+                })
+                .collect::<String>()
+        };
+        let batch = foreign("bird", 20) + "route del 10.0.0.0/8\n" + &foreign("zebra", 21);
+        write("batch", &batch);
+        ok("ip -n rdom1 -batch batch");
+        wait_for("lost messages", || ok(LOG).contains("messages of changes were lost"));
+        wait_for("the route", || ok(LOG).contains("route 10.0.0.0/8 removed from domain 1; restored"));
+        for protocol in ["bird", "zebra"] {
+            assert_eq!(ok(&format!("ip -n rdom1 route show proto {protocol} | wc -l")).trim(), "3000");
+        }
+        ok("rdom down");
+    });
+}
+
+#[test]
+fn a_peer_set_by_hand_is_put_back_at_the_next_look() {
+    in_private_copies("drift::a_peer_set_by_hand_is_put_back_at_the_next_look", || {
+        write("domains.yaml", &example());
+        ok("rdom up -d");
+        let peers = || ok("rdom wg show 1/wg1 allowed-ips");
+        let before = peers();
+        ok("rdom wg set 1/wg1 peer $(rdom wg show 1/wg1 peers) allowed-ips 192.168.5.77/32");
+        ok("rdom wg set 1/wg1 peer $(wg genkey | wg pubkey)");
+        assert_ne!(peers(), before);
+        let start = Instant::now();
+        let deadline = start + Duration::from_secs(45);
+        while peers() != before {
+            assert!(Instant::now() < deadline, "{} is not {before}", peers());
+            thread::sleep(Duration::from_millis(100));
+        }
+        println!("put back after {:?}", start.elapsed());
+        pings("rdom1", "192.168.5.2");
+        ok("rdom down");
+    });
+}
+
+#[test]
+fn a_change_is_put_back_within_a_second_and_costs_a_look_at_its_domain() {
+    in_private_copies("drift::a_change_is_put_back_within_a_second_and_costs_a_look_at_its_domain", || {
+        let routes: String =
+            (0..50).map(|number| format!("{{to: 10.8.{number}.0/24, dev: wg1}}, ")).collect();
+        let with_routes = format!("routes: [{routes}");
+        write("domains.yaml", &example().replacen("routes: [", &with_routes, 1));
+        ok("RDOM_LOG=debug rdom up -d");
+        let mut took: Vec<_> = (0..50).map(put_back_after).collect();
+        took.sort();
+        println!("put back: median {:?}, worst {:?}", took[25], took[49]);
+        assert!(took[25] < Duration::from_secs(1), "{took:?}");
+        assert!(!ok(LOG).contains("the whole network is looked at"));
+        ok("rdom down");
+    });
+}
+
+/// How long the route of this number is away that somebody removes.
+fn put_back_after(number: usize) -> Duration {
+    let route = format!("10.8.{number}.0/24");
+    ok(&format!("ip -n rdom1 route del {route}"));
+    let start = Instant::now();
+    wait_for("the route", || !ok(&format!("ip -n rdom1 route show {route}")).is_empty());
+    start.elapsed()
+}
+
+#[test]
 fn a_fight_is_given_up_and_said_so() {
     in_private_copies("drift::a_fight_is_given_up_and_said_so", || {
         write("domains.yaml", &example());

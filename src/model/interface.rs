@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::impairment::Impairment;
 use super::name::{DomainId, End, InterfaceName, RtableId};
 use super::wireguard::WireGuard;
-use ipnetwork::IpNetwork;
+use ipnetwork::{IpNetwork, Ipv4Network};
 
 /// An address of an interface: host address, length of the network on the link, and how it is brought up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,6 +22,14 @@ impl Address {
     /// An address that is usable at once.
     pub fn new(network: IpNetwork) -> Self {
         Self { network, duplicate_detection: false }
+    }
+}
+
+impl Address {
+    /// What the loopback of a domain has unless a file says otherwise: 127.0.0.1/8 and ::1/128.
+    pub fn of_loopback() -> [Self; 2] {
+        let v4 = Ipv4Network::new_checked(Ipv4Addr::LOCALHOST, 8).expect("a length of IPv4's");
+        [IpNetwork::from(v4), IpAddr::from(Ipv6Addr::LOCALHOST).into()].map(Self::new)
     }
 }
 

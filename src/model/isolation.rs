@@ -5,7 +5,8 @@ use std::fmt;
 /// What a domain is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Isolation {
-    /// Not chosen yet: a namespace with a VRF where the kernel has VRF; gone once bound.
+    /// Not chosen yet: a namespace with a VRF where the kernel has VRF; gone once bound. On a system whose kernel has
+    /// domains of its own it is all there is.
     Auto,
     /// A network namespace; its own rtable is the namespace's main table.
     Netns,

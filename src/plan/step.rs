@@ -226,12 +226,13 @@ impl Step {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Step::CreateDomain { domain, name, isolation } if isolation.has_namespace() => {
-                write!(f, "create domain {domain} (namespace {name})")
-            }
-            Step::CreateDomain { domain, name, .. } => {
-                write!(f, "create domain {domain} ({name}, no namespace)")
-            }
+            Step::CreateDomain { domain, name, isolation } => match isolation {
+                Isolation::Netns | Isolation::NetnsVrf => {
+                    write!(f, "create domain {domain} (namespace {name})")
+                }
+                Isolation::Vrf => write!(f, "create domain {domain} ({name}, no namespace)"),
+                Isolation::Auto => write!(f, "create domain {domain} ({name})"),
+            },
             Step::DeleteDomain { domain, name } => write!(f, "delete domain {domain} ({name})"),
             Step::RequireInterface { at } => write!(f, "require interface {at}"),
             Step::CreateInterface { at, kind } => write_create(f, at, kind),

@@ -1,28 +1,29 @@
 //! What stands in the named namespaces of this host, whoever made it, as a network: so that it can go over to a file.
 //!
-//! A namespace of ip-netns(8) becomes a domain that is called like it. Of the default domain only that comes in which
-//! leads into one of those, and tunnels; all else is the machine's own. Nothing is changed. What a file has no words
+//! A namespace of ip-netns(8) becomes a domain that is called like it, a VRF of the default domain's namespace one that
+//! is a VRF alone, of the number of its table. Of the default domain only that comes in which leads into one of those,
+//! and tunnels; all else is the machine's own. Nothing is changed. What a file has no words
 //! for, and what daemons keep, is told and left out.
 
+mod sight;
 mod tunnel;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use super::address::{self, Held};
 use super::explain::Doing;
 use super::link::{self, Driver, FarEnd, Link};
 use super::mark::Whose;
 use super::namespace::{DIRECTORY, Namespace};
-use super::netlink::{Netlink, Protocol};
 use super::tables::Tables;
-use super::{namespace_id, qdisc, route, rule, sysctl};
+use super::{namespace_id, route, rule, sysctl};
 use crate::backend::BackendError;
 use crate::model::{
-    Address, Domain, DomainId, DomainName, End, Impairment, Interface, InterfaceName, Isolation, Kind,
-    Network, NetworkName, Route, SecretName, SysctlName, Vxlan,
+    Address, Domain, DomainId, DomainName, End, Interface, InterfaceName, Isolation, Kind, Network,
+    NetworkName, Route, SecretName, SysctlName, Vxlan,
 };
 use crate::state::Secret;
+use sight::{Sight, sight};
 
 /// What was found.
 #[derive(Debug)]
@@ -38,28 +39,14 @@ pub struct Found {
 /// The sysctls that make a router of a domain.
 const FORWARDING: [&str; 2] = ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"];
 
-/// The size of packets that most interfaces have unless something else is said, and that of tunnels.
-const USUAL_MTU: [u32; 2] = [1500, 1420];
-
-/// One namespace, looked at.
-struct Sight {
-    name: DomainName,
-    namespace: Namespace,
-    route: Netlink,
-    links: BTreeMap<InterfaceName, Link>,
-    addresses: Vec<Held>,
-    impairments: BTreeMap<u32, Impairment>,
-    /// Which domain a number of the namespace's stands for.
-    numbers: BTreeMap<i32, DomainId>,
-}
-
 /// Looks at all of it. The caller is in the default domain.
 pub fn found(name: &NetworkName) -> Result<Found, BackendError> {
-    let mut search = Search { sights: BTreeMap::new(), left: Vec::new(), secrets: BTreeMap::new() };
+    let mut search = Search::default();
     search.look()?;
     search.number()?;
     let mut network = Network::empty(name.clone());
-    for id in search.sights.keys().copied().collect::<Vec<_>>() {
+    let ids: Vec<DomainId> = search.sights.keys().chain(search.guests.keys()).copied().collect();
+    for id in ids {
         let domain = search.domain(id)?;
         network.domains.insert(id, domain);
     }
@@ -68,8 +55,17 @@ pub fn found(name: &NetworkName) -> Result<Found, BackendError> {
     Ok(Found { network, secrets: search.secrets, left: search.left })
 }
 
+/// A VRF of the default domain's namespace.
+struct Guest {
+    name: DomainName,
+    index: u32,
+}
+
+#[derive(Default)]
 struct Search {
     sights: BTreeMap<DomainId, Sight>,
+    /// The VRFs of the default domain's namespace, each a domain.
+    guests: BTreeMap<DomainId, Guest>,
     left: Vec<String>,
     secrets: BTreeMap<SecretName, Secret>,
 }
@@ -79,7 +75,15 @@ impl Search {
         let here = Namespace::current().doing(|| "open the default domain".to_owned())?;
         let own = here.identity();
         let default = DomainId::DEFAULT;
-        self.sights.insert(default, sight(DomainName::of_number(default), here)?);
+        let own_sight = sight(DomainName::of_number(default), here)?;
+        for (device, link) in &own_sight.links {
+            let Driver::Vrf { table } = link.driver else { continue };
+            match (DomainId::new(table), DomainName::new(device.as_str())) {
+                (Ok(id), Ok(name)) => drop(self.guests.insert(id, Guest { name, index: link.index })),
+                _ => self.left.push(format!("VRF {device} of table {table}: no number or name of a domain")),
+            }
+        }
+        self.sights.insert(default, own_sight);
         let mut names: Vec<DomainName> = Vec::new();
         for entry in fs::read_dir(DIRECTORY).into_iter().flatten().flatten() {
             match entry.file_name().to_str().map(DomainName::new) {
@@ -91,8 +95,10 @@ impl Search {
             }
         }
         names.sort();
-        let ids = numbers(&names);
-        for (name, id) in names.into_iter().zip(ids) {
+        let mut ids = numbers(&names, &self.guests).into_iter();
+        self.guests.retain(|_, guest| !names.contains(&guest.name));
+        for name in names {
+            let Some(id) = ids.next() else { break };
             match Namespace::open(&name) {
                 // A second name of the default domain, as some supervisors of containers make it.
                 Ok(namespace) if namespace.identity() == own => {}
@@ -132,13 +138,24 @@ impl Search {
     }
 
     fn domain(&mut self, id: DomainId) -> Result<Domain, BackendError> {
-        let name = self.sights[&id].name.clone();
-        let isolation = Isolation::Auto;
+        let home = self.home(id);
+        let guest = self.guests.get(&id).map(|guest| guest.name.clone());
+        let (name, isolation) = match &guest {
+            Some(name) => (name.clone(), Isolation::Vrf),
+            None => (self.sights[&id].name.clone(), Isolation::Auto),
+        };
         let mut domain = Domain { name, isolation, interfaces: BTreeMap::new(), ..Domain::bare(id) };
-        for interface in self.sights[&id].links.keys().cloned().collect::<Vec<_>>() {
+        if guest.is_some() {
+            // On its device, whoever made that.
+            let lo = Interface { addresses: Address::of_loopback().into(), ..Interface::new(Kind::Loopback) };
+            domain.interfaces.insert(InterfaceName::loopback(), lo);
+        }
+        let inside = self.sights[&home].links.iter().filter(|(_, link)| self.owner(home, link) == id);
+        for interface in inside.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
             let at = End { domain: id, interface };
             if let Some(kind) = self.kind(&at)? {
-                let held = self.sights[&id].interface(&at.interface, kind);
+                let mut held = self.sights[&home].interface(&at.interface, kind);
+                held.controller = held.controller.filter(|device| !self.is_guest(home, device));
                 domain.interfaces.insert(at.interface, held);
             }
         }
@@ -146,7 +163,7 @@ impl Search {
             self.leave_machine(&mut domain);
         }
         self.add_routes(id, &mut domain)?;
-        if !id.is_default() {
+        if !home.is_default() {
             self.add_rules(id, &mut domain)?;
             for name in FORWARDING.iter().filter_map(|name| SysctlName::new(*name).ok()) {
                 let value = sysctl::read(&self.sights[&id].namespace, id, &name)?;
@@ -158,7 +175,7 @@ impl Search {
 
     /// What a link is; nothing for one that a file has no words for.
     fn kind(&mut self, at: &End) -> Result<Option<Kind>, BackendError> {
-        let link = self.sights[&at.domain].links[&at.interface].clone();
+        let link = self.sights[&self.home(at.domain)].links[&at.interface].clone();
         let kind = match link.driver {
             Driver::Loopback => (!at.domain.is_default()).then_some(Kind::Loopback),
             Driver::Veth => self.end(at.domain, link.far_end).map(|peer| Kind::Veth { peer }),
@@ -174,7 +191,8 @@ impl Search {
             Driver::WireGuard | Driver::Tun => tunnel::read(self, at, &link)?.map(Kind::WireGuard),
         };
         match link.driver {
-            Driver::Vrf { .. } => self.left.push(format!("{at}: a VRF, with what is in it")),
+            Driver::Vrf { .. } if self.is_guest(at.domain, &at.interface) => {}
+            Driver::Vrf { .. } => self.left.push(format!("{at}: a VRF in a namespace, with what is in it")),
             Driver::Loopback => {}
             _ if kind.is_some() || at.domain.is_default() => {}
             _ => {
@@ -201,25 +219,54 @@ impl Search {
     fn end(&self, here: DomainId, far: Option<FarEnd>) -> Option<End> {
         let far = far?;
         let domain = self.elsewhere(here, far.namespace_id)?;
-        let (name, _) = self.sights[&domain].links.iter().find(|(_, link)| link.index == far.index)?;
-        Some(End { domain, interface: name.clone() })
+        let (name, link) = self.sights[&domain].links.iter().find(|(_, link)| link.index == far.index)?;
+        Some(End { domain: self.owner(domain, link), interface: name.clone() })
     }
 
-    /// The domain that `here` knows by this number; itself by none.
+    /// The domain whose namespace `here` knows by this number; its own by none.
     fn elsewhere(&self, here: DomainId, number: Option<i32>) -> Option<DomainId> {
         match number {
-            None => Some(here),
-            Some(number) => self.sights[&here].numbers.get(&number).copied(),
+            None => Some(self.home(here)),
+            Some(number) => self.sights[&self.home(here)].numbers.get(&number).copied(),
         }
     }
 
+    /// The domain whose namespace a domain is in.
+    fn home(&self, id: DomainId) -> DomainId {
+        if self.guests.contains_key(&id) { DomainId::DEFAULT } else { id }
+    }
+
+    /// The domain that a link of a namespace belongs to: that of the VRF that controls it, or what controls it.
+    fn owner(&self, home: DomainId, link: &Link) -> DomainId {
+        let Some(index) = link.controller.filter(|_| home.is_default()) else { return home };
+        if let Some((&id, _)) = self.guests.iter().find(|(_, guest)| guest.index == index) {
+            return id;
+        }
+        let above = self.sights[&home].links.values().find(|above| above.index == index);
+        above.filter(|above| above.index != link.index).map_or(home, |above| self.owner(home, above))
+    }
+
+    /// Whether a link of a namespace is the device of a domain that is a VRF alone.
+    fn is_guest(&self, home: DomainId, device: &InterfaceName) -> bool {
+        let index = self.sights[&home].links.get(device).map(|link| link.index);
+        home.is_default() && self.guests.values().any(|guest| Some(guest.index) == index)
+    }
+
     fn add_routes(&mut self, id: DomainId, domain: &mut Domain) -> Result<(), BackendError> {
-        let Some(sight) = self.sights.get_mut(&id) else { return Ok(()) };
+        let home = self.home(id);
+        let Some(sight) = self.sights.get_mut(&home) else { return Ok(()) };
         let names = sight.links.iter().map(|(name, link)| (link.index, name.clone())).collect();
         let routes = route::dump_of(&mut sight.route, &names, Whose::Administrators);
-        let tables = Tables::of(id, Isolation::Netns);
+        let tables = Tables::of(id, domain.isolation);
         for (table, route) in routes.doing(|| format!("read routes of domain {id}"))? {
             let Some(rtable) = tables.rtable_of(table) else { continue };
+            let own = match id == home {
+                true => self.guests.keys().all(|&guest| rtable != guest.into()),
+                false => rtable == id.into(),
+            };
+            if !own {
+                continue;
+            }
             let known = |route: &Route| route.devices().all(|dev| domain.interfaces.contains_key(dev));
             let dropped = route.devices().next().is_none();
             if id.is_default() && (dropped || !known(&route)) {
@@ -261,48 +308,14 @@ fn parent(kind: &Kind) -> Option<End> {
     }
 }
 
-impl Sight {
-    fn interface(&self, name: &InterfaceName, kind: Kind) -> Interface {
-        let link = &self.links[name];
-        let name_of =
-            |index| self.links.iter().find(|(_, link)| link.index == index).map(|(name, _)| name.clone());
-        let held = self.addresses.iter().filter(|held| held.index == link.index && !held.is_link_local());
-        let is_loopback = kind == Kind::Loopback;
-        let impaired = matches!(kind, Kind::Veth { .. });
-        let usual = is_loopback || link.mtu == USUAL_MTU[usize::from(matches!(kind, Kind::WireGuard(_)))];
-        let address =
-            |held: &Held| if is_loopback { Address::new(held.address.network) } else { held.address };
-        Interface {
-            addresses: held.map(address).collect(),
-            mtu: (!usual).then_some(link.mtu),
-            up: link.up || is_loopback,
-            controller: link.controller.and_then(name_of),
-            impairment: self.impairments.get(&link.index).copied().filter(|_| impaired).unwrap_or_default(),
-            kind,
-        }
-    }
-}
-
-fn sight(name: DomainName, namespace: Namespace) -> Result<Sight, BackendError> {
-    let what = || format!("read namespace {name}");
-    let mut route = Netlink::of(&namespace, Protocol::Route).doing(what)?;
-    let links = link::dump(&mut route).doing(what)?;
-    let impaired = links.iter().any(|link| qdisc::impairs(&link.discipline));
-    let impairments = if impaired { qdisc::dump(&mut route).doing(what)? } else { BTreeMap::new() };
-    let named =
-        links.into_iter().filter_map(|link| Some((InterfaceName::new(link.name.as_str()).ok()?, link)));
-    let links = named.collect();
-    let addresses = address::dump(&mut route).doing(what)?;
-    Ok(Sight { name, namespace, route, links, addresses, impairments, numbers: BTreeMap::new() })
-}
-
 /// A number for each of these namespaces: that of its name, `rdomN`, else the lowest that none has.
-fn numbers(names: &[DomainName]) -> Vec<DomainId> {
+fn numbers(names: &[DomainName], guests: &BTreeMap<DomainId, Guest>) -> Vec<DomainId> {
     let told = |name: &DomainName| {
         let id: DomainId = name.as_str().strip_prefix("rdom")?.parse().ok()?;
         (!id.is_default()).then_some(id)
     };
-    let taken: BTreeSet<DomainId> = names.iter().filter_map(told).collect();
+    let taken: BTreeSet<DomainId> = names.iter().filter_map(told).chain(guests.keys().copied()).collect();
     let mut free = (1..).filter_map(|number| DomainId::new(number).ok()).filter(|id| !taken.contains(id));
-    names.iter().map(|name| told(name).or_else(|| free.next()).unwrap_or(DomainId::DEFAULT)).collect()
+    let own = |name: &DomainName| told(name).filter(|id| !guests.contains_key(id));
+    names.iter().map(|name| own(name).or_else(|| free.next()).unwrap_or(DomainId::DEFAULT)).collect()
 }

@@ -1,6 +1,6 @@
 //! A file's network as an OpenBSD kernel can hold it.
 
-use crate::model::{Address, Bindings, Capabilities, Kind, Network};
+use crate::model::{Address, Bindings, Capabilities, Isolation, Kind, Network};
 use crate::plan::bind;
 
 /// The network with its open fields closed, and with what OpenBSD's kernel adds by itself: an rdomain is no more
@@ -14,6 +14,7 @@ pub fn bound(network: &Network, bindings: &Bindings) -> Network {
         if let Some(asked) = network.domains.get(id) {
             inside.rtables = asked.rtables.clone();
         }
+        inside.isolation = Isolation::Auto;
         inside.rules.clear();
         inside.sysctls.clear();
         for interface in inside.interfaces.values_mut() {

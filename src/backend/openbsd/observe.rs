@@ -13,8 +13,8 @@ use crate::convert::openbsd::mark::Mark;
 use crate::convert::openbsd::rdomains;
 use crate::convert::openbsd::table::{self, ListedRoute};
 use crate::model::{
-    Address, Domain, DomainId, DomainName, End, Engine, Interface, InterfaceName, Key, Kind, Network,
-    NetworkName, Peer, Prefix, PublicKey, Route, RtableId, Target, WireGuard,
+    Address, Domain, DomainId, DomainName, End, Engine, Interface, InterfaceName, Isolation, Key, Kind,
+    Network, NetworkName, Peer, Prefix, PublicKey, Route, RtableId, Target, WireGuard,
 };
 
 /// What the tools printed.
@@ -57,12 +57,13 @@ pub fn network(name: &NetworkName, captured: &Captured, given: &Given) -> Result
     let listed = listing::read(&captured.ifconfig).map_err(|error| unreadable("ifconfig -A", error))?;
     let mark = Mark::of(name);
     let mut network = Network::empty(name.clone());
+    network.domains.values_mut().for_each(|default| default.isolation = Isolation::Auto);
     for lo in listed.iter().filter(|listed| listed.rdomain != 0) {
         let (Some(domain), Some(id)) = (mark.domain(&lo.description), domain_of(lo.rdomain)) else {
             continue;
         };
         if lo.name == format!("lo{id}") {
-            network.domains.insert(id, Domain { name: domain, ..Domain::bare(id) });
+            network.domains.insert(id, rdomain(id, domain));
         }
     }
     for listed in &listed {
@@ -126,8 +127,12 @@ fn add_interface(network: &mut Network, mark: &Mark, listed: &Listed, given: &Gi
         Interface { up, mtu, addresses, ..Interface::new(Kind::Existing) }
     };
     // One of ours that somebody moved to a domain of others: by a name that no file has it is never taken for it.
-    let strange = || Domain { name: strange_name(domain), ..Domain::bare(domain) };
+    let strange = || rdomain(domain, strange_name(domain));
     network.domains.entry(domain).or_insert_with(strange).interfaces.insert(at.interface, held);
+}
+
+fn rdomain(id: DomainId, name: DomainName) -> Domain {
+    Domain { name, isolation: Isolation::Auto, ..Domain::bare(id) }
 }
 
 fn strange_name(id: DomainId) -> DomainName {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 
 use super::file::{self, Document};
-use super::host::Host;
+use super::host::{Host, administration};
 use super::portability::System;
 use super::trouble::Trouble;
 use super::{Common, Ended, Which, captured, hostname_if, print_json};
@@ -60,7 +60,11 @@ pub(super) fn here(words: &Words, common: &Common) -> Ended {
     }
     let before = match &words.planned.observed {
         Some(_) => None,
-        None => Some(Host::of(&document.lowered.network.name)?.observe()?),
+        // Who is not root is shown no keys and no peers.
+        None => {
+            administration()?;
+            Some(Host::of(&document.lowered.network.name)?.observe()?)
+        }
     };
     run(&words.planned, &document, before, common.json)
 }

@@ -1,9 +1,7 @@
 //! Interfaces: what each one is, its addresses, and the bridge that it is a port of.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
-use ipnetwork::IpNetwork;
+use std::net::IpAddr;
 
 use super::scope::Scope;
 use super::{kinds, tunnels};
@@ -77,9 +75,7 @@ fn loopback(
 
 /// 127.0.0.1/8 and ::1/128.
 pub(in crate::spec) fn loopback_addresses() -> BTreeSet<Address> {
-    let v4 = IpNetwork::new(Ipv4Addr::LOCALHOST.into(), 8);
-    let v6 = IpNetwork::new(Ipv6Addr::LOCALHOST.into(), 128);
-    [v4, v6].into_iter().flatten().map(Address::new).collect()
+    Address::of_loopback().into()
 }
 
 fn claim(

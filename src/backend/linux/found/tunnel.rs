@@ -63,7 +63,7 @@ pub(super) fn read(search: &mut Search, at: &End, link: &Link) -> Result<Option<
 /// The driver's sockets are in the namespace that the link was made in.
 fn of_driver(search: &Search, at: &End, link: &Link) -> Result<Tunnel, BackendError> {
     let what = || format!("read tunnel {at}");
-    let namespace = &search.sights[&at.domain].namespace;
+    let namespace = &search.sights[&search.home(at.domain)].namespace;
     let mut generic = Netlink::of(namespace, Protocol::Generic).doing(what)?;
     let attributes = wireguard::attributes(&mut generic, &at.interface).doing(what)?;
     let underlay = search.elsewhere(at.domain, link.birthplace);

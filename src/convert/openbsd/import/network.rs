@@ -1,7 +1,7 @@
 //! What a script leaves behind, as a network.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 
 use base64::Engine as _;
@@ -75,9 +75,7 @@ impl Host {
     fn add_domain(&self, settled: &mut Settled, id: DomainId) {
         let inside = settled.network.domains.entry(id).or_insert_with(|| {
             let mut lo = Interface::new(Kind::Loopback);
-            let loopback = |ip: IpAddr, length| IpNetwork::new(ip, length).map(Address::new);
-            lo.addresses.extend(loopback(Ipv4Addr::LOCALHOST.into(), 8));
-            lo.addresses.extend(loopback(Ipv6Addr::LOCALHOST.into(), 128));
+            lo.addresses.extend(Address::of_loopback());
             let interfaces = BTreeMap::from([(InterfaceName::loopback(), lo)]);
             let name = self.name(id).unwrap_or_else(|| DomainName::of_number(id));
             Domain { name, isolation: Isolation::Auto, interfaces, ..Domain::bare(id) }
