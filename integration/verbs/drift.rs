@@ -3,8 +3,13 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
+
+use crate::capability::lacks;
 use crate::copy::in_private_copies;
-use crate::world::{EXAMPLE, Traces, addresses, ok, pings, sh, wait_for, write};
+use crate::world::{
+    EXAMPLE, Traces, addresses, json, ok, pings, sh, signal, supervisor, up, wait_for, write,
+};
 
 const LOG: &str = "cat /run/rdom/domains/log";
 
@@ -41,6 +46,45 @@ fn is_put_back(change: &str, said: &str) {
     sh("rdom plan").ends_with(0);
     // A second of the machine's own; it has others to serve.
     assert!(took < Duration::from_secs(5), "{change} took {took:?}");
+}
+
+#[test]
+fn status_remembers_what_was_put_back_and_applied() {
+    in_private_copies("drift::status_remembers_what_was_put_back_and_applied", || {
+        up();
+        let fresh = json("rdom status --json")["history"].clone();
+        assert_eq!((&fresh["applies"], &fresh["drifts"]), (&0.into(), &0.into()), "{fresh:#}");
+        assert!(fresh["last_drift"].is_null() && fresh["last_apply"].is_null(), "{fresh:#}");
+        assert!(fresh["last_sync_secs_ago"].as_u64().is_some_and(|secs| secs < 31), "{fresh:#}");
+
+        ok("ip -n rdom1 address delete 192.168.5.1/24 dev wg1");
+        wait_for("its repair", || json("rdom status --json")["history"]["drifts"] != 0);
+        let told = json("rdom status --json")["history"]["last_drift"].clone();
+        let what = told["what"].as_str().expect("words");
+        assert!(
+            what.starts_with("address 192.168.5.1/24 removed from 1/wg1") && what.ends_with("; restored"),
+            "{told}"
+        );
+        assert!(told["secs_ago"].as_u64().is_some_and(|secs| secs < 30), "{told}");
+
+        write("domains.yaml", &EXAMPLE.replacen("192.168.5.2/24", "192.168.5.2/24, 10.0.0.1/32", 1));
+        ok("rdom apply");
+        write("domains.yaml", &EXAMPLE.replacen("7222", "7111", 1));
+        sh("rdom apply").ends_with(2);
+        let status = sh("rdom status").ends_with(0).says("last apply  ").says("1 step (1 in all)");
+        status.says("last drift  ").says("removed from 1/wg1; restored");
+
+        // What a supervisor hears that reads the file itself is remembered too.
+        signal(supervisor(), Signal::SIGHUP);
+        wait_for("its refusal", || json("rdom status --json")["history"]["applies_refused"] == 1);
+        sh("rdom status").says("refused: ");
+        if !lacks("curl") {
+            let metrics = ok("curl -sS --unix-socket /run/rdom/domains/control.sock http://rdom/metrics");
+            assert!(metrics.contains("rdom_applies_total{network=\"domains\"} 1\n"), "{metrics}");
+            assert!(metrics.contains("rdom_applies_refused_total{network=\"domains\"} 1\n"), "{metrics}");
+        }
+        ok("rdom down");
+    });
 }
 
 #[test]

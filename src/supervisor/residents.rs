@@ -210,6 +210,12 @@ fn number_of(namespace: &Namespace) -> Option<u64> {
     namespace.run(|| number(Path::new("/proc/thread-self/net/dev"))).ok().flatten()
 }
 
+/// Whether a process is in the namespace that this one is in; nothing if it cannot be seen.
+pub(super) fn is_in_this_namespace(pid: i32) -> Option<bool> {
+    let here = number(Path::new("/proc/thread-self/net/dev"))?;
+    Some(number(Path::new(&format!("/proc/{pid}/net/dev")))? == here)
+}
+
 fn number(file: &Path) -> Option<u64> {
     Some(fs::metadata(file).ok()?.ino())
 }

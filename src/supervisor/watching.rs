@@ -101,10 +101,14 @@ impl Supervisor {
                     self.carry_on(Happening::Looked { differences, took: begun.elapsed() });
                 }
                 Action::Report(differences) => {
-                    differences.iter().for_each(|what| warn!("drift: {what}; left as it is"));
+                    for what in differences {
+                        self.history.drifted(&what, "left as it is");
+                        warn!("drift: {what}; left as it is");
+                    }
                 }
                 Action::Repair(domains) => domains.iter().for_each(|domain| self.put_back(*domain)),
                 Action::BackOff(what) => {
+                    self.history.drifted(&what, "again and again, left alone for a minute");
                     warn!(
                         "drift: {what}, again and again: somebody else wants it so; left alone for a minute"
                     );
@@ -123,6 +127,7 @@ impl Supervisor {
                 Err(error) => debug!(%domain, %error, "not looked at"),
             }
         }
+        self.history.synced();
         found
     }
 
@@ -142,7 +147,10 @@ impl Supervisor {
         match restored {
             Ok(Outcome { taken }) if taken.is_empty() => {}
             Ok(Outcome { taken }) => {
-                differences(&taken).iter().for_each(|what| warn!("drift: {what}; restored"));
+                for what in differences(&taken) {
+                    self.history.drifted(&what, "restored");
+                    warn!("drift: {what}; restored");
+                }
                 greet_anew(&mut self.backend, &taken);
                 info!(network = %self.desired.name, steps = taken.len(), "repaired");
                 self.follow_endpoints(&taken);
