@@ -43,7 +43,9 @@ pub use glance::{Glance, Tint};
 pub use ifconfig::{Detail, render_interfaces};
 pub use interface::{AddressView, InterfaceFlag, InterfaceView, NoSuchInterface, select};
 pub use metrics::{METRICS_TYPE, metrics};
-pub use overview::{DomainStatus, InterfaceStatus, PeerStatus, StatusView, TunnelStatus};
+pub use overview::{
+    DomainStatus, HappeningView, HistoryView, InterfaceStatus, PeerStatus, StatusView, TunnelStatus,
+};
 pub use plan::{AppliedView, InterruptionView, PlanView, StepView};
 pub use rdomain::{RdomainView, render_rdomains};
 pub use route::{Family, RouteFlag, RouteRow, RouteTable, not_in_table};

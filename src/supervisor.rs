@@ -13,7 +13,9 @@ mod endpoints;
 mod engines;
 mod entrance;
 mod explain;
+mod history;
 mod lookup;
+mod neighbours;
 mod place;
 mod pointing;
 mod residents;
@@ -24,6 +26,7 @@ mod watching;
 
 pub use confirm::confirmed_instead_of;
 pub use entrance::Entrances;
+pub use neighbours::Clash;
 pub use place::{Misplaced, misplaced};
 pub use residents::{KeptError, Resident, residents};
 use signals::Terminal;
@@ -46,6 +49,7 @@ use crate::backend::linux::{Linux, Survey};
 use crate::backend::{Backend, BackendError};
 use crate::control::enter::{self, Ask, Opened};
 use crate::control::{self, Answer, Request, Residents, Server};
+use crate::diagnostic::chain;
 use crate::exec::group;
 use crate::model::{Network, NetworkName};
 use crate::plan::{Step, bind, plan};
@@ -59,6 +63,7 @@ use decide::Watch;
 use endpoints::Endpoints;
 use engines::Processes;
 pub use engines::{Hosted, Lodging, NoEngines};
+use history::History;
 use lookup::Found;
 use residents::Eviction;
 
@@ -72,6 +77,7 @@ pub struct Supervisor {
     watch: Watch,
     endpoints: Endpoints,
     unconfirmed: Option<Pending>,
+    history: History,
     monitor: Option<Monitor>,
     sender: mpsc::WeakSender<Event>,
     queue: mpsc::Receiver<Event>,
@@ -152,6 +158,9 @@ pub enum UpError {
     /// A step failed; what was there before has been restored.
     #[error(transparent)]
     Failed(Box<Failure>),
+    /// Another network has a number of it.
+    #[error(transparent)]
+    Clash(#[from] Clash),
     /// Somebody lives in what is to go.
     #[error(transparent)]
     Kept(#[from] KeptError),
@@ -208,6 +217,7 @@ impl Supervisor {
                     watch: Watch::new(document.lowered.drift),
                     endpoints: Endpoints::of(&desired, Instant::now()),
                     unconfirmed,
+                    history: History::default(),
                     monitor: None,
                     sender: weak,
                     document,
@@ -249,13 +259,15 @@ impl Supervisor {
     }
 
     fn kept(&mut self) -> Result<StatusView, BackendError> {
-        let view = status(&mut self.backend, &self.directories, Some(&self.desired))?;
-        let missing = plan(&self.desired, &self.backend.observe()?);
-        let misplaced = misplaced(&Survey::of(&self.directories)?, &self.desired)?;
+        let observed = self.backend.observe()?;
+        let survey = Survey::of(&self.directories)?;
+        let view = survey.status(&observed, Some(&self.desired), engine_reason())?;
+        let missing = plan(&self.desired, &observed);
+        let misplaced = misplaced(&survey, &self.desired)?;
         let steps = missing.iter().map(ToString::to_string);
         let differs = steps.chain(misplaced.iter().map(ToString::to_string)).collect();
         let left = self.unconfirmed.as_ref().map(Pending::left_secs);
-        Ok(view.kept_by(std::process::id(), differs).going_back_in(left))
+        Ok(view.kept_by(std::process::id(), differs, self.history.view()).going_back_in(left))
     }
 
     /// Keeps the network until a signal or a request ends it, then takes it down. Where processes live in its domains a
@@ -323,6 +335,19 @@ impl Supervisor {
         }
     }
 
+    /// The door is there while the file lets anybody in.
+    fn open_or_close_door(&mut self) {
+        if self.door.is_some() == admission::is_open(&self.desired) {
+            return;
+        }
+        self.door = None;
+        let Some(queue) = self.sender.upgrade() else { return };
+        match open_door(&self.desired, &self.directories, queue) {
+            Ok(door) => self.door = door,
+            Err(error) => self.warnings.push(format!("nobody gets in: {}", chain(&error))),
+        }
+    }
+
     /// Takes the network down.
     pub fn down(&mut self) -> Result<(), Box<Failure>> {
         service_manager::stopping();
@@ -344,11 +369,15 @@ pub fn status(
     desired: Option<&Network>,
 ) -> Result<StatusView, BackendError> {
     let observed = backend.observe()?;
+    Survey::of(directories)?.status(&observed, desired, engine_reason())
+}
+
+fn engine_reason() -> String {
     let reason = match probe::kernel_wireguard() {
         true => "the kernel has WireGuard; userspace where the file asks for it",
         false => "the kernel has no WireGuard, so userspace",
     };
-    Survey::of(directories)?.status(&observed, desired, reason.to_owned())
+    reason.to_owned()
 }
 
 /// A document's network with nothing left open.
@@ -361,6 +390,9 @@ struct Prepared {
 /// Finds or makes the keys and ports that a document leaves open, and looks whether everything that it needs is here.
 fn prepare(document: &Document, directories: &Directories) -> Result<Prepared, UpError> {
     let (network, secrets) = (&document.lowered.network, &document.lowered.secrets);
+    if let Some(clash) = neighbours::clash(network, directories) {
+        return Err(clash.into());
+    }
     let Stored { bindings, keys, mut warnings } =
         Store::of(directories).bindings(network, secrets, Missing::Generate)?;
     warnings.extend(probe::isolation_held_back(network));
@@ -392,7 +424,7 @@ fn bring_up(
     let checked = Survey::of(directories).map_err(UpError::from).and_then(|survey| {
         place::check(&survey, desired)?;
         let hazards = probe::hazards(desired, &Within(&survey));
-        lodging.confine(admission::needs(desired)).map_err(UpError::Privileges)?;
+        lodging.confine().map_err(UpError::Privileges)?;
         let door = open_door(desired, directories, sender.clone())?;
         let server = listen(directories, signals, sender)?;
         Ok(Up { hazards, server, door })

@@ -3,8 +3,13 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
+
+use crate::capability::lacks;
 use crate::copy::in_private_copies;
-use crate::world::{EXAMPLE, Traces, addresses, ok, pings, sh, wait_for, write};
+use crate::world::{
+    EXAMPLE, Traces, addresses, json, ok, pings, sh, signal, supervisor, up, wait_for, write,
+};
 
 const LOG: &str = "cat /run/rdom/domains/log";
 
@@ -41,6 +46,45 @@ fn is_put_back(change: &str, said: &str) {
     sh("rdom plan").ends_with(0);
     // A second of the machine's own; it has others to serve.
     assert!(took < Duration::from_secs(5), "{change} took {took:?}");
+}
+
+#[test]
+fn status_remembers_what_was_put_back_and_applied() {
+    in_private_copies("drift::status_remembers_what_was_put_back_and_applied", || {
+        up();
+        let fresh = json("rdom status --json")["history"].clone();
+        assert_eq!((&fresh["applies"], &fresh["drifts"]), (&0.into(), &0.into()), "{fresh:#}");
+        assert!(fresh["last_drift"].is_null() && fresh["last_apply"].is_null(), "{fresh:#}");
+        assert!(fresh["last_sync_secs_ago"].as_u64().is_some_and(|secs| secs < 31), "{fresh:#}");
+
+        ok("ip -n rdom1 address delete 192.168.5.1/24 dev wg1");
+        wait_for("its repair", || json("rdom status --json")["history"]["drifts"] != 0);
+        let told = json("rdom status --json")["history"]["last_drift"].clone();
+        let what = told["what"].as_str().expect("words");
+        assert!(
+            what.starts_with("address 192.168.5.1/24 removed from 1/wg1") && what.ends_with("; restored"),
+            "{told}"
+        );
+        assert!(told["secs_ago"].as_u64().is_some_and(|secs| secs < 30), "{told}");
+
+        write("domains.yaml", &EXAMPLE.replacen("192.168.5.2/24", "192.168.5.2/24, 10.0.0.1/32", 1));
+        ok("rdom apply");
+        write("domains.yaml", &EXAMPLE.replacen("7222", "7111", 1));
+        sh("rdom apply").ends_with(2);
+        let status = sh("rdom status").ends_with(0).says("last apply  ").says("1 step (1 in all)");
+        status.says("last drift  ").says("removed from 1/wg1; restored");
+
+        // What a supervisor hears that reads the file itself is remembered too.
+        signal(supervisor(), Signal::SIGHUP);
+        wait_for("its refusal", || json("rdom status --json")["history"]["applies_refused"] == 1);
+        sh("rdom status").says("refused: ");
+        if !lacks("curl") {
+            let metrics = ok("curl -sS --unix-socket /run/rdom/domains/control.sock http://rdom/metrics");
+            assert!(metrics.contains("rdom_applies_total{network=\"domains\"} 1\n"), "{metrics}");
+            assert!(metrics.contains("rdom_applies_refused_total{network=\"domains\"} 1\n"), "{metrics}");
+        }
+        ok("rdom down");
+    });
 }
 
 #[test]
@@ -86,6 +130,83 @@ fn what_is_not_ours_is_left_alone() {
         ok("ip -n rdom1 link show other && ip link show another");
         ok("rdom down && ip link delete another");
     });
+}
+
+#[test]
+fn lost_messages_are_no_less_than_those_that_came() {
+    in_private_copies("drift::lost_messages_are_no_less_than_those_that_came", || {
+        write("domains.yaml", &example());
+        ok("RDOM_LOG=debug rdom up -d");
+        // Far more than a socket's buffer holds, faster than anybody reads; two routing daemons' routes among it.
+        let foreign = |protocol: &str, net: u8| {
+            (0..3000)
+                .map(|number| {
+                    format!(
+                        "route add 172.{net}.{}.{}/32 dev wg1 proto {protocol}\n",
+                        number / 250,
+                        number % 250
+                    )
+                })
+                .collect::<String>()
+        };
+        let batch = foreign("bird", 20) + "route del 10.0.0.0/8\n" + &foreign("zebra", 21);
+        write("batch", &batch);
+        ok("ip -n rdom1 -batch batch");
+        wait_for("lost messages", || ok(LOG).contains("messages of changes were lost"));
+        wait_for("the route", || ok(LOG).contains("route 10.0.0.0/8 removed from domain 1; restored"));
+        for protocol in ["bird", "zebra"] {
+            assert_eq!(ok(&format!("ip -n rdom1 route show proto {protocol} | wc -l")).trim(), "3000");
+        }
+        ok("rdom down");
+    });
+}
+
+#[test]
+fn a_peer_set_by_hand_is_put_back_at_the_next_look() {
+    in_private_copies("drift::a_peer_set_by_hand_is_put_back_at_the_next_look", || {
+        write("domains.yaml", &example());
+        ok("rdom up -d");
+        let peers = || ok("rdom wg show 1/wg1 allowed-ips");
+        let before = peers();
+        ok("rdom wg set 1/wg1 peer $(rdom wg show 1/wg1 peers) allowed-ips 192.168.5.77/32");
+        ok("rdom wg set 1/wg1 peer $(wg genkey | wg pubkey)");
+        assert_ne!(peers(), before);
+        let start = Instant::now();
+        let deadline = start + Duration::from_secs(45);
+        while peers() != before {
+            assert!(Instant::now() < deadline, "{} is not {before}", peers());
+            thread::sleep(Duration::from_millis(100));
+        }
+        println!("put back after {:?}", start.elapsed());
+        pings("rdom1", "192.168.5.2");
+        ok("rdom down");
+    });
+}
+
+#[test]
+fn a_change_is_put_back_within_a_second_and_costs_a_look_at_its_domain() {
+    in_private_copies("drift::a_change_is_put_back_within_a_second_and_costs_a_look_at_its_domain", || {
+        let routes: String =
+            (0..50).map(|number| format!("{{to: 10.8.{number}.0/24, dev: wg1}}, ")).collect();
+        let with_routes = format!("routes: [{routes}");
+        write("domains.yaml", &example().replacen("routes: [", &with_routes, 1));
+        ok("RDOM_LOG=debug rdom up -d");
+        let mut took: Vec<_> = (0..50).map(put_back_after).collect();
+        took.sort();
+        println!("put back: median {:?}, worst {:?}", took[25], took[49]);
+        assert!(took[25] < Duration::from_secs(1), "{took:?}");
+        assert!(!ok(LOG).contains("the whole network is looked at"));
+        ok("rdom down");
+    });
+}
+
+/// How long the route of this number is away that somebody removes.
+fn put_back_after(number: usize) -> Duration {
+    let route = format!("10.8.{number}.0/24");
+    ok(&format!("ip -n rdom1 route del {route}"));
+    let start = Instant::now();
+    wait_for("the route", || !ok(&format!("ip -n rdom1 route show {route}")).is_empty());
+    start.elapsed()
 }
 
 #[test]

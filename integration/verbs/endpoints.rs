@@ -106,9 +106,9 @@ fn looked_up(engine: &str) {
     wait_for("an answer", || sh("ip netns exec here ping -c 1 -W 1 10.0.0.2").status == 0);
     sh("rdom plan").ends_with(0);
     sh("rdom status --check").ends_with(0);
-    ok("rdom down");
     ok(&format!("kill {}", server.pid()));
     server.end();
+    ok("rdom down");
 }
 
 #[test]
@@ -134,5 +134,11 @@ fn a_silent_name_server_holds_nobody_up() {
         ok("rdom down");
         wait_for("its end", || sh(asking).status != 0);
         drop(silent);
+        // In a domain that goes down it is no resident: nobody has this address.
+        write("resolv.conf", "nameserver 192.0.2.77\n");
+        write_file("far.example", "userspace");
+        ok("rdom up -d");
+        wait_for("a lookup", || sh(asking).status == 0);
+        ok("rdom down");
     });
 }

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use crate::capability::lacks;
 use crate::copy::in_roots_copy;
-use crate::world::{Background, Traces, kill_supervisor, ok, sh, signal, supervisor, up, wait_for, write};
+use crate::world::{
+    Background, Traces, is_file, kill_supervisor, ok, sh, signal, supervisor, up, wait_for, write,
+};
 use nix::sys::signal::Signal;
 
 /// `daemon` may enter 1 and its rtable, members of `games` may enter 1 and 2, nobody may enter 3.
@@ -70,6 +72,33 @@ fn who_is_allowed_enters_and_nobody_else() {
         sh(&format!("{DAEMON} rdom exec 9 true")).ends_with(1).says("routing table 9: No such file");
         sh(&format!("{DAEMON} rdom exec 1 nosuchprogram")).says("nosuchprogram: ");
         sh(&format!("{DAEMON} rdom exec 1 /etc")).ends_with(126);
+        ok("rdom down");
+        before.is_all_there_is();
+    });
+}
+
+#[test]
+fn the_door_opens_and_closes_with_the_file_that_is_applied() {
+    in_copy_with_enter("enter::the_door_opens_and_closes_with_the_file_that_is_applied", || {
+        let before = Traces::now();
+        let closed = "defaults: {isolation: netns}\ndomains: {1: {}, blue: {rdomain: 2}}\n";
+        write("allowing.yaml", closed);
+        ok("rdom up -d allowing.yaml");
+        assert!(!is_file("/run/rdom/allowing/enter.sock"));
+        sh(&format!("{DAEMON} rdom exec 1 true")).ends_with(1);
+
+        write("allowing.yaml", ALLOWING);
+        ok("rdom apply allowing.yaml");
+        let inside = ok(&format!("{DAEMON} rdom exec 1 stat -Lc %i /proc/self/ns/net"));
+        assert_eq!(inside, ok("stat -Lc %i /run/netns/rdom1"));
+        sh(&format!("{PLAYER} rdom exec 1 rdom exec 2 true"))
+            .ends_with(1)
+            .says("only from the default domain");
+
+        write("allowing.yaml", closed);
+        ok("rdom apply allowing.yaml");
+        assert!(!is_file("/run/rdom/allowing/enter.sock"));
+        sh(&format!("{DAEMON} rdom exec 1 true")).ends_with(1);
         ok("rdom down");
         before.is_all_there_is();
     });

@@ -131,3 +131,27 @@ fn a_second_run_keeps_routes_of_others() {
         ok("rdom down");
     });
 }
+
+#[test]
+fn a_number_that_another_network_has_is_refused_with_its_name() {
+    in_private_copies("obstacles::a_number_that_another_network_has_is_refused_with_its_name", || {
+        let before = Traces::now();
+        write("first.yaml", "domains: {1: {}, 2: {}}\n");
+        ok("rdom up -d first.yaml");
+        write("second.yaml", "domains: {blue: {rdomain: 2}, 3: {}}\n");
+        let refused = sh("rdom up -d second.yaml").ends_with(1).says("domain 2 is network first's already");
+        assert!(!ok("ip netns list").contains("blue"), "{refused:?}");
+        write("second.yaml", "domains: {blue: {rdomain: 4}, 3: {}}\n");
+        ok("rdom up -d second.yaml");
+        write("second.yaml", "domains: {blue: {rdomain: 4}, 3: {rtables: {1: {}}}}\n");
+        sh("rdom apply second.yaml").ends_with(1).says("rtable 1 is network first's already");
+
+        // A network that was killed has its numbers still; one that is down has not.
+        ok("kill -9 $(cat /run/rdom/first/lock)");
+        write("third.yaml", "domains: {1: {}}\n");
+        sh("rdom up -d third.yaml").ends_with(1).says("domain 1 is network first's already");
+        ok("rdom down -n first && rdom up -d third.yaml");
+        ok("rdom down -n second && rdom down -n third");
+        before.is_all_there_is();
+    });
+}

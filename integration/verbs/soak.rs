@@ -46,10 +46,33 @@ links:
   - {ends: [blue/b0, red/r0]}
 ";
 
+/// Another version of it: of each kind something is there no more, something is new, something is changed.
+fn other() -> String {
+    let changes = [
+        ("10.99.0.0/16", "10.98.0.0/16"),
+        ("10.1.0.2/24", "10.1.0.3/24"),
+        ("fwmark: 7", "fwmark: 8"),
+        ("net.ipv4.ip_forward: 1", "net.ipv4.conf.all.forwarding: 1"),
+        ("  red:\n", "  green: {rdomain: 4, interfaces: {g0: {addresses: [10.2.0.1/24]}}}\n  red:\n"),
+        ("[blue/b0, red/r0]", "[blue/b0, red/r0]}\n  - {ends: [green/g0, blue/g1]"),
+        ("[b0]", "[b0, g1]"),
+        (
+            "      wg9: {addresses: [10.9.0.2/24], wireguard: {underlay: transit, peers: {0/wg9: {endpoint: 192.0.2.1}}}}\n",
+            "",
+        ),
+        ("peers: {blue/wg9: {endpoint: 192.0.2.2}}", "peers: {}"),
+    ];
+    changes.iter().fold(NETWORK.to_owned(), |text, (old, new)| {
+        assert!(text.contains(old), "{old}");
+        text.replace(old, new)
+    })
+}
+
 /// What is going on when the supervisor dies.
 #[derive(Clone, Copy, Debug)]
 enum During {
     Up,
+    Apply,
     Steady,
     Down,
 }
@@ -67,6 +90,9 @@ enum Then {
     Down,
     UpAndDown,
 }
+
+/// What changes the network to its other version.
+const APPLY: &str = "rdom apply -n domains other.yaml";
 
 /// Numbers that a seed determines (splitmix64).
 struct Chance(u64);
@@ -96,16 +122,17 @@ fn nothing_is_left_after_kills_at_random_moments() {
         let seed = setting("RDOM_SOAK_SEED").unwrap_or_else(now);
         println!("RDOM_SOAK_SEED={seed} RDOM_SOAK_KILLS={kills}");
         write("domains.yaml", NETWORK);
+        write("other.yaml", &other());
         let before = Traces::now();
-        let (up_takes, down_takes) = (takes("rdom up -d"), takes("rdom down"));
+        let [up_takes, apply_takes, down_takes] = ["rdom up -d", APPLY, "rdom down"].map(takes);
         before.is_all_there_is();
         let mut chance = Chance(seed);
         for number in 1..=kills {
-            let during = chance.of(&[During::Up, During::Up, During::Steady, During::Down, During::Down]);
+            let during = chance.of(&[During::Up, During::Apply, During::Apply, During::Steady, During::Down]);
             let also = chance.of(&[Also::Nothing, Also::Nothing, Also::Engine]);
             let then = chance.of(&[Then::Down, Then::UpAndDown]);
             println!("kill {number}: during {during:?}, also {also:?}, then {then:?}");
-            kill_once(during, also, &mut chance, up_takes, down_takes);
+            kill_once(during, also, &mut chance, [up_takes, apply_takes, down_takes]);
             if let Then::UpAndDown = then {
                 ok("rdom up -d");
                 pings("blue", "10.0.0.2");
@@ -119,13 +146,26 @@ fn nothing_is_left_after_kills_at_random_moments() {
     });
 }
 
-fn kill_once(during: During, also: Also, chance: &mut Chance, up_takes: Duration, down_takes: Duration) {
+fn kill_once(
+    during: During,
+    also: Also,
+    chance: &mut Chance,
+    [up_takes, apply_takes, down_takes]: [Duration; 3],
+) {
     match during {
         During::Up => {
             let up = Background::start("up", "rdom up");
             thread::sleep(chance.within(up_takes));
             die(up.pid(), also);
             up.end();
+        }
+        During::Apply => {
+            ok("rdom up -d");
+            let pid = supervisor();
+            let apply = Background::start("apply", APPLY);
+            thread::sleep(chance.within(apply_takes));
+            die(pid, also);
+            apply.end();
         }
         During::Steady => {
             ok("rdom up -d");

@@ -77,6 +77,7 @@ fn logs_are_followed_to_their_end() {
         assert!(ok("rdom logs").lines().count() > 3);
         assert_eq!(ok("rdom logs --lines 2").lines().count(), 2);
         let following = Background::start("follow", "rdom logs -f --lines 1").waits_until("INFO");
+        sh("rdom logs -n 20").ends_with(2).says("network 20 is not up").says("rdom logs --lines 20");
         ok("rdom down");
         wait_for("the last word", || following.said().contains("down"));
         assert_eq!(following.end().status, 0);

@@ -4,7 +4,9 @@
 use std::fmt;
 
 use super::interval::short;
-use super::overview::{DomainStatus, InterfaceStatus, PeerStatus, StatusView, TunnelStatus};
+use super::overview::{
+    DomainStatus, HappeningView, HistoryView, InterfaceStatus, PeerStatus, StatusView, TunnelStatus,
+};
 use super::tunnel::Health;
 
 /// More of addresses than this goes onto lines of its own, in columns.
@@ -115,6 +117,11 @@ impl fmt::Display for Glance<'_> {
             );
             writeln!(f, "{}\n", self.painted(&text, Tone::Odd))?;
         }
+        let history: Vec<_> = view.history.iter().flat_map(history_lines).collect();
+        if !history.is_empty() {
+            self.write(f, &history)?;
+            writeln!(f)?;
+        }
         self.write(f, &domain_lines(&view.domains))?;
         let tunnels: Vec<_> =
             view.tunnels().flat_map(|(domain, at, it)| tunnel_lines(domain, at, it)).collect();
@@ -129,6 +136,18 @@ impl fmt::Display for Glance<'_> {
         }
         Ok(())
     }
+}
+
+fn history_lines(history: &HistoryView) -> Vec<Line> {
+    let line = |what: &str, happening: &HappeningView, count: u64| {
+        let ago = format!("{} ago", short(happening.secs_ago));
+        let text = format!("{} ({count} in all)", happening.what);
+        Line::Cells([what.to_owned(), ago, text].map(Cell::usual).to_vec())
+    };
+    let applies = history.applies + history.applies_refused;
+    let apply = history.last_apply.iter().map(|last| line("last apply", last, applies));
+    let drift = history.last_drift.iter().map(|last| line("last drift", last, history.drifts));
+    apply.chain(drift).collect()
 }
 
 fn domain_lines(domains: &[DomainStatus]) -> Vec<Line> {
@@ -262,7 +281,7 @@ mod tests {
 
     #[test]
     fn a_network_at_a_glance() {
-        insta::assert_snapshot!(glanced().kept_by(4711, vec![]), @r"
+        insta::assert_snapshot!(glanced().kept_by(4711, vec![], HistoryView::default()), @r"
         network domains, kept by process 4711
 
           INTERFACE  KIND       STATE  RECEIVED  SENT  ADDRESSES
@@ -282,10 +301,34 @@ mod tests {
 
     #[test]
     fn what_differs_and_who_is_gone_is_said() {
-        let missing = glanced().kept_by(1, vec!["add address 192.168.5.1/24 to 1/wg1".into()]).to_string();
+        let missing = vec!["add address 192.168.5.1/24 to 1/wg1".into()];
+        let missing = glanced().kept_by(1, missing, HistoryView::default()).to_string();
         assert!(missing.ends_with("missing are:\n  add address 192.168.5.1/24 to 1/wg1\n"), "{missing}");
         assert!(glanced().to_string().starts_with("network domains, nobody keeps it\n"));
-        assert!(!glanced().is_as_asked() && glanced().kept_by(1, vec![]).is_as_asked());
+        assert!(
+            !glanced().is_as_asked() && glanced().kept_by(1, vec![], HistoryView::default()).is_as_asked()
+        );
+    }
+
+    #[test]
+    fn what_has_been_done_is_said() {
+        let happening = |secs_ago, what: &str| Some(HappeningView { secs_ago, what: what.to_owned() });
+        let history = HistoryView {
+            applies: 1,
+            last_apply: happening(180, "3 steps"),
+            drifts: 2,
+            last_drift: happening(5, "route 10.0.0.0/8 removed from domain 1; restored"),
+            ..HistoryView::default()
+        };
+        let text = glanced().kept_by(4711, vec![], history).going_back_in(Some(42)).to_string();
+        insta::assert_snapshot!(text.lines().take(7).collect::<Vec<_>>().join("\n"), @r"
+        network domains, kept by process 4711
+
+        not confirmed: it goes back in 42s, unless you type: rdom confirm -n domains
+
+          last apply  3m ago  3 steps (1 in all)
+          last drift  5s ago  route 10.0.0.0/8 removed from domain 1; restored (2 in all)
+        ");
     }
 
     #[test]
@@ -301,7 +344,7 @@ mod tests {
 
     #[test]
     fn it_fits_into_eighty_columns() {
-        let text = glanced().kept_by(4711, vec![]).to_string();
+        let text = glanced().kept_by(4711, vec![], HistoryView::default()).to_string();
         assert!(text.lines().all(|line| line.len() <= 80), "{text}");
         assert!(text.contains(reason()));
     }

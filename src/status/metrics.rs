@@ -11,7 +11,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
-use super::overview::{InterfaceStatus, PeerStatus, StatusView, TunnelStatus};
+use super::overview::{HistoryView, InterfaceStatus, PeerStatus, StatusView, TunnelStatus};
 
 /// What the text is, for the header `Content-Type`.
 pub const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -26,6 +26,8 @@ pub fn metrics(view: &StatusView) -> Result<String, fmt::Error> {
     let all = Metrics::of(&mut registry);
     let network = ("network", view.network.clone());
     all.differences.get_or_create(&vec![network.clone()]).set(i64_of(view.differs.len() as u64));
+    all.unconfirmed.get_or_create(&vec![network.clone()]).set(i64::from(view.goes_back_in_secs.is_some()));
+    view.history.iter().for_each(|history| all.add_history(&vec![network.clone()], history));
     for domain in &view.domains {
         for interface in &domain.interfaces {
             let labels = vec![
@@ -45,6 +47,11 @@ pub fn metrics(view: &StatusView) -> Result<String, fmt::Error> {
 
 struct Metrics {
     differences: Gauges,
+    unconfirmed: Gauges,
+    applies: Counters,
+    applies_refused: Counters,
+    drifts: Counters,
+    sync_age: Gauges,
     up: Gauges,
     received: Counters,
     sent: Counters,
@@ -62,6 +69,16 @@ impl Metrics {
     fn of(registry: &mut Registry) -> Self {
         Self {
             differences: add(registry, "differences", "Steps missing to what was asked for", None),
+            unconfirmed: add(
+                registry,
+                "unconfirmed",
+                "Whether what was applied goes back unless it is confirmed",
+                None,
+            ),
+            applies: add(registry, "applies", "Files applied", None),
+            applies_refused: add(registry, "applies_refused", "Files refused, with nothing changed", None),
+            drifts: add(registry, "drifts", "Differences found that nobody had asked for", None),
+            sync_age: add(registry, "sync_age", "Time since the kernel was compared", Some(Unit::Seconds)),
             up: add(registry, "interface_up", "Whether an interface can carry packets", None),
             received: add(registry, "interface_received", "Bytes received", Some(Unit::Bytes)),
             sent: add(registry, "interface_sent", "Bytes sent", Some(Unit::Bytes)),
@@ -78,6 +95,15 @@ impl Metrics {
             peer_received: add(registry, "peer_received", "Encrypted bytes received", Some(Unit::Bytes)),
             peer_sent: add(registry, "peer_sent", "Encrypted bytes sent", Some(Unit::Bytes)),
             handshake_age: add(registry, "peer_handshake_age", "Time since a handshake", Some(Unit::Seconds)),
+        }
+    }
+
+    fn add_history(&self, labels: &Labels, history: &HistoryView) {
+        self.applies.get_or_create(labels).inc_by(history.applies);
+        self.applies_refused.get_or_create(labels).inc_by(history.applies_refused);
+        self.drifts.get_or_create(labels).inc_by(history.drifts);
+        if let Some(secs) = history.last_sync_secs_ago {
+            self.sync_age.get_or_create(labels).set(i64_of(secs));
         }
     }
 
@@ -137,16 +163,27 @@ mod tests {
     use super::super::overview::tests::glanced;
     use super::*;
 
+    fn kept() -> StatusView {
+        let history =
+            HistoryView { applies: 2, drifts: 3, last_sync_secs_ago: Some(4), ..HistoryView::default() };
+        glanced().kept_by(1, vec![], history)
+    }
+
     const WG1: &str = r#"network="domains",domain="1",domain_name="rdom1",interface="wg1""#;
 
     #[test]
     fn a_peer_is_a_label_by_name() {
-        let text = metrics(&glanced()).unwrap();
+        let text = metrics(&kept()).unwrap();
         for line in [
             format!("rdom_peer_received_bytes_total{{{WG1},peer=\"wg2\"}} 380"),
             format!("rdom_peer_handshake_age_seconds{{{WG1},peer=\"wg2\"}} 3"),
             format!("rdom_tunnel_socket_in_underlay{{{WG1}}} 1"),
             format!("rdom_interface_up{{{WG1}}} 1"),
+            "rdom_applies_total{network=\"domains\"} 2".to_owned(),
+            "rdom_applies_refused_total{network=\"domains\"} 0".to_owned(),
+            "rdom_drifts_total{network=\"domains\"} 3".to_owned(),
+            "rdom_sync_age_seconds{network=\"domains\"} 4".to_owned(),
+            "rdom_unconfirmed{network=\"domains\"} 0".to_owned(),
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }
@@ -157,7 +194,7 @@ mod tests {
     /// `_total`; a unit ends the family's name; no sample is told twice; the last line is `# EOF`.
     #[test]
     fn it_conforms_to_openmetrics() {
-        let text = metrics(&glanced()).unwrap();
+        let text = metrics(&kept()).unwrap();
         assert!(text.ends_with("# EOF\n") && text.matches("# EOF").count() == 1);
         let (mut families, mut samples, mut family) = (BTreeSet::new(), BTreeSet::new(), ("", ""));
         for line in text.lines().filter(|line| *line != "# EOF") {

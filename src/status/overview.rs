@@ -22,10 +22,39 @@ pub struct StatusView {
     /// How long what was applied last may be confirmed before it goes back by itself; nothing if it stays.
     #[serde(default)]
     pub goes_back_in_secs: Option<u64>,
+    /// What its supervisor has done since that started; nobody knows it without one.
+    #[serde(default)]
+    pub history: Option<HistoryView>,
     /// Its domains, by number.
     pub domains: Vec<DomainStatus>,
     /// Why tunnels have the engine that they have.
     pub engine_reason: String,
+}
+
+/// What a supervisor has done since it started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HistoryView {
+    /// How often it became what a file says.
+    pub applies: u64,
+    /// How often it was to, and nothing was changed.
+    pub applies_refused: u64,
+    /// What came of the last time.
+    pub last_apply: Option<HappeningView>,
+    /// How many differences it found that nobody had asked for.
+    pub drifts: u64,
+    /// The last of them, and what became of it.
+    pub last_drift: Option<HappeningView>,
+    /// When it last compared the kernel with the file.
+    pub last_sync_secs_ago: Option<u64>,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HappeningView {
+    /// When.
+    pub secs_ago: u64,
+    /// What, in words.
+    pub what: String,
 }
 
 /// A domain as it is.
@@ -114,14 +143,15 @@ impl StatusView {
             supervisor: None,
             differs: Vec::new(),
             goes_back_in_secs: None,
+            history: None,
             domains: domains.collect(),
             engine_reason,
         }
     }
 
-    /// The same, seen by the process that keeps the network, with what is not as it was asked for.
-    pub fn kept_by(self, pid: u32, differs: Vec<String>) -> Self {
-        Self { supervisor: Some(pid), differs, ..self }
+    /// The same, seen by the process that keeps the network, with what is not as it was asked for and what has been done.
+    pub fn kept_by(self, pid: u32, differs: Vec<String>, history: HistoryView) -> Self {
+        Self { supervisor: Some(pid), differs, history: Some(history), ..self }
     }
 
     /// The same, of which what was applied last goes back by itself after so many seconds.

@@ -4,16 +4,14 @@
 //! never back; and here the file must `allow` it. A caller is in the default domain if their namespace is this one
 //! and they are in no control group of a domain or rtable.
 
-use std::path::PathBuf;
-
-use caps::Capability;
 use nix::unistd::Pid;
 use tracing::info;
 
 use super::Entrances;
+use super::residents::is_in_this_namespace;
 use crate::backend::BackendError;
+use crate::backend::linux::Survey;
 use crate::backend::linux::view::Which;
-use crate::backend::linux::{Namespace, Survey};
 use crate::control::enter::{Admission, Caller, Refusal};
 use crate::exec::group::{self, Member};
 use crate::model::{DomainId, Network};
@@ -23,11 +21,6 @@ use crate::state::Directories;
 /// Whether the file lets anybody in.
 pub(super) fn is_open(network: &Network) -> bool {
     network.domains.values().any(|domain| !domain.allow.is_nobody())
-}
-
-/// What it takes to see in which namespace somebody else's process is (proc(5), /proc/PID/ns).
-pub(super) fn needs(network: &Network) -> &'static [Capability] {
-    if is_open(network) { &[Capability::CAP_SYS_PTRACE] } else { &[] }
 }
 
 /// Lets a caller into the domain that a word means; where it has a control group, the caller is in it afterwards.
@@ -48,13 +41,11 @@ pub(super) fn admit(
 }
 
 fn check_origin(pid: Pid) -> Result<(), Refusal> {
-    let namespace = Namespace::open_file(&PathBuf::from(format!("/proc/{pid}/ns/net")));
-    let here = Namespace::current().map_err(|error| Refusal::new(error.to_string()))?;
-    match namespace {
-        Err(_) => Err(Refusal::new("operation not permitted: the caller cannot be seen from here")
+    match is_in_this_namespace(pid.as_raw()) {
+        None => Err(Refusal::new("operation not permitted: the caller cannot be seen from here")
             .help("call it from where the supervisor runs, not from a container of its own")),
-        Ok(namespace) if namespace.identity() == here.identity() && !group::is_resident(pid) => Ok(()),
-        Ok(_) => Err(Refusal::new("operation not permitted: only from the default domain")
+        Some(true) if !group::is_resident(pid) => Ok(()),
+        Some(_) => Err(Refusal::new("operation not permitted: only from the default domain")
             .help("only root goes from one domain to another; leave this one first: exit")),
     }
 }

@@ -40,6 +40,7 @@ impl Supervisor {
             Some(within) => self.change_for_now(document, within, terms.residents),
             None => self.change_for_good(document, terms.residents),
         };
+        self.remember(&steps);
         let steps = steps.inspect_err(|told| warn!("not applied: {told}"))?;
         let applied = AppliedView {
             plan: PlanView::new(&steps),
@@ -52,9 +53,17 @@ impl Supervisor {
     /// Makes the network what its own file says by now.
     pub(super) fn apply_again(&mut self) {
         let applied = self.read_again().and_then(|document| self.change_for_good(document, Residents::Keep));
+        self.remember(&applied);
         match applied {
             Ok(steps) => info!(network = %self.desired.name, steps = steps.len(), "applied again"),
             Err(why) => warn!("not applied again, nothing is changed: {why}"),
+        }
+    }
+
+    fn remember(&mut self, applied: &Result<Vec<Step>, String>) {
+        match applied {
+            Ok(steps) => self.history.applied(taken(steps)),
+            Err(why) => self.history.refused(why),
         }
     }
 
@@ -133,6 +142,7 @@ impl Supervisor {
                 (self.desired, self.warnings, self.document) = (desired, warnings, document);
                 info!(network = %self.desired.name, steps = outcome.taken.len(), "applied");
                 self.watch.set(self.document.lowered.drift);
+                self.open_or_close_door();
                 self.follow_endpoints(&outcome.taken);
                 self.listen_everywhere();
                 Ok(outcome.taken)
@@ -163,6 +173,11 @@ impl Supervisor {
         greet(&mut self.backend);
         Ok(())
     }
+}
+
+/// How many steps, in words.
+pub(super) fn taken(steps: &[Step]) -> String {
+    format!("{} step{}", steps.len(), if steps.len() == 1 { "" } else { "s" })
 }
 
 fn told(error: &UpError, document: &Document) -> String {

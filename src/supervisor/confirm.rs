@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
+use super::apply::taken;
 use super::{Event, Supervisor};
 use crate::control::{Answer, Terms};
 use crate::diagnostic::chain;
@@ -96,6 +97,7 @@ impl Supervisor {
         let file = before.file.clone();
         match self.read(before).and_then(|document| self.change(document)) {
             Ok(steps) => {
+                self.history.applied(format!("not confirmed in time: gone back, {}", taken(&steps)));
                 warn!(network = %self.desired.name, steps = steps.len(), file, "not confirmed in time: gone back");
             }
             Err(why) => {

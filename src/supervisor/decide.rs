@@ -41,8 +41,8 @@ pub(super) enum Action {
     Look(BTreeSet<DomainId>),
     /// Say that these differ.
     Report(Vec<String>),
-    /// Put everything back.
-    Repair,
+    /// Put these back.
+    Repair(BTreeSet<DomainId>),
     /// Say that this keeps coming back and is left alone.
     BackOff(String),
 }
@@ -131,8 +131,10 @@ impl Watch {
 
     fn judge(&mut self, differences: &BTreeMap<DomainId, Vec<String>>, now: Instant) -> Vec<Action> {
         let mut actions = Vec::new();
-        let mut fresh = false;
-        for difference in differences.values().flatten() {
+        let mut fresh = BTreeSet::new();
+        for (domain, difference) in
+            differences.iter().flat_map(|(id, all)| all.iter().map(move |each| (id, each)))
+        {
             if self.left_alone.get(difference).is_some_and(|until| *until > now) {
                 continue;
             }
@@ -144,10 +146,10 @@ impl Watch {
                 self.left_alone.insert(difference.clone(), now + TRUCE);
                 actions.push(Action::BackOff(difference.clone()));
             } else {
-                fresh = true;
+                fresh.insert(*domain);
             }
         }
-        actions.extend(fresh.then_some(Action::Repair));
+        actions.extend((!fresh.is_empty()).then_some(Action::Repair(fresh)));
         actions
     }
 
@@ -183,6 +185,10 @@ mod tests {
         watch
     }
 
+    fn repair() -> Action {
+        Action::Repair(domains([1]))
+    }
+
     fn found(what: &str) -> Happening {
         let differences = BTreeMap::from([(DomainId::new(1).unwrap(), vec![what.to_owned()])]);
         Happening::Looked { differences, took: Duration::ZERO }
@@ -193,7 +199,7 @@ mod tests {
         let now = Instant::now();
         let mut watch = watch(Drift::Repair, 0..1000, now);
         assert_eq!(watch.handle(Happening::Stirred(domains([7])), now), [Action::Look(domains([7]))]);
-        assert_eq!(watch.handle(found("x"), now), [Action::Repair]);
+        assert_eq!(watch.handle(found("x"), now), [repair()]);
         let nothing = Happening::Looked { differences: BTreeMap::new(), took: SECOND };
         assert_eq!(watch.handle(nothing, now), []);
     }
@@ -250,13 +256,13 @@ mod tests {
         let mut now = Instant::now();
         let mut watch = watch(Drift::Repair, 0..2, now);
         for _ in 0..FIGHT_AFTER {
-            assert_eq!(watch.handle(found("x"), now), [Action::Repair]);
+            assert_eq!(watch.handle(found("x"), now), [repair()]);
             now += SECOND;
         }
         assert_eq!(watch.handle(found("x"), now), [Action::BackOff("x".into())]);
         assert_eq!(watch.handle(found("x"), now + SECOND), []);
-        assert_eq!(watch.handle(found("y"), now + SECOND), [Action::Repair], "others are put back");
-        assert_eq!(watch.handle(found("x"), now + TRUCE), [Action::Repair]);
+        assert_eq!(watch.handle(found("y"), now + SECOND), [repair()], "others are put back");
+        assert_eq!(watch.handle(found("x"), now + TRUCE), [repair()]);
     }
 
     #[test]
@@ -264,7 +270,7 @@ mod tests {
         let mut now = Instant::now();
         let mut watch = watch(Drift::Repair, 0..2, now);
         for _ in 0..50 {
-            assert_eq!(watch.handle(found("x"), now), [Action::Repair]);
+            assert_eq!(watch.handle(found("x"), now), [repair()]);
             now += Duration::from_secs(13);
         }
     }

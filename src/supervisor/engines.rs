@@ -51,9 +51,9 @@ const SUPERVISORS: [Capability; 7] = [
 impl Lodging {
     /// Gives up what a supervisor with engines there does not need, `further` not among it; in a private copy its
     /// process is the user's, too.
-    pub(super) fn confine(self, further: &[Capability]) -> io::Result<()> {
+    pub(super) fn confine(self) -> io::Result<()> {
         match self {
-            Lodging::Apart => give_up_but(&[&SUPERVISORS, further].concat()),
+            Lodging::Apart => give_up_but(&SUPERVISORS),
             Lodging::Within => Ok(()),
         }
     }

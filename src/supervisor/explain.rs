@@ -27,6 +27,7 @@ pub(super) fn explain_all(error: &UpError, document: &Document) -> Diagnostics {
         }
         UpError::Taken { .. }
         | UpError::State(_)
+        | UpError::Clash(_)
         | UpError::Kept(_)
         | UpError::Backend(_)
         | UpError::Misplaced(Misplaced::Backend(_))

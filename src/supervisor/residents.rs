@@ -13,6 +13,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use nix::unistd::{Pid, getpid};
 use thiserror::Error;
 use tracing::info;
 
@@ -209,8 +210,21 @@ fn number_of(namespace: &Namespace) -> Option<u64> {
     namespace.run(|| number(Path::new("/proc/thread-self/net/dev"))).ok().flatten()
 }
 
+/// Whether a process is in the namespace that this one is in; nothing if it cannot be seen.
+pub(super) fn is_in_this_namespace(pid: i32) -> Option<bool> {
+    let here = number(Path::new("/proc/thread-self/net/dev"))?;
+    Some(number(Path::new(&format!("/proc/{pid}/net/dev")))? == here)
+}
+
 fn number(file: &Path) -> Option<u64> {
     Some(fs::metadata(file).ok()?.ino())
+}
+
+/// See proc(5), /proc/PID/stat.
+fn parent(pid: i32) -> Option<Pid> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, after_name) = stat.rsplit_once(") ")?;
+    after_name.split(' ').nth(1)?.parse().ok().map(Pid::from_raw)
 }
 
 fn processes() -> impl Iterator<Item = i32> {
@@ -218,10 +232,11 @@ fn processes() -> impl Iterator<Item = i32> {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
-/// Its command line as it may be printed, or its name where it has none; nothing of an engine, or of who has gone.
+/// Its command line as it may be printed, or its name where it has none; nothing of an engine, of a child of this process,
+/// which looks a name up, or of who has gone.
 fn command(pid: i32) -> Option<String> {
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
-    if name.trim_end() == ENGINE {
+    if name.trim_end() == ENGINE || parent(pid)? == getpid() {
         return None;
     }
     let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;

@@ -8,10 +8,47 @@ use tracing::{debug, info, warn};
 use super::decide::{Action, Happening};
 use super::drift::differences;
 use super::{Event, Supervisor, greet_anew};
+use crate::backend::linux::Linux;
 use crate::backend::linux::monitor::{Heard, Monitor};
-use crate::model::DomainId;
-use crate::plan::plan;
+use crate::backend::{Backend, BackendError};
+use crate::model::{DomainId, Network};
+use crate::plan::{Step, plan};
 use crate::transaction::{Outcome, converge};
+
+/// A kernel as one of its domains: all else is taken to be as it shall be.
+struct Alone<'k> {
+    backend: &'k mut Linux,
+    around: &'k Network,
+    domain: DomainId,
+}
+
+impl Backend for Alone<'_> {
+    fn observe(&mut self) -> Result<Network, BackendError> {
+        self.backend.observe_one(self.around, self.domain)
+    }
+
+    fn apply(&mut self, step: &Step) -> Result<(), BackendError> {
+        self.backend.apply(step)
+    }
+}
+
+/// Whether a step changes nothing of other domains: interfaces come and go with their other ends.
+fn stays_inside(step: &Step) -> bool {
+    match step {
+        Step::CreateDomain { .. } | Step::DeleteDomain { .. } | Step::RequireInterface { .. } => false,
+        Step::CreateInterface { .. } | Step::DeleteInterface { .. } => false,
+        Step::SetMtu { .. }
+        | Step::SetImpairment { .. }
+        | Step::SetController { .. }
+        | Step::SetUp { .. } => true,
+        Step::AddAddress { .. } | Step::RemoveAddress { .. } | Step::SetTunnel { .. } => true,
+        Step::SetPeer { .. } | Step::RemovePeer { .. } | Step::AddRoute { .. } | Step::RemoveRoute { .. } => {
+            true
+        }
+        Step::AddRule { .. } | Step::RemoveRule { .. } => true,
+        Step::SetSysctl { .. } | Step::ResetSysctl { .. } => true,
+    }
+}
 
 impl Supervisor {
     /// Listens to every domain, and then looks at each: what changes from now on is heard.
@@ -64,10 +101,14 @@ impl Supervisor {
                     self.carry_on(Happening::Looked { differences, took: begun.elapsed() });
                 }
                 Action::Report(differences) => {
-                    differences.iter().for_each(|what| warn!("drift: {what}; left as it is"));
+                    for what in differences {
+                        self.history.drifted(&what, "left as it is");
+                        warn!("drift: {what}; left as it is");
+                    }
                 }
-                Action::Repair => self.put_back(),
+                Action::Repair(domains) => domains.iter().for_each(|domain| self.put_back(*domain)),
                 Action::BackOff(what) => {
+                    self.history.drifted(&what, "again and again, left alone for a minute");
                     warn!(
                         "drift: {what}, again and again: somebody else wants it so; left alone for a minute"
                     );
@@ -80,18 +121,36 @@ impl Supervisor {
         let mut found = BTreeMap::new();
         for &domain in domains {
             let around = self.desired.around(domain);
+            debug!(%domain, "looked at");
             match self.backend.observe_one(&around, domain) {
                 Ok(seen) => drop(found.insert(domain, differences(&plan(&around, &seen)))),
                 Err(error) => debug!(%domain, %error, "not looked at"),
             }
         }
+        self.history.synced();
         found
     }
 
-    fn put_back(&mut self) {
-        match converge(&mut self.backend, &self.desired, &|| false) {
+    /// What can be put back inside of a domain is; for all else the whole network is looked at.
+    fn put_back(&mut self, domain: DomainId) {
+        let around = self.desired.around(domain);
+        let mut alone = Alone { backend: &mut self.backend, around: &around, domain };
+        let restored = match alone.observe() {
+            Ok(seen) if plan(&around, &seen).iter().all(stays_inside) => {
+                converge(&mut alone, &around, &|| false)
+            }
+            Ok(_) | Err(_) => {
+                debug!("the whole network is looked at");
+                converge(&mut self.backend, &self.desired, &|| false)
+            }
+        };
+        match restored {
+            Ok(Outcome { taken }) if taken.is_empty() => {}
             Ok(Outcome { taken }) => {
-                differences(&taken).iter().for_each(|what| warn!("drift: {what}; restored"));
+                for what in differences(&taken) {
+                    self.history.drifted(&what, "restored");
+                    warn!("drift: {what}; restored");
+                }
                 greet_anew(&mut self.backend, &taken);
                 info!(network = %self.desired.name, steps = taken.len(), "repaired");
                 self.follow_endpoints(&taken);

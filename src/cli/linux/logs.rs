@@ -23,13 +23,13 @@ pub(super) struct Words {
     /// Go on as it grows, until the supervisor ends
     #[arg(short, long)]
     follow: bool,
-    /// Begin this many lines before the end
+    /// Begin this many lines before the end; -n names the network
     #[arg(long, value_name = "LINES")]
     lines: Option<usize>,
 }
 
 pub(super) fn run(words: &Words, common: &Common) -> Ended {
-    let live = Live::find(common)?;
+    let live = Live::find(common).map_err(|trouble| meant_lines(trouble, common))?;
     let path = live.directories.runtime.join("log");
     let file = File::open(&path).map_err(|error| match error.kind() {
         ErrorKind::NotFound => Trouble::failed(format!(
@@ -45,6 +45,17 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
         follow(&mut log, &live)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// `-n 20` means lines in tail(1), and here a network.
+fn meant_lines(trouble: Trouble, common: &Common) -> Trouble {
+    match &common.network {
+        Some(name) if name.as_str().bytes().all(|byte| byte.is_ascii_digit()) => Trouble::Usage {
+            message: format!("network {name} is not up"),
+            help: Some(format!("-n names a network; the last {name} lines: rdom logs --lines {name}")),
+        },
+        Some(_) | None => trouble,
+    }
 }
 
 fn follow(log: &mut impl Read, live: &Live) -> Result<(), Trouble> {
