@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use rdomain::exec::group::{self, Membership};
-use rdomain::exec::{self, Place};
+use rdomain::exec::{self, Lookups, Place};
 use rdomain::model::NetworkName;
 use rdomain::probe;
 
@@ -90,6 +90,7 @@ fn become_citizen(command: &OsString) -> ! {
         namespace: None,
         wireguard: PathBuf::new(),
         membership: Some(membership),
+        lookups: Lookups::Host,
     };
     let arguments = ["-c".into(), command.clone()];
     panic!("{}", exec::replace(&place, "sh".as_ref(), &arguments).unwrap_err());

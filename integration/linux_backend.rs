@@ -41,6 +41,52 @@ fn two_domains(world: &mut World) {
     }
 }
 
+/// The same indexes in every domain, and then the same hardware addresses too.
+#[test]
+fn the_ends_of_alike_links_are_told_apart() {
+    in_private_copies("the_ends_of_alike_links_are_told_apart", || {
+        const LAST: u32 = 6;
+        let mut world = World::new();
+        for number in 1..=LAST {
+            world.take(create_domain(number, &format!("rdom{number}")));
+        }
+        for number in 1..LAST {
+            let peer = end(&format!("{}/left", number + 1));
+            world.take(create(end(&format!("{number}/right")), Kind::Veth { peer }));
+        }
+        let check = |world: &mut World, what: &str| {
+            let network = world.observe();
+            for number in 1..LAST {
+                let ends = [end(&format!("{number}/right")), end(&format!("{}/left", number + 1))];
+                for (at, peer) in [(&ends[0], &ends[1]), (&ends[1], &ends[0])] {
+                    let seen = network.interface(at).map(|interface| &interface.kind);
+                    assert_eq!(seen, Some(&Kind::Veth { peer: peer.clone() }), "{at}, {what}");
+                }
+            }
+        };
+        let index = |number: u32| {
+            ip(&format!("rdom{number}"), &["link", "show", "right"])[0]["ifindex"].as_u64().unwrap()
+        };
+        assert_eq!(index(3), index(4), "not alike");
+        check(&mut world, "the same indexes");
+        for number in 1..LAST {
+            run(&[
+                "ip",
+                "-n",
+                &format!("rdom{number}"),
+                "link",
+                "set",
+                "right",
+                "address",
+                "02:00:00:00:00:01",
+            ]);
+            let next = format!("rdom{}", number + 1);
+            run(&["ip", "-n", &next, "link", "set", "left", "address", "02:00:00:00:00:01"]);
+        }
+        check(&mut world, "the same hardware addresses");
+    });
+}
+
 #[test]
 fn two_domains_and_a_link_are_made_observed_and_removed() {
     in_private_copies("two_domains_and_a_link_are_made_observed_and_removed", || {

@@ -10,6 +10,10 @@ use rdomain::plan::{bind, plan};
 use rdomain::spec::{self, Source};
 
 mod capability;
+#[path = "properties/domains.rs"]
+mod domains;
+#[path = "properties/tunnels.rs"]
+mod tunnels;
 
 use capability::lacks;
 

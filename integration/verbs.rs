@@ -17,6 +17,8 @@ mod copy;
 mod crash;
 #[path = "verbs/demo.rs"]
 mod demo;
+#[path = "verbs/dns.rs"]
+mod dns;
 #[path = "verbs/drift.rs"]
 mod drift;
 #[path = "verbs/endpoints.rs"]

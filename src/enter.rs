@@ -21,7 +21,7 @@ use caps::{CapSet, Capability};
 use thiserror::Error;
 
 use crate::control::enter::{Admission, Door, EnterError, doors};
-use crate::exec::{self, ExecError, Place};
+use crate::exec::{self, ExecError, Lookups, Place};
 use crate::model::NetworkName;
 use words::{HELP, Words};
 
@@ -104,11 +104,17 @@ fn enter(words: &Words) -> Result<Infallible, Trouble> {
         Some(network) => network.clone(),
         None => only_network()?,
     };
-    let admission = Door::of(&network).ask(&words.domain)?;
+    let door = Door::of(&network);
+    let admission = door.ask(&words.domain)?;
     caps::raise(None, CapSet::Effective, Capability::CAP_SYS_ADMIN)?;
     let Admission { domain, name, namespace } = admission;
     // Sockets of tunnels are root's alone, so there is nothing to show of them.
-    let place = Place { name: name.to_string(), namespace, wireguard: PathBuf::new(), membership: None };
+    let wireguard = PathBuf::new();
+    let lookups = match domain.is_default() {
+        true => Lookups::Host,
+        false => Lookups::at(door.lookups(domain)),
+    };
+    let place = Place { name: name.to_string(), namespace, wireguard, membership: None, lookups };
     exec::enter(&place)?;
     give_up_power()?;
     exec::announce(&network, domain, &place.name);

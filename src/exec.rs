@@ -7,6 +7,8 @@ mod bpf;
 #[cfg(target_os = "linux")]
 pub mod group;
 #[cfg(target_os = "linux")]
+mod lookups;
+#[cfg(target_os = "linux")]
 pub mod ping;
 #[cfg(target_os = "linux")]
 mod place;
@@ -24,6 +26,8 @@ use thiserror::Error;
 
 use crate::diagnostic::Unsupported;
 use crate::model::{DomainId, NetworkName};
+#[cfg(target_os = "linux")]
+pub use lookups::Lookups;
 #[cfg(target_os = "linux")]
 pub use place::{Place, enter, replace};
 

@@ -7,6 +7,7 @@
 
 mod allow;
 mod bindings;
+mod dns;
 mod domain;
 mod drift;
 mod impairment;
@@ -22,6 +23,7 @@ mod wireguard;
 
 pub use allow::{Account, Allow};
 pub use bindings::{Bindings, Capabilities};
+pub use dns::{Dns, Resolver};
 pub use domain::{Domain, Network};
 pub use drift::Drift;
 pub use impairment::Impairment;

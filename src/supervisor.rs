@@ -55,7 +55,9 @@ use crate::model::{Network, NetworkName};
 use crate::plan::{Step, bind, plan};
 use crate::probe::{self, Hazard, Unsupported};
 use crate::spec::Document;
-use crate::state::{Directories, KeyRing, Lock, LockError, Missing, StateError, Store, Stored};
+use crate::state::{
+    Directories, KeyRing, Lock, LockError, Missing, StateError, Store, Stored, write_lookups,
+};
 use crate::status::StatusView;
 use crate::transaction::{Failure, Outcome, Signals, converge};
 use confirm::Pending;
@@ -423,6 +425,7 @@ fn bring_up(
     greet(backend);
     let checked = Survey::of(directories).map_err(UpError::from).and_then(|survey| {
         place::check(&survey, desired)?;
+        write_lookups(desired, directories)?;
         let hazards = probe::hazards(desired, &Within(&survey));
         lodging.confine().map_err(UpError::Privileges)?;
         let door = open_door(desired, directories, sender.clone())?;

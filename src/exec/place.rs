@@ -1,7 +1,8 @@
 //! The place of a program on Linux: namespaces and a control group.
 //!
 //! Its network namespace is the domain's. In a mount namespace of its own it sees the domain's /sys,
-//! /etc/netns/NAME/* over /etc as under ip-netns(8), and the domain's own /var/run/wireguard.
+//! /etc/netns/NAME/* over /etc as under ip-netns(8), what the file says of names over both, and the domain's own
+//! /var/run/wireguard; no daemon of the default domain looks names up for it.
 //! Where the domain has no namespace of its own, and in a further rtable, it joins a control group as well.
 
 use std::convert::Infallible;
@@ -17,6 +18,7 @@ use nix::sys::statvfs::{FsFlags, statvfs};
 use tracing::debug;
 
 use super::group::{self, Member, Membership};
+use super::lookups::{self, Lookups};
 use super::{ExecError, become_program};
 
 /// Where a program is to live.
@@ -30,6 +32,8 @@ pub struct Place {
     pub wireguard: PathBuf,
     /// The control group that it joins, where the namespace alone does not make it a citizen.
     pub membership: Option<Membership>,
+    /// Who may look names up for it.
+    pub lookups: Lookups,
 }
 
 /// Turns this process into `program` in that place. Returns only if that failed.
@@ -44,16 +48,25 @@ pub fn enter(place: &Place) -> Result<(), ExecError> {
         let trouble = |source| ExecError::Unsupported { domain: place.name.clone(), source };
         group::admit(membership, Member::Caller).map_err(trouble)?;
     }
-    let Some(namespace) = &place.namespace else { return Ok(()) };
     let trouble = |action| move |errno| ExecError::Entry { domain: place.name.clone(), action, errno };
-    setns(namespace, CloneFlags::CLONE_NEWNET).map_err(trouble("setns"))?;
+    match (&place.namespace, &place.lookups) {
+        (None, Lookups::Host) => return Ok(()),
+        (None, Lookups::Inside(_)) => {}
+        (Some(namespace), _) => setns(namespace, CloneFlags::CLONE_NEWNET).map_err(trouble("setns"))?,
+    }
     unshare(CloneFlags::CLONE_NEWNS).map_err(trouble("unshare"))?;
     let nothing = None::<&str>;
     // Mounts made later on the host shall be seen in here, those made in here not on the host.
     mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_SLAVE, nothing).map_err(trouble("mount"))?;
-    show_sys();
+    if place.namespace.is_some() {
+        show_sys();
+        show(&place.wireguard, Path::new("/run/wireguard"));
+    }
     show_etc(&place.name);
-    show(&place.wireguard, Path::new("/run/wireguard"));
+    if let Lookups::Inside(files) = &place.lookups {
+        lookups::close().map_err(trouble("close the ways out of name lookups"))?;
+        lookups::show(files).map_err(trouble("show its resolv.conf and hosts in /etc"))?;
+    }
     Ok(())
 }
 

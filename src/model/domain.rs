@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::allow::Allow;
+use super::dns::Dns;
 use super::interface::{Interface, Kind};
 use super::isolation::Isolation;
 use super::name::{DomainId, DomainName, End, InterfaceName, NetworkName, RtableId, SysctlName};
@@ -111,6 +112,8 @@ pub struct Domain {
     pub sysctls: BTreeMap<SysctlName, String>,
     /// Who may enter it; a kernel knows of nobody.
     pub allow: Allow,
+    /// How its programs look names up; a kernel does not know.
+    pub dns: Dns,
 }
 
 impl Domain {
@@ -125,6 +128,7 @@ impl Domain {
             routes: BTreeSet::new(),
             sysctls: BTreeMap::new(),
             allow: Allow::default(),
+            dns: Dns::default(),
         }
     }
 

@@ -5,6 +5,7 @@
 
 mod allow;
 mod devices;
+mod dns;
 mod interfaces;
 mod isolations;
 mod kinds;
@@ -63,6 +64,7 @@ pub(super) fn lower(file: &File, source: &Source, report: &mut Report) -> Lowere
     kinds::check_tags(&scope, report);
     lent::check(&scope, report);
     allow::check(&scope, report);
+    dns::check(&scope, report);
     isolations::check(&scope, file.isolation.as_ref().map(|isolation| isolation.place), report);
     lowered.secrets = secrets(&scope, source);
     lowered
@@ -86,6 +88,7 @@ fn domain(
         domain.sysctls.insert(name.value.clone(), value.clone());
     }
     domain.allow = allow::lower(words);
+    domain.dns = words.dns.clone();
     domain
 }
 

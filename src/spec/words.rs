@@ -3,6 +3,7 @@
 //! What refers to something else is still text here; what stands for itself is already a checked type.
 
 mod allow;
+mod dns;
 mod domain;
 mod impairment;
 mod interface;

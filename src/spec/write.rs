@@ -9,8 +9,9 @@ use std::path::PathBuf;
 use super::lower::loopback_addresses;
 use super::yaml::Words;
 use crate::model::{
-    Action, Address, Domain, DomainId, DomainName, End, Engine, Hop, Interface, InterfaceName, Isolation,
-    Key, Kind, Network, Peer, Prefix, Preshared, Route, Rule, SecretName, Target, Vxlan, WireGuard,
+    Action, Address, Dns, Domain, DomainId, DomainName, End, Engine, Hop, Interface, InterfaceName,
+    Isolation, Key, Kind, Network, Peer, Prefix, Preshared, Route, Rule, SecretName, Target, Vxlan,
+    WireGuard,
 };
 
 /// A file for this network, which is not bound yet; `secrets` are where the keys that it names are.
@@ -75,6 +76,7 @@ impl Writer<'_> {
         if !domain.sysctls.is_empty() {
             words.push(("sysctls", Words::block(domain.sysctls.iter().map(|(n, v)| (n, Words::text(v))))));
         }
+        words.extend(dns(&domain.dns).map(|dns| ("dns", dns)));
         words
     }
 
@@ -208,6 +210,27 @@ impl Writer<'_> {
         let named = self.network.domains.get(&id).filter(|domain| domain.name != DomainName::of_number(id));
         named.map_or_else(|| id.to_string(), |domain| domain.name.to_string())
     }
+}
+
+/// How names are looked up, where something is said of it.
+fn dns(dns: &Dns) -> Option<Words> {
+    let resolver = match dns {
+        Dns::Unsaid => return None,
+        Dns::Host => return Some(Words::text("host")),
+        Dns::Own(resolver) => resolver,
+    };
+    let mut words = Vec::new();
+    if !resolver.servers.is_empty() {
+        words.push(("servers", Words::list(&resolver.servers)));
+    }
+    if !resolver.search.is_empty() {
+        words.push(("search", Words::list(&resolver.search)));
+    }
+    if !resolver.hosts.is_empty() {
+        let hosts = resolver.hosts.iter().map(|(name, address)| (name, Words::text(address)));
+        words.push(("hosts", Words::flow(hosts)));
+    }
+    Some(Words::flow(words))
 }
 
 /// The addresses of a loopback that is not as every domain is born with it.
@@ -358,7 +381,8 @@ mod tests {
                  routes: [{to: default, dev: a}, {to: '::/0', via: 'fd00::2'}, {to: 10.0.0.0/8, type: prohibit}],\n\
                  rtables: {10: {routes: [{to: 10.1.0.0/16, dev: a, metric: 7, onlink: true}]}},\n\
                  rules: [{from: 10.1.0.0/16, fwmark: 0x1/0xff, uid: 5, rtable: 10}],\n\
-                 sysctls: {net.ipv4.ip_forward: 1, net.ipv4.tcp_rmem: 1 2 3}},\n\
+                 sysctls: {net.ipv4.ip_forward: 1, net.ipv4.tcp_rmem: 1 2 3},\n\
+                 dns: {servers: [10.1.0.53, 'fd00::53'], search: [b.example], hosts: {db: 10.1.0.5}}},\n\
                2: {interfaces: {wg0: {wireguard: {underlay: blue, listen_port: 7, peers: {\n\
                  it: {public_key: 'xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=', endpoint: '[fd00::9]:5',\n\
                    allowed_ips: ['fd00::/64', 10.9.0.0/16], persistent_keepalive: 25}}}}}}}\n\
@@ -402,6 +426,7 @@ mod tests {
             sysctls:
               net.ipv4.ip_forward: 1
               net.ipv4.tcp_rmem: "1 2 3"
+            dns: {servers: [10.1.0.53, "fd00::53"], search: [b.example], hosts: {db: 10.1.0.5}}
           2:
             interfaces:
               wg0:

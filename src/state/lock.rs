@@ -3,7 +3,7 @@
 //! The lock is the kernel's (flock(2)): it ends with its holder, however that ends. The file says who holds it.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Seek, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::libc::O_NOFOLLOW;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use thiserror::Error;
 
 use super::directories::Directories;
@@ -98,10 +99,8 @@ fn signature(file: &mut File) -> Option<i32> {
 fn is_dying(pid: i32) -> bool {
     match fs::read_to_string(format!("/proc/{pid}/status")) {
         Ok(status) => says_it_is_dying(&status),
-        // ESRCH: it ended while it was read.
-        Err(error) => {
-            error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(Errno::ESRCH as i32)
-        }
+        // It ended before or while it was read, or there is no /proc.
+        Err(_) => kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH),
     }
 }
 

@@ -78,8 +78,17 @@ fn write_tunnel(out: &mut impl Write, tunnel: &TunnelView, detail: Detail) -> fm
     tunnel.public_key.iter().try_for_each(|key| writeln!(out, "\twgpubkey {key}"))?;
     match detail {
         Detail::Brief => Ok(()),
-        Detail::Whole => tunnel.peers.iter().try_for_each(|peer| write_peer(out, peer)),
+        Detail::Whole => {
+            in_order_of_value(&tunnel.peers).into_iter().try_for_each(|peer| write_peer(out, peer))
+        }
     }
+}
+
+/// Each engine has an order of its own, which is no property of a network.
+fn in_order_of_value(peers: &[PeerView]) -> Vec<&PeerView> {
+    let mut peers: Vec<_> = peers.iter().collect();
+    peers.sort_by_key(|peer| peer.public_key);
+    peers
 }
 
 fn write_peer(out: &mut impl Write, peer: &PeerView) -> fmt::Result {
@@ -98,7 +107,9 @@ fn write_peer(out: &mut impl Write, peer: &PeerView) -> fmt::Result {
     if let Some(secs) = peer.last_handshake_secs_ago {
         writeln!(out, "\t\tlast handshake: {secs} seconds ago")?;
     }
-    peer.allowed_ips.iter().try_for_each(|prefix| writeln!(out, "\t\twgaip {prefix}"))
+    let mut allowed = peer.allowed_ips.clone();
+    allowed.sort_unstable();
+    allowed.into_iter().try_for_each(|prefix| writeln!(out, "\t\twgaip {prefix}"))
 }
 
 /// The host of a socket address, with the index of its interface if it has one.

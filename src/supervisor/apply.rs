@@ -18,7 +18,7 @@ use crate::control::{Answer, Residents, Terms, Wanted};
 use crate::diagnostic::chain;
 use crate::plan::Step;
 use crate::spec::{self, Document, Source};
-use crate::state::Unconfirmed;
+use crate::state::{Unconfirmed, write_lookups};
 use crate::status::{AppliedView, PlanView};
 use crate::transaction::{Failure, Outcome, converge};
 
@@ -159,6 +159,7 @@ impl Supervisor {
         let survey = Survey::of(&self.directories);
         let checked =
             survey.map_err(UpError::from).and_then(|survey| Ok(place::check(&survey, &prepared.desired)?));
+        let checked = checked.and_then(|()| Ok(write_lookups(&prepared.desired, &self.directories)?));
         match checked {
             Ok(()) => Ok((prepared, outcome)),
             Err(error) => {
@@ -169,6 +170,9 @@ impl Supervisor {
     }
 
     fn go_back(&mut self) -> Result<(), Box<Failure>> {
+        if let Err(error) = write_lookups(&self.desired, &self.directories) {
+            warn!(%error, "not taken back");
+        }
         converge(&mut self.backend, &self.desired, &|| false)?;
         greet(&mut self.backend);
         Ok(())

@@ -3,10 +3,10 @@
 use crate::backend::linux::view::Which;
 use crate::backend::linux::{Linux, Survey};
 use crate::backend::{Backend, BackendError};
-use crate::exec::Place;
 use crate::exec::group::Membership;
+use crate::exec::{Lookups, Place};
 use crate::model::{DomainId, DomainName, NetworkName, RtableId};
-use crate::state::{Directories, KeyRing};
+use crate::state::{Directories, KeyRing, lookups};
 
 use super::NoEngines;
 
@@ -66,7 +66,11 @@ impl Entrances<'_> {
         let (_, place) = places.find(|(id, _)| *id == domain).ok_or_else(gone)?;
         let has_its_own = !domain.is_default() && device.is_none();
         let namespace = has_its_own.then(|| place.namespace.into());
-        Ok(Place { name: place.name.to_string(), namespace, wireguard, membership })
+        let lookups = match domain.is_default() {
+            true => Lookups::Host,
+            false => Lookups::at(lookups(&self.directories.runtime, domain)),
+        };
+        Ok(Place { name: place.name.to_string(), namespace, wireguard, membership, lookups })
     }
 
     /// A further rtable, which must be the network's own: only then does a mark lead to it.

@@ -69,6 +69,8 @@ pub(super) struct FarEnd {
 pub(super) struct Link {
     pub(super) index: u32,
     pub(super) name: String,
+    /// Its hardware address; empty if it has none.
+    pub(super) hardware: Vec<u8>,
     pub(super) driver: Driver,
     pub(super) alias: Option<String>,
     pub(super) group: u32,
@@ -141,6 +143,7 @@ pub(super) fn read(message: &LinkMessage) -> Option<Link> {
     let mut link = Link {
         index: message.header.index,
         name: String::new(),
+        hardware: Vec::new(),
         driver: if flags.contains(LinkFlags::Loopback) { Driver::Loopback } else { Driver::Other },
         alias: None,
         group: 0,
@@ -158,6 +161,7 @@ pub(super) fn read(message: &LinkMessage) -> Option<Link> {
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => link.name.clone_from(name),
+            LinkAttribute::Address(address) => link.hardware.clone_from(address),
             LinkAttribute::IfAlias(alias) => link.alias = Some(alias.clone()),
             LinkAttribute::Group(group) => link.group = *group,
             LinkAttribute::Mtu(mtu) => link.mtu = *mtu,

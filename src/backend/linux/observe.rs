@@ -10,6 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 use std::time::Duration;
 
+use nix::errno::Errno;
+
 use super::address::{self, Held};
 use super::domains::{Domains, Inside};
 use super::explain::Doing;
@@ -198,7 +200,7 @@ fn cables(domains: &mut Domains, looks: &BTreeMap<DomainId, Look>) -> Result<Cab
         let candidates = by_indexes.get(&(far_index, index)).map(Vec::as_slice).unwrap_or_default();
         for (at, link) in ends {
             let Some(far_end) = link.far_end else { continue };
-            for (far, far_link) in candidates {
+            for (far, far_link) in likely(domains, at, far_end, candidates)? {
                 if is_there(domains, &mut known, at, far_end, far)? {
                     cables.insert(at.clone(), Cable { far: far.clone(), alias: far_link.alias.clone() });
                     break;
@@ -207,6 +209,25 @@ fn cables(domains: &mut Domains, looks: &BTreeMap<DomainId, Look>) -> Result<Cab
         }
     }
     Ok(cables)
+}
+
+/// Of many links with the right indexes, as each domain of a chain has them, those with the far end's hardware address.
+fn likely<'a>(
+    domains: &mut Domains,
+    at: &End,
+    far_end: FarEnd,
+    candidates: &'a [(End, &'a Link)],
+) -> Result<Vec<&'a (End, &'a Link)>, BackendError> {
+    if candidates.len() < 2 {
+        return Ok(candidates.iter().collect());
+    }
+    let far = match link::find_far_end(&mut domains.enter(at.domain)?.route, far_end) {
+        // It is in a namespace that the caller may not look into, or that is gone.
+        Err(error) if matches!(error.errno(), Some(Errno::EPERM | Errno::EACCES | Errno::EINVAL)) => None,
+        result => result.doing(|| format!("look for the other end of {at}"))?,
+    };
+    let is_like = |link: &Link| far.as_ref().is_none_or(|far| far.hardware == link.hardware);
+    Ok(candidates.iter().filter(|(_, link)| is_like(link)).collect())
 }
 
 /// Whether the namespace that `at` knows its far end to be in is that of `far`.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::render::route_limit;
 use crate::convert::openbsd::mark::{DESCRIPTION_MAX, LABEL_MAX, Mark};
 use crate::model::{
-    DomainId, End, Engine, Interface, InterfaceName, Isolation, Kind, Network, Object, Route, RtableId,
+    Dns, DomainId, End, Engine, Interface, InterfaceName, Isolation, Kind, Network, Object, Route, RtableId,
     Target,
 };
 
@@ -65,6 +65,15 @@ pub fn limits(network: &Network) -> Vec<Limit> {
             }
             limit
         }));
+        if inside.dns != Dns::Unsaid {
+            let mut limit = Limit::new(
+                object.clone(),
+                "resolv.conf(5) and hosts(5) are the whole machine's",
+                "leave `dns` out",
+            );
+            limit.optional = true;
+            limits.push(limit);
+        }
         for (rtable, routes) in inside.tables(id) {
             limits.extend(of_rtable(id, rtable, routes.first()));
             for route in routes {

@@ -13,6 +13,7 @@ use thiserror::Error;
 
 use super::{Admission, LONGEST_LINE, Line, Refusal, Ticket, socket};
 use crate::model::{DomainId, DomainName, NetworkName};
+use crate::state::lookups;
 
 /// Where root's networks are. What the environment says counts for nothing: this is asked with privileges.
 const NETWORKS: &str = "/run/rdom";
@@ -71,6 +72,11 @@ impl Door {
     pub fn of(network: &NetworkName) -> Self {
         let path = socket(&Path::new(NETWORKS).join(network.as_str()));
         Self { network: network.clone(), path }
+    }
+
+    /// Where the files of a domain behind it about names are.
+    pub fn lookups(&self, domain: DomainId) -> PathBuf {
+        lookups(self.path.parent().unwrap_or(Path::new(NETWORKS)), domain)
     }
 
     /// Asks to enter the domain that a word means. Where it has a control group, the caller is in it afterwards.

@@ -3,13 +3,14 @@
 use ipnetwork::IpNetwork;
 
 use super::allow;
+use super::dns;
 use super::interface::{self, Interface};
 use super::isolation;
 use super::route::Route;
 use super::rtable::{self, Rtable};
 use super::rule::Rule;
 use crate::diagnostic::{Diagnostic, Place};
-use crate::model::{DomainId, DomainName, Isolation, NameError, SysctlName};
+use crate::model::{Dns, DomainId, DomainName, Isolation, NameError, SysctlName};
 use crate::spec::Named;
 use crate::spec::fields::{Fields, Shape, entries, items, parsed, parsed_text};
 use crate::spec::node::{Entry, Node};
@@ -18,8 +19,19 @@ use crate::spec::values::{self, Trouble};
 
 const DOMAIN: Shape = Shape {
     what: "a domain",
-    keys: &["rdomain", "isolation", "lo", "interfaces", "routes", "rtables", "rules", "sysctls", "allow"],
-    later: &["dns", "services"],
+    keys: &[
+        "rdomain",
+        "isolation",
+        "lo",
+        "interfaces",
+        "routes",
+        "rtables",
+        "rules",
+        "sysctls",
+        "allow",
+        "dns",
+    ],
+    later: &["services"],
 };
 const LOOPBACK: Shape = Shape { what: "`lo`", keys: &["addresses"], later: &[] };
 
@@ -45,6 +57,10 @@ pub(in crate::spec) struct Domain {
     pub(in crate::spec) allow: Vec<Placed<Named>>,
     /// Where it speaks of that.
     pub(in crate::spec) allow_place: Option<Place>,
+    /// How its programs look names up.
+    pub(in crate::spec) dns: Dns,
+    /// Where it speaks of that.
+    pub(in crate::spec) dns_place: Option<Place>,
     /// Whether the name of every interface could be read.
     pub(in crate::spec) all_named: bool,
     /// Whether everything in it could be read, so that what is missing is missing in the file too.
@@ -84,6 +100,8 @@ impl Domain {
             sysctls: fields.value("sysctls").map(|node| sysctls(node, report)).unwrap_or_default(),
             allow: fields.value("allow").map(|node| allow::read(node, report)).unwrap_or_default(),
             allow_place: fields.entry("allow").map(|entry| entry.key.place),
+            dns: fields.value("dns").and_then(|node| dns::read(node, report)).unwrap_or_default(),
+            dns_place: fields.entry("dns").map(|entry| entry.key.place),
             whole: report.errors() == errors,
         }
     }
@@ -103,6 +121,8 @@ impl Domain {
             sysctls: Vec::new(),
             allow: Vec::new(),
             allow_place: None,
+            dns: Dns::Unsaid,
+            dns_place: None,
             all_named: false,
             whole: false,
         }
