@@ -46,7 +46,7 @@ fn a_rate_is_kept() {
 #[test]
 fn a_discipline_of_somebody_else_is_in_the_plan() {
     in_roots_copy("a_discipline_of_somebody_else_is_in_the_plan", || {
-        write("net.yaml", &file(", rate: 8mbit"));
+        write("net.yaml", &format!("defaults: {{drift: off}}\n{}", file(", rate: 8mbit")));
         ok("rdom up -d net.yaml");
         ok("ip netns exec rdom1 tc qdisc delete dev a root");
         sh("rdom plan net.yaml").ends_with(3).says("impair 1/a by rate 8mbit");
