@@ -7,6 +7,7 @@
 mod accounts;
 mod captured;
 mod check;
+mod citizen;
 mod completions;
 mod export;
 mod file;

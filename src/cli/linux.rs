@@ -34,8 +34,8 @@ use nix::sys::signal::{SigHandler, Signal, signal};
 use serde::Serialize;
 
 use super::{
-    Common, Ended, Which, accounts, check, completions, export, file, import, man, openbsd, portability,
-    print_json, say, schema, start_log, trouble,
+    Common, Ended, Which, accounts, check, citizen, completions, export, file, import, man, openbsd,
+    portability, print_json, say, schema, start_log, trouble,
 };
 use crate::diagnostic::Paint;
 use crate::model::NetworkName;
@@ -90,7 +90,7 @@ enum Verb {
     /// Print what the supervisor of a network has logged; -f goes on
     Logs(logs::Words),
     /// Run a program in a domain: it becomes the program, as `route -T N exec` does
-    Exec(exec::Words),
+    Exec(citizen::Words),
     /// Run a program in a private, throw-away copy of a network; needs no root
     Run(run::Words),
     /// Run and check the `tests:` of files, each in a private copy
@@ -141,8 +141,8 @@ impl Verb {
             | Verb::Import(_)
             | Verb::Run(_)
             | Verb::Test(_)
-            | Verb::Resolve(_) => return None,
-            Verb::Route(_)
+            | Verb::Resolve(_)
+            | Verb::Route(_)
             | Verb::Ifconfig(_)
             | Verb::Netstat(_)
             | Verb::Wireguard(_)
@@ -150,9 +150,7 @@ impl Verb {
             | Verb::Wg(_)
             | Verb::Completions(_)
             | Verb::Man(_)
-            | Verb::Schema(_) => {
-                return None;
-            }
+            | Verb::Schema(_) => return None,
         };
         which.name.as_ref()
     }
@@ -237,12 +235,8 @@ fn heed_broken_pipes(verb: &Verb) {
         | Verb::Down(_)
         | Verb::Run(_)
         | Verb::Test(_)
-        | Verb::Wireguard(_) => {
-            return;
-        }
-        Verb::Engine => {
-            return;
-        }
+        | Verb::Wireguard(_)
+        | Verb::Engine => return,
     }
     // The default action runs no code of ours.
     let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };

@@ -17,8 +17,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use super::{
-    Common, Ended, Which, captured, check, completions, export, file, hostname_if, import, man, portability,
-    print_json, say, schema, start_log, trouble,
+    Common, Ended, Which, captured, check, citizen, completions, export, file, hostname_if, import, man,
+    portability, print_json, say, schema, start_log, trouble,
 };
 use crate::model::NetworkName;
 #[cfg(target_os = "linux")]
@@ -63,7 +63,7 @@ enum Verb {
     /// Show what there is of networks, as ifconfig(8) does
     Status(status::Words),
     /// Run a program in a domain: it becomes the program, by route(8)
-    Exec(exec::Words),
+    Exec(citizen::Words),
     /// Write a file's network in other people's words: files of hostname.if(5) or wg-quick(8), a shell script
     Export(export::Words),
     /// Write a `domains.yaml` from other people's files

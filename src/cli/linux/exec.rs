@@ -4,11 +4,10 @@ use std::env;
 use std::ffi::OsString;
 use std::path::Path;
 
-use clap::Args;
-
+use super::citizen::{Words, no_command, status_of_route};
 use super::live::{Live, several};
 use super::trouble::Trouble;
-use super::{Common, Ended, Which, ping};
+use super::{Common, Ended, ping};
 use crate::control::enter;
 use crate::enter::remedy;
 use crate::exec::{self, ExecError};
@@ -18,42 +17,15 @@ use crate::probe::{self, Unsupported};
 /// The program that takes users other than root into a domain.
 const ENTER: &str = "rdom-enter";
 
-#[derive(Debug, Args)]
-#[command(override_usage = "rdom exec [OPTIONS] [-T] DOMAIN [--] COMMAND...")]
-pub(super) struct Words {
-    #[command(flatten)]
-    pub(super) which: Which,
-    /// The domain, by number or name
-    #[arg(short = 'T', value_name = "DOMAIN")]
-    rtable: Option<String>,
-    /// The command and its arguments; before it the domain, unless given by -T
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true, value_name = "COMMAND")]
-    words: Vec<OsString>,
-}
-
 pub(super) fn run(words: &Words, common: &Common) -> Ended {
-    let (domain, command) = match (&words.rtable, words.words.split_first()) {
-        (Some(domain), _) => (domain.clone(), words.words.as_slice()),
-        (None, Some((first, rest))) => {
-            let first = first.to_string_lossy();
-            (first.strip_prefix("-T").unwrap_or(&first).to_owned(), rest)
-        }
-        (None, None) => return Err(no_command()),
-    };
-    let command = command.strip_prefix(&[OsString::from("--")]).unwrap_or(command);
+    let (domain, command) = words.parted()?;
     become_citizen(&domain, command, common)
 }
 
 /// Turns this process into the command in that domain. The domain is looked at first: without it no command is.
 /// What fails before there is a command ends with 1, as with route(8).
 pub(super) fn become_citizen(domain: &str, command: &[OsString], common: &Common) -> Ended {
-    replaced(domain, command, common).map_err(|trouble| match trouble {
-        Trouble::Exec(_) | Trouble::Said(_) => trouble,
-        own => {
-            own.tell();
-            Trouble::Said(1)
-        }
-    })
+    replaced(domain, command, common).map_err(status_of_route)
 }
 
 fn replaced(domain: &str, command: &[OsString], common: &Common) -> Ended {
@@ -104,8 +76,4 @@ fn by_door(network: &NetworkName, domain: &str, command: &[OsString]) -> Ended {
         })),
         Err(error) => Err(error.into()),
     }
-}
-
-fn no_command() -> Trouble {
-    Trouble::failed("no command: rdom exec DOMAIN -- COMMAND")
 }

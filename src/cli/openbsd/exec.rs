@@ -2,50 +2,21 @@
 
 use std::ffi::OsString;
 
-use clap::Args;
-
+use super::citizen::{Words, no_command, status_of_route};
 use super::host::{Host, all, programs};
 use super::trouble::Trouble;
-use super::{Common, Ended, Which};
+use super::{Common, Ended};
 use crate::exec;
 use crate::model::{DomainId, NetworkName};
 
-#[derive(Debug, Args)]
-#[command(override_usage = "rdom exec [OPTIONS] [-T] DOMAIN [--] COMMAND...")]
-pub(super) struct Words {
-    #[command(flatten)]
-    pub(super) which: Which,
-    /// The domain, by number or name
-    #[arg(short = 'T', value_name = "DOMAIN")]
-    rtable: Option<String>,
-    /// The command and its arguments; before it the domain, unless given by -T
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true, value_name = "COMMAND")]
-    words: Vec<OsString>,
-}
-
-/// What fails before there is a command ends with 1, as with route(8).
 pub(super) fn run(words: &Words, common: &Common) -> Ended {
-    replaced(words, common).map_err(|trouble| match trouble {
-        Trouble::Exec(_) => trouble,
-        own => {
-            own.tell();
-            Trouble::Said(1)
-        }
-    })
+    replaced(words, common).map_err(status_of_route)
 }
 
 fn replaced(words: &Words, common: &Common) -> Ended {
-    let (domain, command) = match (&words.rtable, words.words.split_first()) {
-        (Some(domain), _) => (domain.clone(), words.words.as_slice()),
-        (None, Some((first, rest))) => {
-            let first = first.to_string_lossy();
-            (first.strip_prefix("-T").unwrap_or(&first).to_owned(), rest)
-        }
-        (None, None) => (String::new(), words.words.as_slice()),
-    };
-    let command = command.strip_prefix(&[OsString::from("--")]).unwrap_or(command);
+    let (domain, command) = words.parted()?;
     if command.is_empty() {
-        return Err(Trouble::failed("no command: rdom exec DOMAIN -- COMMAND"));
+        return Err(no_command());
     }
     let programs = programs()?;
     let rtable = rtable(&domain, common)?;
