@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::inside::Inside;
 use crate::backend::linux::{Namespaces, Survey};
-use crate::model::{DomainId, DomainName, End, InterfaceName, Network};
+use crate::model::{DomainId, End, InterfaceName, Network};
 use crate::spec::Action;
 use crate::status::TunnelView;
 
@@ -89,9 +89,8 @@ impl Ground {
 
     /// The domain as people call it.
     pub(super) fn word(&self, domain: DomainId) -> String {
-        let named = self.network.domains.get(&domain).map(|domain| domain.name.as_str());
-        let unnamed = DomainName::of_number(domain);
-        named.filter(|name| *name != unnamed.as_str()).map_or_else(|| domain.to_string(), str::to_owned)
+        let named = self.network.domains.get(&domain).map(|named| named.name.word(domain));
+        named.unwrap_or_else(|| domain.to_string())
     }
 
     /// Places as people call them.

@@ -5,7 +5,7 @@ use crate::backend::linux::{Linux, Survey};
 use crate::backend::{Backend, BackendError};
 use crate::exec::group::Membership;
 use crate::exec::{Lookups, Place};
-use crate::model::{DomainId, DomainName, NetworkName, RtableId};
+use crate::model::{DomainId, NetworkName, RtableId};
 use crate::state::{Directories, KeyRing, lookups};
 
 use super::NoEngines;
@@ -38,8 +38,7 @@ impl Entrances<'_> {
         let mut domains = survey.namespaces().iter();
         let found = domains.find(|(id, place)| word == place.name.as_str() || word.parse() == Ok(*id));
         found.map(|(id, _)| id).ok_or_else(|| {
-            let known: Vec<_> =
-                survey.namespaces().iter().map(|(id, place)| label(id, &place.name)).collect();
+            let known: Vec<_> = survey.namespaces().iter().map(|(id, place)| place.name.word(id)).collect();
             let (network, known) = (self.network, known.join(", "));
             BackendError::new(format!(
                 "routing table {word}: No such file or directory (network {network} has {known})"
@@ -84,8 +83,4 @@ impl Entrances<'_> {
             || format!("routing table {number} of domain {domain} is not one of network {}", self.network);
         found.ok_or_else(|| BackendError::new(foreign()))
     }
-}
-
-fn label(id: DomainId, name: &DomainName) -> String {
-    if *name == DomainName::of_number(id) { id.to_string() } else { name.to_string() }
 }
