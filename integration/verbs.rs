@@ -6,6 +6,8 @@
 #[path = "verbs/apply.rs"]
 mod apply;
 mod capability;
+#[path = "verbs/capture.rs"]
+mod capture;
 #[path = "verbs/command_line.rs"]
 mod command_line;
 #[path = "verbs/confirm.rs"]

@@ -88,7 +88,7 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
         )));
     }
     // Before anything is run: who waits for minutes for a report shall not learn then that it cannot be written.
-    let junit = words.junit.as_deref().map(create).transpose()?;
+    let junit = words.junit.as_deref().map(super::create).transpose()?;
     run_all(&files, words, common, junit)
 }
 
@@ -176,10 +176,6 @@ fn list(files: &[Candidate], common: &Common) -> Ended {
     let unreadable: Vec<_> = files.iter().filter_map(|file| file.tests.as_ref().err()).collect();
     unreadable.iter().for_each(|file| complain(&file.trouble));
     Ok(ExitCode::from(unreadable.iter().map(|file| file.status).max().unwrap_or(0)))
-}
-
-fn create(path: &Path) -> Result<File, Trouble> {
-    File::create(path).map_err(|error| Trouble::usage(format!("cannot write {}: {error}", path.display())))
 }
 
 fn run_all(files: &[Candidate], words: &Words, common: &Common, junit: Option<File>) -> Ended {
