@@ -1,9 +1,11 @@
 //! Packets as interfaces see them, of several interfaces in several domains at once, as one stream of pcapng.
 //!
 //! A tap is a packet(7) socket that was opened in its interface's namespace and stays there; who holds it may be
-//! anywhere. Nothing is kept but what the kernel queues for each tap and one round of packets on their way.
+//! anywhere. Nothing is kept but what the kernel queues for each tap and one round of packets on their way; [`Ring`] keeps
+//! the last packets, and no more bytes of them than it was told.
 
 mod file;
+mod ring;
 mod tap;
 
 use std::fs::File;
@@ -14,6 +16,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+pub use ring::Ring;
 pub use tap::{LinkType, Tap, TapError};
 
 use file::Writer;
@@ -52,7 +55,9 @@ pub fn record(taps: &[Tap], out: File, limits: Limits, stop: BorrowedFd<'_>) -> 
     let ended = Writer::begin(out, taps).and_then(|file| {
         let buffer = vec![0; PACKET_BYTES];
         let mut recording = Recording { taps, file, tallies: &mut tallies, buffer, left };
-        recording.run(deadline, [stop, reader.as_fd()])?;
+        // That nobody reads a pipe any more is an error, which is not asked for but told in any case.
+        let reader = PollFd::new(reader.as_fd(), PollFlags::empty());
+        recording.run(deadline, &[PollFd::new(stop, PollFlags::POLLIN), reader])?;
         recording.end()
     });
     match ended {
@@ -73,7 +78,7 @@ struct Recording<'t> {
 }
 
 impl Recording<'_> {
-    fn run(&mut self, deadline: Option<Instant>, ends: [BorrowedFd<'_>; 2]) -> io::Result<()> {
+    fn run(&mut self, deadline: Option<Instant>, ends: &[PollFd<'_>]) -> io::Result<()> {
         while self.left > 0 {
             if wait(self.taps, deadline, ends)? {
                 return self.catch_up();
@@ -93,16 +98,9 @@ impl Recording<'_> {
         Ok(())
     }
 
-    /// Writes some of what waits, the oldest first; returns the time of the last of it.
+    /// Writes some of what waits; returns the time of the last of it.
     fn round(&mut self) -> io::Result<Option<Duration>> {
-        let mut packets: Vec<(usize, Packet<'static>)> = Vec::new();
-        for (number, tap) in self.taps.iter().enumerate() {
-            for _ in 0..ROUND {
-                let Some(packet) = tap.receive(&mut self.buffer)? else { break };
-                packets.push((number, packet.into_owned()));
-            }
-        }
-        packets.sort_by_key(|(_, packet)| packet.time);
+        let mut packets = round(self.taps, &mut self.buffer)?;
         packets.truncate(usize::try_from(self.left).unwrap_or(usize::MAX));
         for (number, packet) in &packets {
             self.file.packet(*number, packet)?;
@@ -124,14 +122,23 @@ impl Recording<'_> {
     }
 }
 
-/// Waits for packets; returns whether it is time to end instead: the deadline is over, somebody can read from the first
-/// of `ends`, or nobody from the second.
-fn wait(taps: &[Tap], deadline: Option<Instant>, ends: [BorrowedFd<'_>; 2]) -> io::Result<bool> {
-    let [stop, reader] = ends;
-    // That nobody reads a pipe any more is an error, which is not asked for but told in any case.
-    let [stop, reader] = [PollFd::new(stop, PollFlags::POLLIN), PollFd::new(reader, PollFlags::empty())];
+/// Some of what waits at each tap, with the tap's number, the oldest first.
+fn round(taps: &[Tap], buffer: &mut [u8]) -> io::Result<Vec<(usize, Packet<'static>)>> {
+    let mut packets = Vec::new();
+    for (number, tap) in taps.iter().enumerate() {
+        for _ in 0..ROUND {
+            let Some(packet) = tap.receive(buffer)? else { break };
+            packets.push((number, packet.into_owned()));
+        }
+    }
+    packets.sort_by_key(|(_, packet)| packet.time);
+    Ok(packets)
+}
+
+/// Waits for packets; returns whether it is time to end instead: the deadline is over, or one of `ends` has happened.
+fn wait(taps: &[Tap], deadline: Option<Instant>, ends: &[PollFd<'_>]) -> io::Result<bool> {
     let listening = taps.iter().map(|tap| PollFd::new(tap.as_fd(), PollFlags::POLLIN));
-    let mut polled: Vec<_> = [stop, reader].into_iter().chain(listening).collect();
+    let mut polled: Vec<_> = ends.iter().cloned().chain(listening).collect();
     let left = deadline.map_or(LOOK, |deadline| deadline.saturating_duration_since(Instant::now()));
     // Rounded up, so that the last wait is not many of nothing.
     let timeout = PollTimeout::try_from(left.min(LOOK).as_millis() + 1).unwrap_or(PollTimeout::MAX);
@@ -139,7 +146,7 @@ fn wait(taps: &[Tap], deadline: Option<Instant>, ends: [BorrowedFd<'_>; 2]) -> i
         Ok(_) | Err(Errno::EINTR) => {}
         Err(errno) => return Err(errno.into()),
     }
-    let is_ended = polled[..2].iter().any(|end| end.any().unwrap_or(false));
+    let is_ended = polled[..ends.len()].iter().any(|end| end.any().unwrap_or(false));
     Ok(is_ended || deadline.is_some_and(|deadline| Instant::now() >= deadline))
 }
 

@@ -73,7 +73,7 @@ const ROOMS: &[Room] = &[
     },
     Room {
         name: "suite",
-        may_use: &["model", "spec", "status", "backend", "sandbox", "exec"],
+        may_use: &["model", "spec", "status", "backend", "sandbox", "exec", "capture"],
         effects: Effects::Some,
     },
     Room {

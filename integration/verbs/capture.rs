@@ -1,5 +1,7 @@
 //! `rdom capture`: what it writes is judged by tshark(1), capinfos(1) and tcpdump(8).
 
+use std::collections::BTreeSet;
+
 use nix::sys::signal::Signal;
 
 use crate::capability::lacks;
@@ -161,5 +163,79 @@ fn what_it_cannot_listen_to_it_names() {
             .ends_with(4)
             .says("1/wg1: not permitted to listen to packets");
         ok("rdom down");
+    });
+}
+
+/// A test that holds, and one that fails at the end of a way by a router.
+const FAILURES: &str = r#"domains:
+  west:
+    rdomain: 1
+    interfaces: {eth0: {addresses: [10.1.0.2/24]}, side: {addresses: [10.3.0.1/24]}}
+    routes: [{to: default, via: 10.1.0.1}]
+  router:
+    rdomain: 2
+    sysctls: {net.ipv4.ip_forward: 1}
+    interfaces: {lan0: {addresses: [10.1.0.1/24]}, lan1: {addresses: [10.2.0.1/24]}}
+  east: {rdomain: 3, interfaces: {eth0: {addresses: [10.2.0.2/24]}}, routes: [{to: default, via: 10.2.0.1}]}
+  other: {rdomain: 4, interfaces: {side: {addresses: [10.3.0.2/24]}}}
+links: [{ends: [west/eth0, router/lan0]}, {ends: [router/lan1, east/eth0]}, {ends: [west/side, other/side]}]
+tests:
+  - {in: west, ping: 10.3.0.2}
+  - {in: west, tcp: "10.2.0.2:80", within: 200ms}
+"#;
+
+#[test]
+fn a_failed_test_keeps_the_packets_of_its_way() {
+    in_private_copies("capture::a_failed_test_keeps_the_packets_of_its_way", || {
+        if lacks("tshark") {
+            return;
+        }
+        write("net.yaml", FAILURES);
+        let run = sh("rdom test net.yaml --captures kept --junit out.xml --json").ends_with(1);
+        let verdicts = &run.json()[0]["verdicts"];
+        assert!(verdicts[0]["capture"].is_null() && verdicts[0]["failure"].is_null(), "{verdicts}");
+        let file = "kept/net-line15.pcapng";
+        assert_eq!(verdicts[1]["capture"], file);
+        assert!(ok("cat out.xml").contains(&format!("\npackets: {file}\n")));
+        // A request and its refusal, at each of the four interfaces, and nothing of what went elsewhere.
+        let way = ["west/eth0", "router/lan0", "router/lan1", "east/eth0"];
+        for flags in ["tcp.flags == 0x002", "tcp.flags == 0x014"] {
+            let seen: BTreeSet<_> = read(file, flags).into_iter().collect();
+            assert_eq!(seen, way.map(|name| format!("{name} {ETHERNET}")).into(), "{flags}");
+        }
+        assert!(ok(&format!("capinfos {file}")).contains("Number of interfaces in file: 4"));
+        assert_eq!(read(file, "ip.addr == 10.3.0.0/24"), [""; 0]);
+        assert_eq!(ok("stat -c %a kept/net-line15.pcapng"), "600\n");
+        // Another run of it has a file of its own.
+        sh("rdom test net.yaml --captures kept")
+            .ends_with(1)
+            .says("\n  packets:  kept/net-line15-2.pcapng\n");
+    });
+}
+
+#[test]
+fn a_failure_in_a_tunnel_keeps_its_plain_and_its_encrypted_packets() {
+    in_private_copies("capture::a_failure_in_a_tunnel_keeps_its_plain_and_its_encrypted_packets", || {
+        if lacks("tshark") {
+            return;
+        }
+        let tests = "\ntests: [{in: 1, tcp: \"192.168.5.2:80\", within: 1s}]\n";
+        write("domains.yaml", &(EXAMPLE.split("\ntests:").next().expect("domains").to_owned() + tests));
+        let run = "env TMPDIR=$PWD rdom test --keep-on-fail";
+        let run = Background::start("test", run).waits_until("end it:");
+        let said = run.said();
+        let file = said.lines().find_map(|line| line.trim().strip_prefix("packets:  ")).expect("a file");
+        let plain: BTreeSet<_> = read(file, "tcp.port == 80").into_iter().collect();
+        assert_eq!(plain, ["1/wg1", "2/wg2"].map(|name| format!("{name} {RAW_IP}")).into());
+        let encrypted: BTreeSet<_> = read(file, "wg.type == 4").into_iter().collect();
+        assert_eq!(encrypted, [format!("0/lo {ETHERNET}")].into());
+        // The handshake too, which the test itself brought about.
+        assert!(!read(file, "wg.type == 1").is_empty());
+        signal(run.pid(), Signal::SIGINT);
+        run.end().ends_with(1);
+        ok("rm -r rdom-test.*");
+        write("domains.yaml", EXAMPLE);
+        sh("TMPDIR=$PWD rdom test --keep-on-fail").ends_with(0);
+        sh("ls -d rdom-test.*").ends_with(2);
     });
 }
