@@ -9,6 +9,7 @@ mod down;
 mod engine;
 mod exec;
 mod ifconfig;
+mod impair;
 mod lending;
 mod live;
 mod logs;
@@ -93,6 +94,8 @@ enum Verb {
     Logs(logs::Words),
     /// Record packets of interfaces, several at once, as pcapng
     Capture(capture::Words),
+    /// Have a link lose, delay or hold back packets, until the next `apply`
+    Impair(impair::Words),
     /// Run a program in a domain: it becomes the program, as `route -T N exec` does
     Exec(citizen::Words),
     /// Run a program in a private, throw-away copy of a network; needs no root
@@ -138,6 +141,7 @@ impl Verb {
             Verb::Status(words) => &words.which,
             Verb::Logs(words) => &words.which,
             Verb::Capture(words) => &words.which,
+            Verb::Impair(words) => &words.which,
             Verb::Exec(words) => &words.which,
             Verb::Export(words) => &words.which,
             Verb::Unit(words) => &words.which,
@@ -183,6 +187,7 @@ pub(super) fn main() -> ExitCode {
         Verb::Status(words) => status::run(&words, &common),
         Verb::Logs(words) => logs::run(&words, &common),
         Verb::Capture(words) => capture::run(&words, &common),
+        Verb::Impair(words) => impair::run(&words, &common),
         Verb::Exec(words) => exec::run(&words, &common),
         Verb::Export(words) => export::run(&words, &common),
         Verb::Import(words) => import::run(&words, &common),
@@ -242,6 +247,7 @@ fn heed_broken_pipes(verb: &Verb) {
         | Verb::Run(_)
         | Verb::Test(_)
         | Verb::Capture(_)
+        | Verb::Impair(_)
         | Verb::Wireguard(_)
         | Verb::Engine => return,
     }

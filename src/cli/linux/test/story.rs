@@ -10,7 +10,7 @@ use crate::backend::linux::Linux;
 use crate::cli::file::Document;
 use crate::cli::trouble::Trouble;
 use crate::diagnostic::chain;
-use crate::model::{End, Endpoint, Kind, Network, Peer, Route, Target};
+use crate::model::{End, Endpoint, Network, Peer, Route, Target};
 use crate::plan::Step;
 use crate::spec::Action;
 use crate::state::{Directories, Missing, Store};
@@ -48,23 +48,14 @@ impl Stage {
     pub(super) fn perform(&self, action: &Action) -> Result<(), String> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match action {
-            Action::Cut(at) => state.cut(self.ends(at)),
-            Action::Restore(at) => state.restore(&self.ends(at), &self.desired),
+            Action::Cut(at) => state.cut(self.desired.ends(at)),
+            Action::Restore(at) => state.restore(&self.desired.ends(at), &self.desired),
             Action::Move { tunnel, peer, endpoint } => state.apply(&self.moved(tunnel, peer, *endpoint)?),
             Action::Wait(time) => {
                 thread::sleep(*time);
                 Ok(())
             }
         }
-    }
-
-    /// An interface, and the other end of its link if it is one.
-    fn ends(&self, at: &End) -> Vec<End> {
-        let other = match self.desired.interface(at).map(|interface| &interface.kind) {
-            Some(Kind::Veth { peer }) => Some(peer.clone()),
-            Some(_) | None => None,
-        };
-        [Some(at.clone()), other].into_iter().flatten().collect()
     }
 
     fn moved(&self, at: &End, name: &str, endpoint: SocketAddr) -> Result<Step, String> {
