@@ -15,7 +15,8 @@ use crate::cli::say::say;
 use crate::cli::trouble::Trouble;
 use crate::cli::{Common, Ended};
 use crate::model::{DomainId, Drift, Network};
-use crate::spec::{Action, Test};
+use crate::probe;
+use crate::spec::{Act, Action, Test, Turn};
 use crate::suite::{self, Ground, Verdict};
 
 /// What a copy says.
@@ -33,6 +34,11 @@ pub(super) fn run(path: &Path, words: &Words, common: &Common) -> Ended {
     if !document.lowered.steps.is_empty() {
         // What a step does is no drift.
         document.lowered.drift = Drift::Off;
+    }
+    for turn in &document.lowered.steps {
+        if let Turn::Act(Act { action: Action::Set { impairment, .. }, .. }) = turn {
+            probe::impairable(impairment)?;
+        }
     }
     let judge =
         |network: &Network| judge(&document, network, words, common).map_or_else(Trouble::tell, |()| 0);

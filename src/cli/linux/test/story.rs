@@ -1,6 +1,6 @@
 //! What `steps:` do to the network of a copy: the same steps that `up` takes, on the same backend.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -10,7 +10,7 @@ use crate::backend::linux::Linux;
 use crate::cli::file::Document;
 use crate::cli::trouble::Trouble;
 use crate::diagnostic::chain;
-use crate::model::{End, Endpoint, Network, Peer, Route, Target};
+use crate::model::{End, Endpoint, Impairment, Network, Peer, Route, Target};
 use crate::plan::Step;
 use crate::spec::Action;
 use crate::state::{Directories, Missing, Store};
@@ -27,6 +27,8 @@ struct State {
     backend: Linux,
     /// The interfaces that are down.
     cut: BTreeSet<End>,
+    /// What ends of links do that the file does not say.
+    impaired: BTreeMap<End, Impairment>,
 }
 
 impl Stage {
@@ -41,7 +43,8 @@ impl Stage {
         let keys = stored.map_err(Trouble::failed)?.keys;
         let opened = Linux::open(desired.name.clone(), directories, keys, Box::new(NoEngines));
         let backend = opened.map_err(Trouble::failed)?;
-        Ok(Self { desired: desired.clone(), state: Mutex::new(State { backend, cut: BTreeSet::new() }) })
+        let state = State { backend, cut: BTreeSet::new(), impaired: BTreeMap::new() };
+        Ok(Self { desired: desired.clone(), state: Mutex::new(state) })
     }
 
     /// Does it; an error says why that could not be done.
@@ -51,6 +54,7 @@ impl Stage {
             Action::Cut(at) => state.cut(self.desired.ends(at)),
             Action::Restore(at) => state.restore(&self.desired.ends(at), &self.desired),
             Action::Move { tunnel, peer, endpoint } => state.apply(&self.moved(tunnel, peer, *endpoint)?),
+            Action::Set { link, impairment } => state.impair(self.desired.ends(link), *impairment),
             Action::Wait(time) => {
                 thread::sleep(*time);
                 Ok(())
@@ -82,13 +86,24 @@ impl State {
         Ok(())
     }
 
+    fn impair(&mut self, ends: Vec<End>, impairment: Impairment) -> Result<(), String> {
+        for at in ends {
+            self.apply(&Step::SetImpairment { at: at.clone(), impairment })?;
+            self.impaired.insert(at, impairment);
+        }
+        Ok(())
+    }
+
     /// What went with an interface, routes and addresses of IPv6, comes back with it.
     fn restore(&mut self, ends: &[End], desired: &Network) -> Result<(), String> {
         if !ends.iter().any(|at| self.cut.contains(at)) {
             return Err("it is not cut".to_owned());
         }
         self.cut.retain(|at| !ends.contains(at));
-        let desired = without(desired, &self.cut);
+        let mut desired = without(desired, &self.cut);
+        for (at, impairment) in &self.impaired {
+            desired.impair(at, *impairment);
+        }
         converge(&mut self.backend, &desired, &|| false).map(drop).map_err(|error| chain(&*error))
     }
 }
