@@ -51,6 +51,8 @@ mod security;
 mod soak;
 #[path = "verbs/standalone.rs"]
 mod standalone;
+#[path = "verbs/stories.rs"]
+mod stories;
 #[path = "verbs/suite.rs"]
 mod suite;
 #[path = "verbs/units.rs"]
