@@ -1,4 +1,4 @@
-//! The engine's side: one thread that listens, and two threads a device.
+//! The engine's side: one thread that listens; those of the devices are theirs together.
 
 use std::collections::BTreeMap;
 use std::io;
