@@ -14,6 +14,7 @@ mod gate;
 mod inbox;
 mod link;
 mod namespace;
+mod routes;
 mod scratch;
 mod send;
 mod standalone;
@@ -38,6 +39,7 @@ use self::control::Control;
 use self::controls::{ControlId, Controls};
 use self::gate::Gate;
 pub use self::link::LinkEvents;
+pub use self::routes::Routes;
 use self::send::send;
 pub use self::standalone::{Given, run_standalone};
 use self::traffic::{Clock, Family, Inward, Outward};
@@ -95,6 +97,12 @@ impl Device {
     /// Whether it still runs.
     pub fn is_running(&self) -> bool {
         self.control.is_some_and(|control| self.controls.is_running(control))
+    }
+
+    /// Routes of the underlay have changed: peers whose datagrams would leave by another interface than theirs come in
+    /// by are not answered from the address that they spoke to any more.
+    pub fn follow(&self, routes: &Routes) {
+        self.shared.follow(routes);
     }
 
     /// Becomes readable when the device ends by itself, and stays so.
@@ -244,6 +252,17 @@ impl Shared {
         if let Err(error) = sent {
             tracing::debug!(%error, "a datagram was not sent");
         }
+    }
+
+    fn follow(&self, routes: &Routes) {
+        let Some(sockets) = self.sockets() else { return };
+        let mut moved = self.core().routes_with_source();
+        moved.retain(|route| {
+            let entry = route.source.map(|source| source.interface);
+            // Without a way there is none to take yet.
+            sockets.exit_towards(route.remote, routes).is_ok_and(|exit| entry != Some(exit))
+        });
+        self.core().forget_sources_of(&moved);
     }
 
     fn sockets(&self) -> Option<Arc<UdpPair>> {
