@@ -4,7 +4,6 @@
 
 mod copy;
 mod pool;
-mod story;
 
 use std::env;
 use std::fmt::Display;
