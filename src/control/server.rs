@@ -20,7 +20,8 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
 use super::connections;
-use crate::status::{METRICS_TYPE, metrics as openmetrics};
+use super::events::{Told, events};
+use crate::status::{METRICS_TYPE, Occurrence, metrics as openmetrics};
 
 /// The longest request body, in bytes.
 const BODY_LIMIT_BYTES: usize = 64 * 1024;
@@ -102,15 +103,21 @@ pub type Answer = Result<String, String>;
 /// A control socket that is being answered on.
 #[derive(Debug)]
 pub struct Server {
+    told: Told,
     finish: oneshot::Sender<()>,
     thread: JoinHandle<()>,
 }
 
 impl Server {
+    /// Tells everybody who listens.
+    pub fn tell(&self, what: Occurrence) {
+        self.told.tell(what);
+    }
+
     /// Ends once every answer that was given has been sent.
     pub fn finish(self) {
-        let Self { finish, thread } = self;
-        drop(finish);
+        let Self { told, finish, thread } = self;
+        drop((told, finish));
         if thread.join().is_err() {
             warn!("the control socket's thread panicked");
         }
@@ -125,6 +132,7 @@ where
     listener.set_nonblocking(true)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (finish, finished) = oneshot::channel();
+    let told = Told::new();
     let files = Router::new()
         .route("/v1/apply", post(apply::<E>))
         .layer(DefaultBodyLimit::max(FILE_LIMIT_BYTES))
@@ -137,7 +145,8 @@ where
         .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES))
         .layer(from_fn(|request, next| connections::take_in(BODY_LIMIT_BYTES, request, next)))
         .merge(files)
-        .with_state(queue);
+        .with_state(queue)
+        .route("/v1/events", get(events).with_state(told.listeners()));
     let answer = move || {
         let answered = runtime.block_on(async {
             connections::answer(UnixListener::from_std(listener)?, router, finished).await
@@ -147,7 +156,7 @@ where
         }
     };
     let thread = thread::Builder::new().name("control".into()).spawn(answer)?;
-    Ok(Server { finish, thread })
+    Ok(Server { told, finish, thread })
 }
 
 async fn status<E: From<Request>>(State(queue): State<mpsc::Sender<E>>) -> Response {
