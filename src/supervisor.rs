@@ -127,7 +127,7 @@ impl From<Signal> for Event {
     }
 }
 
-/// How much a supervisor may be told before it has listened; who comes then is told that it is busy.
+/// How much a supervisor may be told before it has listened; who comes then waits.
 const QUEUE_LENGTH: usize = 32;
 
 /// Why a network did not come up.
