@@ -27,6 +27,8 @@ mod drift;
 mod endpoints;
 #[path = "verbs/enter.rs"]
 mod enter;
+#[path = "verbs/events.rs"]
+mod events;
 #[path = "verbs/exec.rs"]
 mod exec;
 #[path = "verbs/file.rs"]
@@ -39,6 +41,8 @@ mod lent;
 mod life;
 #[path = "verbs/obstacles.rs"]
 mod obstacles;
+#[path = "verbs/recipes.rs"]
+mod recipes;
 #[path = "verbs/residents.rs"]
 mod residents;
 #[path = "verbs/rights.rs"]

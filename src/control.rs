@@ -8,6 +8,7 @@
 //! | `POST /v1/impair`, a JSON body with `interface` and `impairment`, as `{"loss": "5%"}` or null | 200 and the ends of the link that do this from now on; 409 and why nothing has changed |
 //! | `POST /v1/confirm` | 200: it stays; 409 if nothing waits for it |
 //! | `POST /v1/apply?residents=kill` | the same; processes that live in domains which it deletes are ended |
+//! | `GET /v1/events` | 200 and, as it happens, a line of JSON for each event, until the supervisor ends |
 //! | `GET /metrics` | 200 and the same in the text format of OpenMetrics |
 //! | `POST /v1/down` | 200 once everything is taken down, 409 and the reason if it could not be, as that processes live there |
 //! | `POST /v1/down?residents=kill` | the same; those processes are ended |
@@ -19,6 +20,7 @@
 mod client;
 mod connections;
 pub mod enter;
+mod events;
 mod server;
 
 pub use client::{Client, ClientError};
