@@ -62,11 +62,33 @@ fn switched_off_ipv6_is_named() {
     let file = format!(
         "domains:\n  0: {{interfaces: {{x: {{addresses: ['fd00::1/64']}}}}}}\n  1: {{interfaces: {{y: {{}}}}}}\n{LINK}"
     );
-    let off = "echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6; $rdom doctor $file";
-    let said = inside(&file, off);
-    assert!(said.contains("0/x has an IPv6 address, but net.ipv6.conf.all.disable_ipv6 is 1"), "{said}");
+    let verbs =
+        ["doctor", "plan", "up -d"].map(|verb| format!("$rdom {verb} $file; echo status $?\n")).concat();
+    let off = format!("echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6\n{verbs}ls /run/netns");
+    let said = inside(&file, &off);
+    let lack = "address fd00::1/64 of 0/x: net.ipv6.conf.default.disable_ipv6 is 1 in the default domain";
+    assert_eq!(said.matches(lack).count(), 3, "{said}");
+    assert!(
+        said.contains("missing for address fd00::1/64 of 0/x") && said.contains("net.yaml:2:36"),
+        "{said}"
+    );
     assert!(said.contains("help: as root: sysctl -w net.ipv6.conf.all.disable_ipv6=0"), "{said}");
-    assert!(!inside(&file, "$rdom doctor $file").contains("no-ipv6"));
+    assert_eq!(said.matches("status 4").count(), 3, "{said}");
+    assert!(!said.contains("rdom1"), "{said}");
+    assert!(inside(&file, "$rdom doctor $file; echo status $?").contains("status 0"));
+}
+
+#[test]
+fn a_domain_that_switches_ipv6_off_goes_without_it() {
+    if cannot(&["netns", "veth"]) {
+        return;
+    }
+    let file = format!(
+        "domains:\n  0: {{interfaces: {{x: {{addresses: [10.0.0.1/24]}}}}}}\n  \
+         1: {{interfaces: {{y: {{addresses: [10.0.0.2/24]}}}}, sysctls: {{net.ipv6.conf.all.disable_ipv6: 1}}}}\n{LINK}"
+    );
+    let said = inside(&file, "$rdom up -d $file && $rdom plan $file; echo plan $?; $rdom down");
+    assert!(said.contains("nothing to do\nplan 0"), "{said}");
 }
 
 #[test]

@@ -52,7 +52,7 @@ fn planned(file: &Path) -> String {
 fn desired(file: &Path) -> Network {
     let text = fs::read_to_string(file).unwrap();
     let lowered = spec::read(&Source::new(file, text)).unwrap_or_else(|errors| panic!("{errors}"));
-    bind(&lowered.network, &bindings(&lowered), &Capabilities { kernel_wireguard: false, vrf: false })
+    bind(&lowered.network, &bindings(&lowered), &Capabilities::PLAIN)
 }
 
 /// Up and down again, and a failure at each step of both, on the kernel in memory.

@@ -11,7 +11,7 @@ use crate::model::{Domain, DomainId, End, InterfaceName, Kind, Network, SysctlNa
 /// One of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hazard {
-    /// Its name: `no-ipv6`, `no-forwarding`, `strict-rp-filter`, `closed-firewall`.
+    /// Its name: `no-forwarding`, `strict-rp-filter`, `closed-firewall`.
     pub name: &'static str,
     /// What is in the way of what.
     pub message: String,
@@ -37,30 +37,12 @@ pub trait Surroundings {
 /// Those of this network, in these surroundings.
 pub fn hazards(network: &Network, around: &impl Surroundings) -> Vec<Hazard> {
     let domains = || network.domains.iter().map(|(&id, domain)| (id, domain));
-    let mut found: Vec<Hazard> = domains().filter_map(|(id, domain)| no_ipv6(id, domain, around)).collect();
-    found.extend(routers(network).into_iter().filter_map(|router| no_forwarding(router, network, around)));
+    let routers = routers(network).into_iter();
+    let mut found: Vec<Hazard> =
+        routers.filter_map(|router| no_forwarding(router, network, around)).collect();
     found.extend(domains().filter_map(|(id, domain)| strict_reverse_path(id, domain, around)));
     found.extend(closed_firewalls(network, around));
     found
-}
-
-fn no_ipv6(id: DomainId, domain: &Domain, around: &impl Surroundings) -> Option<Hazard> {
-    let mut of_ipv6 = domain.interfaces.iter().filter(|(_, interface)| {
-        interface.kind != Kind::Loopback
-            && interface.addresses.iter().any(|address| address.network.is_ipv6())
-    });
-    let off = |name: &str| is(id, domain, around, &format!("net/ipv6/conf/{name}/disable_ipv6"), "1");
-    let (interface, switch) = of_ipv6.find_map(|(name, _)| {
-        let switch = ["all", name.as_str()].into_iter().find(|switch| off(switch))?;
-        Some((name, switch.to_owned()))
-    })?;
-    Some(Hazard {
-        name: "no-ipv6",
-        message: format!(
-            "{id}/{interface} has an IPv6 address, but net.ipv6.conf.{switch}.disable_ipv6 is 1 there"
-        ),
-        remedy: in_domain(id, domain, &format!("net.ipv6.conf.{switch}.disable_ipv6"), "0"),
-    })
 }
 
 /// A domain that others use as a gateway, and whether for IPv6.
@@ -239,16 +221,5 @@ mod tests {
         let one = network.domains.get_mut(&id(1)).unwrap();
         one.rtables.insert("10".parse::<DomainId>().unwrap().into(), BTreeSet::new());
         assert_eq!(names(&network, &strict), ["strict-rp-filter"]);
-    }
-
-    #[test]
-    fn an_ipv6_address_wants_ipv6() {
-        let mut network = network();
-        let off = [((1, "net/ipv6/conf/all/disable_ipv6"), "1")];
-        assert_eq!(names(&network, &off), [""; 0]);
-        let inside = &mut network.domains.get_mut(&id(1)).unwrap().interfaces;
-        let address = Address::new("fd00::1/64".parse().unwrap());
-        inside.get_mut(&name("v")).unwrap().addresses.insert(address);
-        assert_eq!(names(&network, &off), ["no-ipv6"]);
     }
 }

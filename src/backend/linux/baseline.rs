@@ -66,6 +66,8 @@ fn routes(socket: &mut Netlink, index: u32) -> Result<Vec<RouteMessage>, Netlink
             result => result?,
         };
         routes.extend(answers.into_iter().filter_map(|answer| match answer {
+            // Asked for a family that it does not have, the kernel tells of all others (`rtnl_dump_all`).
+            Message::NewRoute(route) if route.header.address_family != family => None,
             Message::NewRoute(route) if is_set_by_hand(&route) && leaves_by(&route, index) => {
                 Some(without_state(route))
             }

@@ -14,6 +14,7 @@ use super::file::{self, Document};
 use super::run::private_copy;
 use super::say::say;
 use super::trouble::Trouble;
+use crate::probe;
 use crate::spec;
 
 /// The file of the example.
@@ -49,8 +50,9 @@ fn show_and_judge(started: Instant) -> std::io::Result<u8> {
         claims.add(format!("{interface} has port {port}"), shown.says(&format!("wgport {port}")));
     }
     let sockets = Shown::of("netstat -ln")?;
+    let protocols = if probe::kernel_has_ipv6() { &["udp", "udp6"][..] } else { &["udp"] };
     for port in [7111, 7222] {
-        for protocol in ["udp", "udp6"] {
+        for protocol in protocols {
             let row = sockets.has_row(&[protocol, &format!("*.{port}")]);
             claims.add(format!("{protocol} port {port} is in the default domain"), row);
         }
