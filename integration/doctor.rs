@@ -55,6 +55,42 @@ fn a_firewall_that_drops_a_tunnels_port_is_named() {
 }
 
 #[test]
+fn a_firewall_that_keeps_a_tunnel_in_or_a_gateway_from_forwarding_is_named() {
+    if cannot(&["netns", "nft", "tun", "veth", "ping"]) {
+        return;
+    }
+    let gateway = "domains:
+  0:
+    interfaces: {x1: {addresses: [10.1.0.1/24]}, x2: {addresses: [10.2.0.1/24]}}
+    sysctls: {net.ipv4.ip_forward: 1}
+  1: {interfaces: {y: {addresses: [10.1.0.2/24]}}, routes: [{to: default, via: 10.1.0.1}]}
+  2: {interfaces: {y: {addresses: [10.2.0.2/24]}}, routes: [{to: default, via: 10.2.0.1}]}
+links: [{ends: [0/x1, 1/y]}, {ends: [0/x2, 2/y]}]
+";
+    let closed = |hook: &str| {
+        format!(
+            "nft add table inet filter
+             nft 'add chain inet filter {hook} {{ type filter hook {hook} priority 0; policy drop; }}'
+             $rdom up -d $file 2>told; cat told"
+        )
+    };
+    // What it says helps: it is typed, and the packets go through.
+    let told_helps = "sed -n 's/.*help: //p' told | sh; $rdom doctor | grep -c closed-firewall
+         $rdom exec 1 ping -c 1 -w 30 $far | grep -o '[0-9]* received'; $rdom down; rm told";
+    let said = inside(gateway, &format!("cd /run; far=10.2.0.2\n{}\n{told_helps}", closed("forward")));
+    assert!(said.contains("domain 0 is a gateway of other domains, but its firewall chain"), "{said}");
+    assert!(said.contains("iifname '{ \"x1\", \"x2\" }' accept"), "{said}");
+    assert!(said.contains("\n0\n1 received"), "{said}");
+    let example = include_str!("../domains.yaml");
+    let said = inside(example, &format!("cd /run; far=192.168.5.2\n{}\n{told_helps}", closed("output")));
+    for port in ["7111", "7222"] {
+        let help = format!("help: nft add rule inet filter output udp sport {port} accept");
+        assert!(said.contains(&help), "{said}");
+    }
+    assert!(said.contains("\n0\n1 received"), "{said}");
+}
+
+#[test]
 fn switched_off_ipv6_is_named() {
     if cannot(&["netns", "veth"]) {
         return;

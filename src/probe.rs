@@ -27,7 +27,7 @@ pub use crate::diagnostic::Unsupported;
 use crate::model::{Capabilities, Isolation, Network};
 pub use control_groups::control_groups;
 pub use finding::{Finding, State};
-pub use firewall::{ClosedChain, closed_chains};
+pub use firewall::{ClosedChain, Hook, closed_chains};
 pub use hazard::{Hazard, Surroundings, hazards};
 pub use host::{look_at_host, sysctl};
 pub use need::{Item, Need, needs, unmet};
