@@ -13,6 +13,7 @@ use super::Ended;
 use super::file::{self, Document};
 use super::run::private_copy;
 use super::say::say;
+use super::substitute::Substitution;
 use super::trouble::Trouble;
 use crate::probe;
 use crate::spec;
@@ -28,7 +29,7 @@ pub(super) fn run(_: &Words) -> Ended {
     let document = example()?;
     let show_and_judge =
         |_: &_| show_and_judge(started).unwrap_or_else(|error| Trouble::failed(error).tell());
-    let status = private_copy(&document, Trouble::tell, show_and_judge)?;
+    let status = private_copy(document, Substitution::default(), Trouble::tell, show_and_judge)?;
     Ok(ExitCode::from(status))
 }
 
