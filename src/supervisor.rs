@@ -29,7 +29,7 @@ pub use entrance::Entrances;
 pub use explain::explain_lacks;
 pub use neighbours::Clash;
 pub use place::{Misplaced, misplaced};
-pub use residents::{KeptError, Resident, residents};
+pub use residents::{KeptError, Resident, kill_all, residents};
 use signals::Terminal;
 pub use surroundings::{Ahead, Within};
 
