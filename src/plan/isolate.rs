@@ -209,7 +209,7 @@ mod tests {
             }
             domain.sysctls.insert(sysctl("net.ipv4.ip_forward"), "1".to_owned());
             domain.sysctls.insert(sysctl("net.ipv4.conf.eth1.forwarding"), "0".to_owned());
-            spell_out(id, &mut domain);
+            spell_out(id, &mut domain, &Capabilities::PLAIN);
             let all = domain.sysctls.into_iter().map(|(name, value)| format!("{name}={value}"));
             all.filter(|shown| shown.contains("forward")).collect::<Vec<_>>()
         };
