@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Whether this machine lacks a capability: a kind of link (`veth`, `vrf`, `wireguard`, `dummy`, ...), `netem`,
-/// `netns`, `userns`, `tun`, `nic` (a card to be lent: RDOM_TEST_NIC), or else a program in PATH (`wg`, `tcpdump`, ...).
+/// `netns`, `userns`, `tun`, or else a program in PATH (`wg`, `tcpdump`, ...).
 ///
 /// # Panics
 ///
@@ -32,7 +32,6 @@ fn asks_for(required: &str, capability: &str) -> bool {
 fn is_here(capability: &str) -> bool {
     match capability {
         "tun" => File::options().read(true).write(true).open("/dev/net/tun").is_ok(),
-        "nic" => env::var_os("RDOM_TEST_NIC").is_some(),
         "netns" => succeeds("unshare", &["--net", "true"]),
         "userns" => succeeds("unshare", &["--user", "--map-root-user", "--net", "--mount", "true"]),
         "netem" => in_private_copy("ip link set lo up && tc qdisc add dev lo root netem delay 1ms"),
