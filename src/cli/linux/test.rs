@@ -21,6 +21,7 @@ use serde::Serialize;
 
 use super::file;
 use super::say::{complain, say};
+use super::substitute::Substitution;
 use super::trouble::{Trouble, paint};
 use super::{Common, Ended};
 use crate::spec::{self, Lowered, Test};
@@ -56,6 +57,8 @@ pub(super) struct Words {
     /// Keep the packets of each failure, on its way and since its beginning, as a file of pcapng in this directory
     #[arg(long, value_name = "DIRECTORY")]
     captures: Option<PathBuf>,
+    #[command(flatten)]
+    substitution: Substitution,
     /// Run the one file's tests here and print what is seen, a line of JSON each: what each copy is started with
     #[arg(long, hide = true)]
     inside: bool,

@@ -65,7 +65,8 @@ impl Pool {
         let captures = captures.into_iter().flat_map(|path| ["--captures".into(), OsString::from(path)]);
         let running = Arc::new(Running::default());
         Running::heed_signals(&running).map_err(Trouble::failed)?;
-        let arguments = filters.chain(keep).chain(captures).collect();
+        let substitution = words.substitution.arguments().map(OsString::from);
+        let arguments = filters.chain(keep).chain(captures).chain(substitution).collect();
         Ok(Self { workers, arguments, next: AtomicUsize::new(0), running })
     }
 
