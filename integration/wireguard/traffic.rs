@@ -12,9 +12,9 @@ use rand_core::RngCore;
 
 use super::world::{OURS, OURS_PLAIN, Topology, WIREGUARD_GO, dump, in_private_copy, ping, run, wait_for};
 
-const MIB: usize = 1 << 20;
-const V4: [&str; 2] = ["10.9.0.1", "10.9.0.2"];
-const V6: [&str; 2] = ["fd09::1", "fd09::2"];
+pub(super) const MIB: usize = 1 << 20;
+pub(super) const V4: [&str; 2] = ["10.9.0.1", "10.9.0.2"];
+pub(super) const V6: [&str; 2] = ["fd09::1", "fd09::2"];
 
 #[test]
 fn streams_in_all_directions_arrive_whole() {
@@ -125,13 +125,13 @@ fn either_family_is_carried_by_either() {
 }
 
 /// A stream of pseudo-random bytes over TCP, and what came of it.
-struct Stream {
+pub(super) struct Stream {
     sender: JoinHandle<()>,
     receiver: JoinHandle<()>,
 }
 
 impl Stream {
-    fn start(from: &str, to: &str, address: &str, length: usize) -> Self {
+    pub(super) fn start(from: &str, to: &str, address: &str, length: usize) -> Self {
         let address: IpAddr = address.parse().unwrap();
         let listener = inside(to, move || TcpListener::bind((address, 0)).unwrap());
         let to = listener.local_addr().unwrap();
@@ -141,7 +141,7 @@ impl Stream {
         Self { sender, receiver }
     }
 
-    fn finish(self) {
+    pub(super) fn finish(self) {
         self.sender.join().unwrap();
         self.receiver.join().unwrap();
     }
@@ -206,7 +206,7 @@ fn exchange_datagrams(address: &str) {
 }
 
 /// Makes a socket in a namespace; it stays there, whoever uses it.
-fn inside<T: Send + 'static>(namespace: &str, make: impl FnOnce() -> T + Send + 'static) -> T {
+pub(super) fn inside<T: Send + 'static>(namespace: &str, make: impl FnOnce() -> T + Send + 'static) -> T {
     let namespace = File::open(format!("/run/netns/{namespace}")).unwrap();
     let make = move || {
         setns(namespace, CloneFlags::CLONE_NEWNET).unwrap();
@@ -223,10 +223,10 @@ fn take_down() {
 }
 
 /// The same bytes at both ends: xorshift64*.
-struct Bytes(u64);
+pub(super) struct Bytes(pub(super) u64);
 
 impl Bytes {
-    fn take(&mut self, length: usize) -> Vec<u8> {
+    pub(super) fn take(&mut self, length: usize) -> Vec<u8> {
         let mut bytes = vec![0; length];
         self.fill_bytes(&mut bytes);
         bytes
