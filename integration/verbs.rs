@@ -53,6 +53,8 @@ mod standalone;
 mod suite;
 #[path = "verbs/units.rs"]
 mod units;
+#[path = "verbs/uplinks.rs"]
+mod uplinks;
 #[path = "verbs/views.rs"]
 mod views;
 #[path = "verbs/watch.rs"]

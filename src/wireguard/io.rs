@@ -35,7 +35,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
-use self::control::Control;
+use self::control::{Control, ControlParts};
 use self::controls::{ControlId, Controls};
 use self::gate::Gate;
 pub use self::link::LinkEvents;
@@ -62,6 +62,8 @@ pub struct Parts {
     pub uapi: UnixListener,
     /// Opens UDP sockets in the underlay.
     pub sockets: Box<dyn OpenSockets>,
+    /// The underlay's, unless the device is told of them by [`Device::follow`].
+    pub routes: Option<Routes>,
 }
 
 /// A running WireGuard interface. It ends by itself when the TUN device is deleted.
@@ -82,7 +84,8 @@ impl Device {
         // From here on a failure must end what already runs.
         let mut device = Self { shared, jobs: Vec::new(), controls: Controls::of_process()?, control: None };
         let of_control = Arc::clone(&device.shared);
-        let control = |watch| Control::new(of_control, watch, parts.uapi, parts.link, tun, gate);
+        let Parts { uapi, link, routes, .. } = parts;
+        let control = |watch| Control::new(of_control, watch, ControlParts { uapi, link, routes, tun, gate });
         device.control = Some(device.controls.add(control)?);
         device.add(Arc::new(Outward(Arc::clone(&device.shared))))?;
         device.add(Arc::new(Clock(Arc::clone(&device.shared))))?;
