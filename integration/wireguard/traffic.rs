@@ -13,6 +13,8 @@ use rand_core::RngCore;
 use super::world::{OURS, OURS_PLAIN, Topology, WIREGUARD_GO, dump, in_private_copy, ping, run, wait_for};
 
 pub(super) const MIB: usize = 1 << 20;
+/// More than it takes to make new sessions, and TCP to try again after that.
+const PATIENCE: Duration = Duration::from_secs(90);
 pub(super) const V4: [&str; 2] = ["10.9.0.1", "10.9.0.2"];
 pub(super) const V6: [&str; 2] = ["fd09::1", "fd09::2"];
 
@@ -149,7 +151,7 @@ impl Stream {
 
 /// The session may still have to be made.
 fn connect(to: SocketAddr) -> TcpStream {
-    let end = Instant::now() + Duration::from_secs(10);
+    let end = Instant::now() + PATIENCE;
     loop {
         match TcpStream::connect_timeout(&to, Duration::from_secs(5)) {
             Ok(stream) => return stream,
@@ -159,7 +161,7 @@ fn connect(to: SocketAddr) -> TcpStream {
 }
 
 fn send(mut stream: TcpStream, length: usize) {
-    stream.set_write_timeout(Some(Duration::from_secs(30))).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
     let mut bytes = Bytes(1);
     let mut buffer = vec![0; 1 << 16];
     for _ in 0..length / buffer.len() {
@@ -170,7 +172,7 @@ fn send(mut stream: TcpStream, length: usize) {
 
 fn receive(listener: &TcpListener, length: usize) {
     let (mut stream, _) = listener.accept().unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut bytes = Bytes(1);
     let (mut buffer, mut expected) = (vec![0; 1 << 16], vec![0; 1 << 16]);
     for number in 0..length / buffer.len() {
