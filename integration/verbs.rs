@@ -25,6 +25,8 @@ mod drift;
 mod endpoints;
 #[path = "verbs/enter.rs"]
 mod enter;
+#[path = "verbs/events.rs"]
+mod events;
 #[path = "verbs/exec.rs"]
 mod exec;
 #[path = "verbs/file.rs"]
@@ -37,6 +39,8 @@ mod lent;
 mod life;
 #[path = "verbs/obstacles.rs"]
 mod obstacles;
+#[path = "verbs/recipes.rs"]
+mod recipes;
 #[path = "verbs/residents.rs"]
 mod residents;
 #[path = "verbs/rights.rs"]
