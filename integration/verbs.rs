@@ -61,6 +61,8 @@ mod stories;
 mod suite;
 #[path = "verbs/units.rs"]
 mod units;
+#[path = "verbs/uplinks.rs"]
+mod uplinks;
 #[path = "verbs/views.rs"]
 mod views;
 #[path = "verbs/watch.rs"]

@@ -16,6 +16,8 @@ use rdomain::wireguard::Device;
 
 #[path = "wireguard/roaming.rs"]
 mod roaming;
+#[path = "wireguard/soak.rs"]
+mod soak;
 #[path = "wireguard/traffic.rs"]
 mod traffic;
 #[path = "wireguard/world.rs"]

@@ -55,7 +55,8 @@ fn a_peer_is_still_answered_from_the_address_that_it_spoke_to() {
     });
 }
 
-fn add_uplinks(topology: &Topology) {
+/// Gives both namespaces the second way to each other.
+pub(super) fn add_uplinks(topology: &Topology) {
     for (name, near, far) in [("u1", "192.0.2.2", "192.0.2.1"), ("u2", "198.51.100.2", "198.51.100.1")] {
         run(&format!("ip -n a link add {name} type veth peer name {name} netns b"));
         run(&format!("ip -n a address add {near}/24 dev {name} && ip -n a link set {name} up"));

@@ -12,9 +12,11 @@ use rand_core::RngCore;
 
 use super::world::{OURS, OURS_PLAIN, Topology, WIREGUARD_GO, dump, in_private_copy, ping, run, wait_for};
 
-const MIB: usize = 1 << 20;
-const V4: [&str; 2] = ["10.9.0.1", "10.9.0.2"];
-const V6: [&str; 2] = ["fd09::1", "fd09::2"];
+pub(super) const MIB: usize = 1 << 20;
+/// More than it takes to make new sessions, and TCP to try again after that.
+const PATIENCE: Duration = Duration::from_secs(90);
+pub(super) const V4: [&str; 2] = ["10.9.0.1", "10.9.0.2"];
+pub(super) const V6: [&str; 2] = ["fd09::1", "fd09::2"];
 
 #[test]
 fn streams_in_all_directions_arrive_whole() {
@@ -125,13 +127,13 @@ fn either_family_is_carried_by_either() {
 }
 
 /// A stream of pseudo-random bytes over TCP, and what came of it.
-struct Stream {
+pub(super) struct Stream {
     sender: JoinHandle<()>,
     receiver: JoinHandle<()>,
 }
 
 impl Stream {
-    fn start(from: &str, to: &str, address: &str, length: usize) -> Self {
+    pub(super) fn start(from: &str, to: &str, address: &str, length: usize) -> Self {
         let address: IpAddr = address.parse().unwrap();
         let listener = inside(to, move || TcpListener::bind((address, 0)).unwrap());
         let to = listener.local_addr().unwrap();
@@ -141,7 +143,7 @@ impl Stream {
         Self { sender, receiver }
     }
 
-    fn finish(self) {
+    pub(super) fn finish(self) {
         self.sender.join().unwrap();
         self.receiver.join().unwrap();
     }
@@ -149,7 +151,7 @@ impl Stream {
 
 /// The session may still have to be made.
 fn connect(to: SocketAddr) -> TcpStream {
-    let end = Instant::now() + Duration::from_secs(10);
+    let end = Instant::now() + PATIENCE;
     loop {
         match TcpStream::connect_timeout(&to, Duration::from_secs(5)) {
             Ok(stream) => return stream,
@@ -159,7 +161,7 @@ fn connect(to: SocketAddr) -> TcpStream {
 }
 
 fn send(mut stream: TcpStream, length: usize) {
-    stream.set_write_timeout(Some(Duration::from_secs(30))).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
     let mut bytes = Bytes(1);
     let mut buffer = vec![0; 1 << 16];
     for _ in 0..length / buffer.len() {
@@ -170,7 +172,7 @@ fn send(mut stream: TcpStream, length: usize) {
 
 fn receive(listener: &TcpListener, length: usize) {
     let (mut stream, _) = listener.accept().unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut bytes = Bytes(1);
     let (mut buffer, mut expected) = (vec![0; 1 << 16], vec![0; 1 << 16]);
     for number in 0..length / buffer.len() {
@@ -206,7 +208,7 @@ fn exchange_datagrams(address: &str) {
 }
 
 /// Makes a socket in a namespace; it stays there, whoever uses it.
-fn inside<T: Send + 'static>(namespace: &str, make: impl FnOnce() -> T + Send + 'static) -> T {
+pub(super) fn inside<T: Send + 'static>(namespace: &str, make: impl FnOnce() -> T + Send + 'static) -> T {
     let namespace = File::open(format!("/run/netns/{namespace}")).unwrap();
     let make = move || {
         setns(namespace, CloneFlags::CLONE_NEWNET).unwrap();
@@ -223,10 +225,10 @@ fn take_down() {
 }
 
 /// The same bytes at both ends: xorshift64*.
-struct Bytes(u64);
+pub(super) struct Bytes(pub(super) u64);
 
 impl Bytes {
-    fn take(&mut self, length: usize) -> Vec<u8> {
+    pub(super) fn take(&mut self, length: usize) -> Vec<u8> {
         let mut bytes = vec![0; length];
         self.fill_bytes(&mut bytes);
         bytes

@@ -82,6 +82,7 @@ pub(crate) fn device_in_domain(domain: usize, underlay: &str) -> Device {
             link: LinkEvents::open(&name).unwrap(),
             uapi: UnixListener::bind(format!("/var/run/wireguard/{name}.sock")).unwrap(),
             sockets: Box::new(UnderlaySockets::new(Some(underlay))),
+            routes: None,
             name,
         };
         Device::spawn(parts).unwrap()

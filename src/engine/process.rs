@@ -174,7 +174,8 @@ impl Engine {
         let sockets = NextSockets::default();
         let opener = Box::new(HandedFirst { handed: sockets.clone(), kept: None, own });
         let link = LinkEvents::of_subscription(link, index)?;
-        let started = Device::spawn(Parts { name, tun, link, uapi: uapi.into(), sockets: opener })?;
+        let parts = Parts { name, tun, link, uapi: uapi.into(), sockets: opener, routes: None };
+        let started = Device::spawn(parts)?;
         self.running.insert(device, Running { device: started, sockets });
         Ok(())
     }

@@ -21,7 +21,7 @@ use crate::backend::linux::{EngineParts, Engines, SocketPlace, in_namespace};
 use crate::engine::{Connection, Handed, give_up_but, keep_capabilities};
 use crate::model::{DomainId, End};
 use crate::state::Directories;
-use crate::wireguard::{Device, LinkEvents, OpenSockets, Parts, UnderlaySockets};
+use crate::wireguard::{Device, LinkEvents, OpenSockets, Parts, Routes, UnderlaySockets};
 
 /// How long an engine must have lived for another one to be wanted at once.
 const SHORT_LIFE: Duration = Duration::from_secs(1);
@@ -223,9 +223,11 @@ impl Engines for Hosted {
     fn start(&mut self, at: &End, parts: EngineParts) -> io::Result<()> {
         let link = link_events(at, &parts.domain)?;
         let device = parts.sockets.device.map(|device| device.to_string().into());
+        let routes = in_namespace(&parts.sockets.namespace, Routes::open).map_err(io::Error::other)??;
         let sockets = Box::new(UnderlaySockets::new(Some(parts.sockets.namespace)).bound_to(device));
         let name = at.interface.to_string();
-        let device = Device::spawn(Parts { name, tun: parts.tun, uapi: parts.uapi, link, sockets })?;
+        let EngineParts { tun, uapi, .. } = parts;
+        let device = Device::spawn(Parts { name, tun, uapi, link, sockets, routes: Some(routes) })?;
         self.devices.insert(at.clone(), device);
         Ok(())
     }

@@ -28,14 +28,14 @@ use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
-use self::control::Control;
+use self::control::{Control, ControlParts};
 use self::controls::{ControlId, Controls};
 use self::gate::Gate;
 pub use self::link::LinkEvents;
@@ -62,6 +62,8 @@ pub struct Parts {
     pub uapi: UnixListener,
     /// Opens UDP sockets in the underlay.
     pub sockets: Box<dyn OpenSockets>,
+    /// The underlay's, unless the device is told of them by [`Device::follow`].
+    pub routes: Option<Routes>,
 }
 
 /// A running WireGuard interface. It ends by itself when the TUN device is deleted.
@@ -82,7 +84,8 @@ impl Device {
         // From here on a failure must end what already runs.
         let mut device = Self { shared, jobs: Vec::new(), controls: Controls::of_process()?, control: None };
         let of_control = Arc::clone(&device.shared);
-        let control = |watch| Control::new(of_control, watch, parts.uapi, parts.link, tun, gate);
+        let Parts { uapi, link, routes, .. } = parts;
+        let control = |watch| Control::new(of_control, watch, ControlParts { uapi, link, routes, tun, gate });
         device.control = Some(device.controls.add(control)?);
         device.add(Arc::new(Outward(Arc::clone(&device.shared))))?;
         device.add(Arc::new(Clock(Arc::clone(&device.shared))))?;
@@ -141,7 +144,7 @@ struct Shared {
     timed: Mutex<Timed>,
     /// Readable at the core's deadline.
     timer: TimerFd,
-    sockets: Mutex<Option<Open>>,
+    sockets: RwLock<Option<Open>>,
     /// Whether sockets cut runs of datagrams themselves.
     segments: AtomicBool,
     /// Readable for ever once the device must end.
@@ -188,7 +191,7 @@ impl Shared {
             workers: Workers::of_process()?,
             timed: Mutex::new(Timed { core: Core::new(mtu), armed: None }),
             timer: TimerFd::new(ClockId::CLOCK_MONOTONIC, timer_flags)?,
-            sockets: Mutex::new(None),
+            sockets: RwLock::new(None),
             segments: AtomicBool::new(wanted == Offloads::All),
             stop: EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?,
         })
@@ -209,9 +212,11 @@ impl Shared {
 
     /// Sends and writes what is in a batch.
     fn flush(&self, batch: &mut Batch) {
-        if let Some(sockets) = batch.runs().next().and_then(|_| self.sockets()) {
+        if batch.runs().next().is_some()
+            && let Some(open) = self.open_sockets().as_ref()
+        {
             for (run, bytes) in batch.runs() {
-                if let Some(socket) = sockets.towards(run.route.remote) {
+                if let Some(socket) = open.sockets.towards(run.route.remote) {
                     self.send(socket, run, bytes);
                 }
             }
@@ -255,18 +260,15 @@ impl Shared {
     }
 
     fn follow(&self, routes: &Routes) {
-        let Some(sockets) = self.sockets() else { return };
         let mut moved = self.core().routes_with_source();
+        let open = self.open_sockets();
+        let Some(open) = open.as_ref() else { return };
         moved.retain(|route| {
             let entry = route.source.map(|source| source.interface);
             // Without a way there is none to take yet.
-            sockets.exit_towards(route.remote, routes).is_ok_and(|exit| entry != Some(exit))
+            open.sockets.exit_towards(route.remote, routes).is_ok_and(|exit| entry != Some(exit))
         });
         self.core().forget_sources_of(&moved);
-    }
-
-    fn sockets(&self) -> Option<Arc<UdpPair>> {
-        self.open_sockets().as_ref().map(|open| Arc::clone(&open.sockets))
     }
 
     /// Uses these sockets instead of those before, which are closed first.
@@ -290,20 +292,22 @@ impl Shared {
             let (shared, sockets) = (Arc::clone(self), Arc::clone(&open.sockets));
             open.jobs.push(self.workers.add(Arc::new(Inward { shared, sockets, family }))?);
         }
-        *self.open_sockets() = Some(open);
+        *self.sockets.write().unwrap_or_else(PoisonError::into_inner) = Some(open);
         Ok(())
     }
 
-    /// Closes the sockets; no job reads them afterwards.
+    /// Closes the sockets, once nobody sends by them: their port is free then. No job reads them afterwards.
     fn close_sockets(&self) {
-        let Some(open) = self.open_sockets().take() else { return };
+        let open = self.sockets.write().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(open) = open else { return };
         for job in open.jobs {
             self.workers.remove(job);
         }
     }
 
-    fn open_sockets(&self) -> MutexGuard<'_, Option<Open>> {
-        self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
+    /// They stay open as long as this is held.
+    fn open_sockets(&self) -> RwLockReadGuard<'_, Option<Open>> {
+        self.sockets.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn stop(&self) {

@@ -18,6 +18,7 @@ use super::Shared;
 use super::controls::{Left, Watch};
 use super::gate::Gate;
 use super::link::LinkEvents;
+use super::routes::Routes;
 use crate::wireguard::settings::Selected;
 use crate::wireguard::uapi::{Change, Operation, Reader, Refusal, describe};
 
@@ -41,10 +42,20 @@ pub(super) struct Control {
     watch: Watch,
     listener: UnixListener,
     link: LinkEvents,
-    /// Tells where the interface went when it leaves the namespace of the link events.
+    routes: Option<Routes>,
     tun: OwnedFd,
     gate: Gate,
     clients: Vec<Client>,
+}
+
+/// What a control works with.
+pub(super) struct ControlParts {
+    pub(super) uapi: UnixListener,
+    pub(super) link: LinkEvents,
+    pub(super) routes: Option<Routes>,
+    /// Tells where the interface went when it leaves the namespace of the link events.
+    pub(super) tun: OwnedFd,
+    pub(super) gate: Gate,
 }
 
 /// Someone who is connected.
@@ -66,20 +77,17 @@ enum Fate {
 }
 
 impl Control {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        watch: Watch,
-        listener: UnixListener,
-        link: LinkEvents,
-        tun: OwnedFd,
-        mut gate: Gate,
-    ) -> io::Result<Self> {
+    pub(super) fn new(shared: Arc<Shared>, watch: Watch, parts: ControlParts) -> io::Result<Self> {
+        let ControlParts { uapi: listener, link, routes, tun, mut gate } = parts;
         listener.set_nonblocking(true)?;
         watch.add(&shared.stop)?;
         watch.add(&listener)?;
         watch.add(&link)?;
+        if let Some(routes) = &routes {
+            watch.add(routes.changes())?;
+        }
         gate.start()?;
-        Ok(Self { shared, watch, listener, link, tun, gate, clients: Vec::new() })
+        Ok(Self { shared, watch, listener, link, routes, tun, gate, clients: Vec::new() })
     }
 
     /// Does what there is to do, within a budget.
@@ -105,7 +113,8 @@ impl Control {
                 self.follow();
             }
             if !ready.contains(&true) {
-                let first = self.clients.iter().map(|client| client.deadline).min();
+                let routes_due = self.follow_routes();
+                let first = self.clients.iter().map(|client| client.deadline).chain(routes_due).min();
                 return Ok(first.map_or(Left::Nothing, Left::At));
             }
         }
@@ -212,6 +221,16 @@ impl Control {
             }
         }
         Ok(())
+    }
+
+    /// Looks at what has changed, or tells when to.
+    fn follow_routes(&mut self) -> Option<Instant> {
+        let routes = self.routes.as_mut()?;
+        routes.note();
+        if routes.take_due() {
+            self.shared.follow(routes);
+        }
+        routes.due()
     }
 
     fn follow(&mut self) {

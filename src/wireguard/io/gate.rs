@@ -43,7 +43,7 @@ impl Gate {
 
     /// Moves to a port; on failure the sockets stay as they are.
     pub(super) fn listen(&mut self, port: u16) -> io::Result<()> {
-        if port != 0 && port == self.port && self.shared.sockets().is_some() {
+        if port != 0 && port == self.port && self.shared.open_sockets().is_some() {
             return Ok(());
         }
         self.open(port)
@@ -55,8 +55,8 @@ impl Gate {
         if fwmark == self.fwmark {
             return Ok(());
         }
-        if let Some(sockets) = self.shared.sockets() {
-            sockets.set_mark(fwmark)?;
+        if let Some(open) = self.shared.open_sockets().as_ref() {
+            open.sockets.set_mark(fwmark)?;
         }
         self.fwmark = fwmark;
         Ok(())
@@ -80,7 +80,7 @@ impl Gate {
     /// Where the port is taken meanwhile there are no sockets until another port is set, but all else goes on.
     fn come_up(&mut self) -> io::Result<()> {
         self.up = true;
-        let opened = if self.shared.sockets().is_some() { Ok(()) } else { self.open(self.port) };
+        let opened = if self.shared.open_sockets().is_some() { Ok(()) } else { self.open(self.port) };
         self.shared.core().resume(Instant::now());
         opened
     }

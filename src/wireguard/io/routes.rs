@@ -27,7 +27,7 @@ const GROUPS: [u32; 5] = [
 ];
 /// Changes come in crowds, which are looked at together.
 const PAUSE: Duration = Duration::from_millis(200);
-/// More wait for the next look.
+/// More than these are read the next time.
 const CHANGES_MAX: usize = 64;
 
 /// The routes of one network namespace.
@@ -59,16 +59,20 @@ impl Routes {
         self.changes.as_fd()
     }
 
-    /// Takes note of a change: it is due a little later.
+    /// Takes note of what has changed: it is due a little later.
     pub fn note(&mut self) {
         for _ in 0..CHANGES_MAX {
             // That there was one is enough to know. ENOBUFS says that some were lost.
             match read(&self.changes, &mut [0]) {
-                Ok(_) | Err(Errno::ENOBUFS) => {}
-                Err(_) => break,
-            }
+                Ok(_) | Err(Errno::ENOBUFS) => self.due.get_or_insert_with(|| Instant::now() + PAUSE),
+                Err(_) => return,
+            };
         }
-        self.due.get_or_insert_with(|| Instant::now() + PAUSE);
+    }
+
+    /// When to look at it.
+    pub fn due(&self) -> Option<Instant> {
+        self.due
     }
 
     /// How long to wait at most.
