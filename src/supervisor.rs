@@ -35,6 +35,7 @@ pub use place::{Misplaced, misplaced};
 pub use residents::{KeptError, Resident, residents};
 pub use surroundings::{Ahead, Within};
 
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use tokio::sync::mpsc;
@@ -77,7 +78,7 @@ pub struct Supervisor {
     sender: mpsc::WeakSender<Event>,
     queue: mpsc::Receiver<Event>,
     /// What came first while something else was awaited.
-    came_first: Option<Event>,
+    came_first: VecDeque<Event>,
     server: Server,
     door: Option<Opened>,
     _lock: Lock,
@@ -121,7 +122,7 @@ impl Supervisor {
                     directories,
                     backend,
                     queue,
-                    came_first: None,
+                    came_first: VecDeque::new(),
                     server,
                     door,
                     _lock: lock,

@@ -42,6 +42,7 @@ impl Supervisor {
         };
         self.remember(&steps);
         let steps = steps.inspect_err(|told| warn!("not applied: {told}"))?;
+        self.await_endpoints();
         let applied = AppliedView {
             plan: PlanView::new(&steps),
             warnings: self.warnings.clone(),

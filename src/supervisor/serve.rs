@@ -62,7 +62,7 @@ impl Supervisor {
         service_manager::ready(&self.desired);
         let terminal = Terminal::now();
         self.begin_to_watch();
-        while let Some(event) = self.came_first.take().or_else(|| self.queue.blocking_recv()) {
+        while let Some(event) = self.came_first.pop_front().or_else(|| self.queue.blocking_recv()) {
             match event {
                 Event::Request(Request::Status(reply)) => drop(reply.send(self.status())),
                 Event::Ask(Ask { caller, word, reply }) => {
