@@ -1,19 +1,22 @@
 //! What a supervisor is told while its network is up, one thing at a time, and what it does then.
 
+use std::thread;
+
 use nix::sys::signal::Signal;
 use tracing::{info, warn};
 
 use super::apply::texts;
 use super::lookup::Found;
-use super::residents::Eviction;
+use super::residents::{Eviction, Resident, end_all, residents_of};
 use super::signals::Terminal;
 use super::{
     DownError, KeptError, Supervisor, admission, confirm, forget, greet, open_door, residents,
     service_manager, take_down,
 };
+use crate::backend::BackendError;
 use crate::backend::linux::monitor::Heard;
 use crate::control::enter::Ask;
-use crate::control::{Request, Residents};
+use crate::control::{Request, Residents, Terms};
 use crate::diagnostic::chain;
 use crate::exec::group;
 use crate::status::Occurrence;
@@ -69,8 +72,13 @@ impl Supervisor {
                     drop(reply.send(admission::admit(&self.desired, &self.directories, &caller, &word)));
                 }
                 Event::Request(Request::Confirm(reply)) => drop(reply.send(self.confirm())),
-                Event::Request(Request::Down(residents, reply)) => {
-                    if let Err(kept) = self.clear(residents) {
+                Event::Request(Request::Down(Residents::Kill, reply)) => {
+                    let (name, directories) = (self.desired.name.clone(), self.directories.clone());
+                    let then = Request::Down(Residents::Keep, reply);
+                    self.evict(move || residents(&name, &directories), then);
+                }
+                Event::Request(Request::Down(Residents::Keep, reply)) => {
+                    if let Err(kept) = self.clear() {
                         drop(reply.send(Err(kept.text())));
                         continue;
                     }
@@ -79,6 +87,16 @@ impl Supervisor {
                     drop(reply.send(answer));
                     self.server.finish();
                     return Ok(ended?);
+                }
+                Event::Request(Request::Apply(
+                    wanted,
+                    terms @ Terms { residents: Residents::Kill, .. },
+                    reply,
+                )) => {
+                    let (name, directories) = (self.desired.name.clone(), self.directories.clone());
+                    let deleted = self.deleted_by(&wanted, &terms);
+                    let then = Request::Apply(wanted, Terms { residents: Residents::Keep, ..terms }, reply);
+                    self.evict(move || residents_of(&deleted, &name, &directories), then);
                 }
                 Event::Request(Request::Apply(wanted, terms, reply)) => {
                     drop(reply.send(self.apply(&wanted, &terms)));
@@ -101,16 +119,35 @@ impl Supervisor {
                 Event::LifeAskedFor => service_manager::alive(),
             }
         }
-        self.clear(Residents::Keep)?;
+        self.clear()?;
         self.down()?;
         self.server.finish();
         Ok(())
     }
 
-    /// Nobody lives in its domains after this, or it is an error.
-    fn clear(&self, what: Residents) -> Result<(), KeptError> {
+    /// Ends residents, on a thread of its own: they may take their time, and the supervisor answers meanwhile. What they
+    /// are ended for is asked for afterwards.
+    fn evict(
+        &self,
+        residents: impl Fn() -> Result<Vec<Resident>, BackendError> + Send + 'static,
+        then: Request,
+    ) {
+        let queue = self.sender.clone();
+        let evict = move || {
+            if let Err(error) = end_all(&residents) {
+                warn!(%error, "nobody is ended");
+            }
+            queue.upgrade().map(|queue| queue.blocking_send(Event::Request(then)))
+        };
+        if let Err(error) = thread::Builder::new().name("eviction".into()).spawn(evict) {
+            warn!(%error, "nobody is ended");
+        }
+    }
+
+    /// Nobody lives in its domains, or it is an error.
+    fn clear(&self) -> Result<(), KeptError> {
         let name = &self.desired.name;
-        Eviction::all(name, &|| residents(name, &self.directories)).carry_out(what)
+        Eviction::all(name, &|| residents(name, &self.directories)).carry_out(Residents::Keep)
     }
 
     /// Makes the network what it shall be again: an engine that is gone is started, and all else stays as it is.

@@ -20,8 +20,9 @@ use crate::transaction::{Failure, converge};
 pub fn clean_up(network: &NetworkName, directories: &Directories, what: Residents) -> Result<usize, UpError> {
     probe::administration()?;
     let lock = take_lock(network, directories)?;
-    Eviction::all(network, &|| residents(network, directories)).carry_out(what)?;
+    // Those that live are recorded by this, and so are not taken for residents.
     let engines = Box::new(Processes::of(directories));
+    Eviction::all(network, &|| residents(network, directories)).carry_out(what)?;
     let mut backend = Linux::open(network.clone(), directories, KeyRing::default(), engines)?;
     let steps = take_down(&mut backend, network).map_err(UpError::Failed)?;
     confirm::forget(directories);
