@@ -81,6 +81,7 @@ pub struct Supervisor {
     came_first: VecDeque<Event>,
     server: Server,
     door: Option<Opened>,
+    lodging: Lodging,
     _lock: Lock,
 }
 
@@ -125,8 +126,10 @@ impl Supervisor {
                     came_first: VecDeque::new(),
                     server,
                     door,
+                    lodging,
                     _lock: lock,
                 };
+                supervisor.share_control();
                 supervisor.await_endpoints();
                 Ok(supervisor)
             }

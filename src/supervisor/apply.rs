@@ -158,6 +158,7 @@ impl Supervisor {
                 info!(network = %self.desired.name, steps = outcome.taken.len(), "applied");
                 self.watch.set(self.document.lowered.drift);
                 self.open_or_close_door();
+                self.share_control();
                 self.follow_endpoints(&outcome.taken);
                 self.listen_everywhere();
                 Ok(outcome.taken)

@@ -1,9 +1,5 @@
 //! The way up: what a document needs, the steps, and the sockets that others reach it by.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixListener;
-
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
@@ -13,7 +9,7 @@ use super::{
 use crate::backend::linux::{Linux, Survey};
 use crate::control::enter::{self, Opened};
 use crate::control::{self, Server};
-use crate::model::Network;
+use crate::model::{Network, NetworkName};
 use crate::plan::{Step, bind};
 use crate::probe::{self, Hazard};
 use crate::spec::Document;
@@ -67,7 +63,7 @@ pub(super) fn bring_up(
         let hazards = probe::hazards(desired, &Within(&survey));
         lodging.confine().map_err(UpError::Privileges)?;
         let door = open_door(desired, directories, sender.clone())?;
-        let server = listen(directories, signals, sender)?;
+        let server = listen(&desired.name, directories, signals, sender)?;
         Ok(Up { hazards, server, door })
     });
     match checked {
@@ -93,22 +89,18 @@ pub(super) fn greet_anew(backend: &mut Linux, taken: &[Step]) {
 
 /// Opens the control socket and answers on it; what it is told and what signals say arrive in one queue.
 fn listen(
+    network: &NetworkName,
     directories: &Directories,
     signals: &Signals,
     sender: mpsc::Sender<Event>,
 ) -> Result<Server, UpError> {
-    let path = control::socket(directories);
     let open = || {
-        if path.exists() {
-            fs::remove_file(&path)?;
-        }
-        let listener = UnixListener::bind(&path)?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+        let listener = control::listen(directories)?;
         signals::forward(*signals, sender.clone())?;
         service_manager::ask_for_life(sender.clone());
-        control::serve(listener, sender)
+        control::serve(network.clone(), listener, sender)
     };
-    open().map_err(|source| UpError::Control { path: path.clone(), source })
+    open().map_err(|source| UpError::Control { path: control::socket(directories), source })
 }
 
 /// Opens the door, if the file lets anybody in.

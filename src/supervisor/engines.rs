@@ -38,13 +38,14 @@ pub enum Lodging {
 
 /// What a supervisor goes on to need: to make and enter namespaces, to configure what is in them, to open sockets of
 /// privileged ports for engines, to read keys that are another user's, to make control groups in a root directory that
-/// nobody may write (kernfs has it 0555), to let engines give up what they may, and to end who lives in a domain that is to go.
-const SUPERVISORS: [Capability; 7] = [
+/// nobody may write (kernfs has it 0555), to give the control socket to a group, to let engines give up what they may, and to end who lives in a domain that is to go.
+const SUPERVISORS: [Capability; 8] = [
     Capability::CAP_SYS_ADMIN,
     Capability::CAP_NET_ADMIN,
     Capability::CAP_NET_RAW,
     Capability::CAP_NET_BIND_SERVICE,
     Capability::CAP_DAC_OVERRIDE,
+    Capability::CAP_CHOWN,
     Capability::CAP_SETPCAP,
     Capability::CAP_KILL,
 ];

@@ -10,15 +10,16 @@ use super::lookup::Found;
 use super::residents::{Eviction, Resident, end_all, residents_of};
 use super::signals::Terminal;
 use super::{
-    DownError, KeptError, Supervisor, admission, confirm, forget, greet, open_door, residents,
+    DownError, KeptError, Lodging, Supervisor, admission, confirm, forget, greet, open_door, residents,
     service_manager, take_down,
 };
 use crate::backend::BackendError;
 use crate::backend::linux::monitor::Heard;
 use crate::control::enter::Ask;
-use crate::control::{Request, Residents, Terms};
+use crate::control::{self, Request, Residents, Terms};
 use crate::diagnostic::chain;
 use crate::exec::group;
+use crate::model::Control;
 use crate::status::Occurrence;
 use crate::transaction::{Failure, Outcome, converge};
 
@@ -162,6 +163,19 @@ impl Supervisor {
             }
             Err(failure) => warn!(%failure, cause = %failure.cause, "not repaired"),
         }
+    }
+
+    /// The control socket is for whom the file says.
+    pub(super) fn share_control(&mut self) {
+        let control = match self.lodging {
+            Lodging::Apart => self.document.lowered.control.clone(),
+            // A private copy is its user's alone, whose groups are not there.
+            Lodging::Within => Control::default(),
+        };
+        if let Err(error) = control::give(&self.directories, &control) {
+            self.warnings.push(format!("nobody but the owner reaches the control socket: {error}"));
+        }
+        self.server.permit(control);
     }
 
     /// The door is there while the file lets anybody in.

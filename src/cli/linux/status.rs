@@ -31,7 +31,7 @@ pub(super) struct Words {
 }
 
 pub(super) fn run(words: &Words, common: &Common) -> Ended {
-    let live = Live::find(common)?;
+    let live = Live::find_to_ask(common)?;
     let view = seen(&live)?;
     if view.supervisor.is_none() {
         complain(format_args!(

@@ -123,7 +123,7 @@ impl Watch<'_> {
     fn look(&mut self) -> Result<Next, Trouble> {
         let now = Instant::now();
         self.due = now + EVERY;
-        if Live::find_any(self.common)?.is_none() {
+        if !self.live.is_there() {
             return Ok(Next::Down);
         }
         match seen(self.live) {
