@@ -32,7 +32,7 @@ pub use confirm::confirmed_instead_of;
 pub use entrance::Entrances;
 pub use neighbours::Clash;
 pub use place::{Misplaced, misplaced};
-pub use residents::{KeptError, Resident, residents};
+pub use residents::{KeptError, Resident, kill_all, residents};
 pub use surroundings::{Ahead, Within};
 
 use std::collections::VecDeque;
