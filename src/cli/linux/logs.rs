@@ -2,8 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
-use std::os::fd::AsFd;
-use std::path::Path;
+use std::os::fd::{AsFd, AsRawFd};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -44,7 +43,7 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
     let mut log = BufReader::new(file);
     show(&mut log, words.lines).map_err(Trouble::failed)?;
     if words.follow {
-        let growth = Growth::of(&path).map_err(Trouble::failed)?;
+        let growth = Growth::of(log.get_ref()).map_err(Trouble::failed)?;
         follow(&mut log, &growth, &live)?;
     }
     Ok(ExitCode::SUCCESS)
@@ -79,9 +78,11 @@ fn follow(log: &mut impl Read, growth: &Growth, live: &Live) -> Result<(), Troub
 struct Growth(Inotify);
 
 impl Growth {
-    fn of(path: &Path) -> nix::Result<Self> {
+    /// By its descriptor: it may have been removed by now.
+    fn of(file: &File) -> nix::Result<Self> {
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
-        inotify.add_watch(path, AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_ATTRIB)?;
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        inotify.add_watch(path.as_str(), AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_ATTRIB)?;
         Ok(Self(inotify))
     }
 
