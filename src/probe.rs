@@ -8,9 +8,11 @@ mod finding;
 mod firewall;
 mod hazard;
 mod host;
+mod ipv6;
 mod need;
 mod netlink;
 mod trial;
+mod user_namespaces;
 mod vrf;
 mod wireguard;
 
@@ -26,17 +28,29 @@ pub use crate::diagnostic::Unsupported;
 use crate::model::{Capabilities, Isolation, Network};
 pub use control_groups::control_groups;
 pub use finding::{Finding, State};
-pub use firewall::{ClosedChain, closed_chains};
+pub use firewall::{ClosedChain, Hook, closed_chains};
 pub use hazard::{Hazard, Surroundings, hazards};
 pub use host::{look_at_host, sysctl};
-pub use need::{Need, needs, unmet};
+pub use need::{Item, Need, needs, unmet};
 pub use trial::{in_new_namespace, kind_of_link, try_namespace, writable_sysctls};
+pub use user_namespaces::refused_user_namespace;
 pub use vrf::vrf;
 pub use wireguard::kernel_wireguard;
 
 /// What a plan depends on.
 pub fn capabilities() -> Capabilities {
-    Capabilities { kernel_wireguard: kernel_wireguard(), vrf: vrf() && no_vrf_in_namespaces().is_none() }
+    let has_ipv6 = kernel_has_ipv6();
+    Capabilities {
+        kernel_wireguard: kernel_wireguard(),
+        vrf: vrf() && no_vrf_in_namespaces().is_none(),
+        ipv6: has_ipv6 && ipv6::of_new_namespaces().is_ok(),
+        ipv6_at_home: has_ipv6 && ipv6::in_default_domain().is_ok(),
+    }
+}
+
+/// Whether the kernel has IPv6.
+pub fn kernel_has_ipv6() -> bool {
+    ipv6::of_kernel().is_ok()
 }
 
 /// What keeps a namespace with a VRF in it from being what a domain gets, although the kernel has VRF: programs that
@@ -74,32 +88,6 @@ pub fn tun_device() -> Result<(), Unsupported> {
         Ok(file) if file.metadata().is_ok_and(|metadata| metadata.file_type().is_char_device()) => Ok(()),
         Ok(_) => Err(no_device(node)),
         Err(error) => Err(closed_node(node, &error)),
-    }
-}
-
-/// Whether a user namespace can be made, and if the kernel refused with `errno`, what stands in the way.
-pub fn refused_user_namespace(errno: Errno) -> Unsupported {
-    let obstacles = [
-        ("kernel/unprivileged_userns_clone", "0", "sysctl -w kernel.unprivileged_userns_clone=1"),
-        (
-            "kernel/apparmor_restrict_unprivileged_userns",
-            "1",
-            "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
-        ),
-        ("user/max_user_namespaces", "0", "sysctl -w user.max_user_namespaces=10000"),
-    ];
-    for (file, closed, remedy) in obstacles {
-        if fs::read_to_string(Path::new("/proc/sys").join(file)).is_ok_and(|value| value.trim() == closed) {
-            let name = file.replace('/', ".");
-            return Unsupported {
-                missing: format!("user namespaces are forbidden here: {name} is {closed}"),
-                remedy: format!("as root: {remedy}"),
-            };
-        }
-    }
-    Unsupported {
-        missing: format!("user namespaces are forbidden here: {}", errno.desc()),
-        remedy: "allow unshare(2) in this container's seccomp profile, or run it as root".into(),
     }
 }
 

@@ -161,6 +161,7 @@ impl Supervisor {
                 self.share_control();
                 self.follow_endpoints(&outcome.taken);
                 self.listen_everywhere();
+                self.renew_groups();
                 Ok(outcome.taken)
             }
             Err(error) => Err(told(&error, &document)),

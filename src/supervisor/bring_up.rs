@@ -33,10 +33,8 @@ pub(super) fn prepare(document: &Document, directories: &Directories) -> Result<
         Store::of(directories).bindings(network, secrets, Missing::Generate)?;
     warnings.extend(probe::isolation_held_back(network));
     let desired = bind(network, &bindings, &probe::capabilities());
-    match probe::unmet(&desired).into_iter().next() {
-        Some((need, lack)) => Err(UpError::Lacking { who: need.who, lack }),
-        None => Ok(Prepared { desired, keys, warnings }),
-    }
+    let lacks = probe::unmet(&desired);
+    if lacks.is_empty() { Ok(Prepared { desired, keys, warnings }) } else { Err(UpError::Lacking { lacks }) }
 }
 
 /// What there is besides the kernel's part once everything is up.

@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::{Clash, KeptError, Misplaced};
 use crate::backend::BackendError;
 use crate::model::NetworkName;
-use crate::probe::Unsupported;
+use crate::probe::{Need, Unsupported};
 use crate::state::StateError;
 use crate::transaction::Failure;
 
@@ -27,12 +27,10 @@ pub enum UpError {
     #[error(transparent)]
     Unsupported(#[from] Unsupported),
     /// Something that the network needs is missing here.
-    #[error("{who}: {lack}")]
+    #[error("{}", lacks.first().map_or_else(String::new, |(need, lack)| format!("{}: {lack}", need.object)))]
     Lacking {
-        /// Who needs it.
-        who: String,
-        /// What is missing.
-        lack: Unsupported,
+        /// All that is missing, and what needs it.
+        lacks: Vec<(Need, Unsupported)>,
     },
     /// Keys, ports or the lock could not be read or kept.
     #[error(transparent)]

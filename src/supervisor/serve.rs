@@ -10,8 +10,8 @@ use super::lookup::Found;
 use super::residents::{Eviction, Resident, end_all, residents_of};
 use super::signals::Terminal;
 use super::{
-    DownError, KeptError, Lodging, Supervisor, admission, confirm, forget, greet, open_door, residents,
-    service_manager, take_down,
+    DownError, Entrances, KeptError, Lodging, Supervisor, admission, confirm, forget, greet, open_door,
+    residents, service_manager, take_down,
 };
 use crate::backend::BackendError;
 use crate::backend::linux::monitor::Heard;
@@ -160,8 +160,17 @@ impl Supervisor {
                 info!(network = %self.desired.name, steps = taken.len(), "repaired");
                 self.happened(Occurrence::Repaired { steps: texts(&taken) });
                 self.follow_endpoints(&taken);
+                self.renew_groups();
             }
             Err(failure) => warn!(%failure, cause = %failure.cause, "not repaired"),
+        }
+    }
+
+    /// Programs of domains without a namespace learn which interfaces these have.
+    pub(super) fn renew_groups(&self) {
+        let entrances = Entrances { network: &self.desired.name, directories: &self.directories };
+        if let Err(error) = entrances.renew(&self.desired) {
+            warn!(%error, "programs that run cannot use what is new");
         }
     }
 
