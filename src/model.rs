@@ -7,6 +7,7 @@
 
 mod allow;
 mod bindings;
+mod control;
 mod dns;
 mod domain;
 mod drift;
@@ -23,6 +24,7 @@ mod wireguard;
 
 pub use allow::{Account, Allow};
 pub use bindings::{Bindings, Capabilities};
+pub use control::{Control, Right};
 pub use dns::{Dns, Resolver};
 pub use domain::{Domain, Network};
 pub use drift::Drift;

@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Place, Severity};
-use crate::model::{Drift, Network, NetworkName, SecretName};
+use crate::model::{Control, Drift, Network, NetworkName, SecretName};
 
 pub use origins::Origins;
 pub use test::{
@@ -72,6 +72,8 @@ pub struct Lowered {
     pub network: Network,
     /// What becomes of differences that nobody asked for.
     pub drift: Drift,
+    /// Who besides root may ask the supervisor for something.
+    pub control: Control,
     /// Where it describes what.
     pub origins: Origins,
     /// The files of the secrets that it names.

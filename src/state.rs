@@ -8,6 +8,7 @@ mod file;
 mod keys;
 mod ledger;
 mod lock;
+#[cfg(target_os = "linux")]
 mod lookups;
 mod store;
 mod unconfirmed;
@@ -17,6 +18,7 @@ pub use file::{StateError, make_private_directory, put_secret, read, replace};
 pub use keys::{KeyRing, Secret};
 pub use ledger::{DomainRecord, InterfaceRecord, Ledger, LedgerError, TunnelRecord};
 pub use lock::{Lock, LockError};
+#[cfg(target_os = "linux")]
 pub use lookups::{lookups, write_lookups};
 pub use store::{Missing, Store, Stored};
 pub use unconfirmed::{KeptFile, Unconfirmed};

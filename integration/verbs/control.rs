@@ -6,9 +6,12 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use rdomain::status::EventView;
+use serde_json::{Value, json};
+
 use crate::capability::lacks;
 use crate::copy::{in_private_copies, in_roots_copy};
-use crate::world::{json, ok, sh, up};
+use crate::world::{Background, EXAMPLE, json, ok, sh, up, wait_for, write};
 
 const SOCKET: &str = "/run/rdom/domains/control.sock";
 
@@ -62,6 +65,72 @@ fn curl_can_do_what_the_command_line_can() {
         ok(&format!("{curl} -X POST http://rdom/v1/down"));
         sh("rdom status").ends_with(2).says("no network is up");
     });
+}
+
+/// The requests of docs/control.md: method, path, and the document that its table says is answered.
+fn documented() -> Vec<(String, String, Option<String>)> {
+    let rows = include_str!("../../docs/control.md").lines().filter_map(|line| line.strip_prefix("| `"));
+    let request = |row: &str| {
+        let (request, rest) = row.split_once("` |")?;
+        let (method, path) = request.split_once(' ')?;
+        let schema = rest.split_once("`rdom schema ").and_then(|(_, rest)| rest.split_once('`'));
+        Some((method.to_owned(), path.to_owned(), schema.map(|(schema, _)| schema.to_owned())))
+    };
+    rows.filter_map(request).collect()
+}
+
+#[test]
+fn answers_are_as_their_page_and_schemas_say() {
+    in_private_copies("control::answers_are_as_their_page_and_schemas_say", || {
+        if lacks("curl") {
+            return;
+        }
+        up();
+        let text = EXAMPLE.replacen("192.168.5.2/24", "192.168.5.2/24, 10.0.0.1/32", 1);
+        let body = json!({"network": "domains", "file": "a.yaml", "directory": "/run/work", "text": text});
+        write("body.json", &body.to_string());
+        let listening =
+            Background::start("events", &format!("curl -sSN --unix-socket {SOCKET} http://rdom/v1/events"));
+        wait_for("a listener", || ok(&format!("ss -H -x state connected src {SOCKET}")).lines().count() == 1);
+        let documented = documented();
+        assert_eq!(documented.len(), 6, "{documented:?}");
+        for (method, path, schema) in documented {
+            let answer = match path.as_str() {
+                "/v1/events" => continue,
+                "/v1/apply" => ok(&curl(
+                    &method,
+                    "-H 'content-type: application/json' -d @body.json",
+                    "/v1/apply?confirm=60s",
+                )),
+                path => ok(&curl(&method, "", path)),
+            };
+            match (path.as_str(), schema) {
+                ("/metrics", None) => assert!(answer.ends_with("# EOF\n"), "{answer}"),
+                (_, None) => assert_eq!(answer, "{}"),
+                (_, Some(schema)) => fits(&answer, &schema),
+            }
+        }
+        let told = listening.end().ends_with(0).out;
+        let events: Vec<_> = told.lines().map(|line| line.split('"').nth(5).unwrap_or(line)).collect();
+        assert_eq!(events, ["applied", "confirmed", "down"], "{told}");
+        told.lines().for_each(|line| drop(serde_json::from_str::<EventView>(line).expect(line)));
+    });
+}
+
+fn curl(method: &str, words: &str, path: &str) -> String {
+    format!("curl -sS --fail-with-body --unix-socket {SOCKET} -X {method} {words} 'http://rdom{path}'")
+}
+
+/// Has every key that its schema requires, and none that it does not know.
+fn fits(answer: &str, schema: &str) {
+    let answer: Value = serde_json::from_str(answer).expect(answer);
+    let answer = answer.as_object().expect("an object");
+    let schema = json(&format!("rdom schema {schema}"));
+    for key in schema["required"].as_array().expect("required") {
+        assert!(answer.contains_key(key.as_str().expect("a key")), "{key} is missing in {answer:?}");
+    }
+    let known = schema["properties"].as_object().expect("properties");
+    assert!(answer.keys().all(|key| known.contains_key(key)), "{:?} of {answer:?}", known.keys());
 }
 
 #[test]

@@ -112,6 +112,26 @@ fn looked_up(engine: &str) {
 }
 
 #[test]
+fn an_apply_waits_for_names_that_are_known() {
+    if lacks("dnsmasq") {
+        return;
+    }
+    in_private_copies("endpoints::an_apply_waits_for_names_that_are_known", || {
+        ok("mkdir -p /etc/netns 2>/dev/null; mount -t tmpfs tmpfs /etc/netns && mkdir /etc/netns/transit");
+        write("/etc/netns/transit/resolv.conf", "nameserver 127.0.0.1\n");
+        write_file("192.0.2.9", "userspace");
+        ok("rdom up -d");
+        write("names", "192.0.2.2 far.example\n");
+        let server = name_server();
+        write_file("far.example", "userspace");
+        let seen = ok("rdom apply >/dev/null; rdom wg show here/wg1 endpoints | cut -f2");
+        assert_eq!(seen.trim(), "192.0.2.2:7222");
+        ok(&format!("rdom down; kill {}; umount /etc/netns", server.pid()));
+        server.end();
+    });
+}
+
+#[test]
 fn a_silent_name_server_holds_nobody_up() {
     in_private_copies("endpoints::a_silent_name_server_holds_nobody_up", || {
         write("resolv.conf", "nameserver 127.0.0.1\n");

@@ -1,5 +1,7 @@
 //! Who lives in a domain keeps it: `down` and `apply` say who that is, and end nobody without `--kill`.
 
+use std::time::{Duration, Instant};
+
 use nix::sys::signal::Signal;
 
 use crate::capability::lacks;
@@ -47,9 +49,51 @@ fn who_does_not_heed_is_killed() {
         up();
         let deaf = Background::start("deaf", "rdom exec 1 sh -c 'trap : TERM; while :; do sleep 0.1; done'");
         wait_for("a loop", || ok("ps -eo args").contains("sleep 0.1"));
-        std::thread::sleep(std::time::Duration::from_millis(200));
+        std::thread::sleep(Duration::from_millis(200));
         sh("rdom down --kill").ends_with(0);
         deaf.end().ends_with(128 + Signal::SIGKILL as i32);
+    });
+}
+
+#[test]
+fn the_supervisor_answers_while_residents_are_ended() {
+    in_private_copies("residents::the_supervisor_answers_while_residents_are_ended", || {
+        write("domains.yaml", "domains: {1: {}, 2: {}}\n");
+        ok("rdom up -d");
+        for (domain, verb) in [("2", "rdom apply --kill -n domains one.yaml"), ("1", "rdom down --kill")] {
+            write("one.yaml", "domains: {1: {}}\n");
+            let script = format!("rdom exec {domain} sh -c 'trap : TERM; while :; do sleep 0.1; done'");
+            let deaf = Background::start("deaf", &script);
+            wait_for("a loop", || ok("ps -eo args").contains("sleep 0.1"));
+            std::thread::sleep(Duration::from_millis(200));
+            let ending = Background::start("ending", verb);
+            wait_for("a first signal", || ok("cat /run/rdom/domains/log").contains("signal=\"SIGTERM\""));
+            let start = Instant::now();
+            assert!(json("rdom status --json")["supervisor"].is_u64());
+            assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+            assert!(
+                ok("ps -eo args").contains("sleep 0.1"),
+                "it was ended before the answer: {:?}",
+                start.elapsed()
+            );
+            deaf.end().ends_with(128 + Signal::SIGKILL as i32);
+            ending.end().ends_with(0);
+        }
+    });
+}
+
+#[test]
+fn nobody_hides_behind_the_name_of_an_engine() {
+    in_private_copies("residents::nobody_hides_behind_the_name_of_an_engine", || {
+        up();
+        let script = "rdom exec 1 sh -c 'printf rdom-engine >/proc/$$/comm; while :; do sleep 0.1; done'";
+        let hidden = Background::start("hidden", script);
+        wait_for("its name", || ok(&format!("cat /proc/{}/comm", hidden.pid())) == "rdom-engine\n");
+        sh("rdom down").ends_with(1).says(&format!("domain 1 (rdom1): process {}: sh -c", hidden.pid()));
+        kill_supervisor();
+        sh("rdom down").ends_with(1).says(&format!("process {}: sh -c", hidden.pid()));
+        ok("rdom down --kill");
+        hidden.end().ends_with(128 + Signal::SIGTERM as i32);
     });
 }
 

@@ -26,8 +26,8 @@ fn status_of(pid: i32) -> String {
 fn a_supervisor_keeps_the_capabilities_that_it_needs() {
     in_private_copies("security::a_supervisor_keeps_the_capabilities_that_it_needs", || {
         up();
-        // dac_override, kill, setpcap, net_bind_service, net_admin, net_raw, sys_admin (linux/capability.h).
-        let kept: u64 = 1 << 1 | 1 << 5 | 1 << 8 | 1 << 10 | 1 << 12 | 1 << 13 | 1 << 21;
+        // chown, dac_override, kill, setpcap, net_bind_service, net_admin, net_raw, sys_admin (linux/capability.h).
+        let kept: u64 = 1 << 0 | 1 << 1 | 1 << 5 | 1 << 8 | 1 << 10 | 1 << 12 | 1 << 13 | 1 << 21;
         let number = |line: &str| u64::from_str_radix(line.split_whitespace().last()?, 16).ok();
         for thread in ok(&format!("ls /proc/{}/task", supervisor())).lines() {
             // One that was to enter a namespace may have done so by now.

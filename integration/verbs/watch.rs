@@ -1,7 +1,10 @@
 //! What an operator asks of a network that is up: is it as asked, what becomes of it, what has been logged.
 
+use std::thread;
+use std::time::Duration;
+
 use crate::capability::lacks;
-use crate::copy::in_private_copies;
+use crate::copy::{in_private_copies, in_roots_copy};
 use crate::world::{Background, EXAMPLE, json, kill_supervisor, ok, sh, up, wait_for, write};
 
 #[test]
@@ -53,6 +56,68 @@ fn watching_goes_on_until_the_network_is_down() {
         ok("rdom down");
         assert_eq!(watching.end().status, 0);
     });
+}
+
+#[test]
+fn watching_into_a_pipe_tells_of_changes_at_once_and_of_nothing_else() {
+    in_private_copies("watch::watching_into_a_pipe_tells_of_changes_at_once_and_of_nothing_else", || {
+        up();
+        ok("rdom exec 1 ping -c 1 -W 5 192.168.5.2");
+        let watching = Background::start("watch", "rdom status --watch").waits_until("  wg2   up");
+        let times = || watching.said().matches("network domains, kept by").count();
+        thread::sleep(Duration::from_secs(5));
+        assert_eq!(times(), 1, "ages and counters: {}", watching.said());
+        ok("ip -n rdom1 address delete 192.168.5.1/24 dev wg1");
+        wait_for("the drift", || watching.said().contains("removed from 1/wg1; restored"));
+        kill_supervisor();
+        wait_for("the end of the supervisor", || watching.said().contains("nobody keeps it"));
+        ok("rdom up -d");
+        wait_for("the next supervisor", || times() > 2);
+        ok("rdom down");
+        assert_eq!(watching.end().status, 0);
+    });
+}
+
+#[test]
+fn a_terminal_is_drawn_on_and_given_back() {
+    in_roots_copy("watch::a_terminal_is_drawn_on_and_given_back", || {
+        if lacks("script") {
+            return;
+        }
+        up();
+        write(
+            "watch.sh",
+            "stty cols 40 rows 8; tty >/run/tty; sh -c 'echo $$ >/run/pid; exec rdom status --watch'
+             echo \"ended: $?\"",
+        );
+        let at_terminal = Background::start("script", "env TERM=xterm script -qfc 'sh watch.sh' /dev/null");
+        let last = || at_terminal.said().rsplit("\x1b[H").next().unwrap_or_default().to_owned();
+        wait_for("a page", || last().contains("more lines)"));
+        let lines: Vec<_> = last().lines().map(visible).collect();
+        assert_eq!(lines.len(), 8, "{lines:#?}");
+        assert!(lines.iter().all(|line| line.chars().count() <= 40), "{lines:#?}");
+        ok("ip -n rdom1 address delete 192.168.5.1/24 dev wg1");
+        wait_for("the drift", || last().contains("last drift"));
+        ok("stty -F $(cat /run/tty) cols 120 rows 50");
+        wait_for("another size", || {
+            last().contains("removed from 1/wg1; restored") && last().contains("engine: ")
+        });
+        ok("kill -INT $(cat /run/pid)");
+        wait_for("the end", || at_terminal.said().contains("ended: 130"));
+        let said = at_terminal.said();
+        assert!(said.contains("\x1b[?1049h\x1b[?25l") && said.contains("\x1b[?25h\x1b[?1049l"), "{said:?}");
+        assert_eq!(at_terminal.end().status, 0);
+        ok("rdom down");
+    });
+}
+
+/// A line of a terminal without what paints it.
+fn visible(line: &str) -> String {
+    let mut parts = line.split('\x1b');
+    let first = parts.next().unwrap_or_default().to_owned();
+    let line =
+        parts.fold(first, |text, part| text + part.split_once(['m', 'K', 'J']).map_or("", |(_, rest)| rest));
+    line.trim_end_matches('\r').to_owned()
 }
 
 #[test]

@@ -4,11 +4,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use http_body_util::{BodyExt, Full};
-use hyper::body::Bytes;
-use hyper::{Method, Request, StatusCode};
+use hyper::body::{Bytes, Incoming};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use thiserror::Error;
 use tokio::net::UnixStream;
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
 
 use super::{Impair, Residents, Terms, Wanted};
 use crate::state::Directories;
@@ -50,6 +52,11 @@ impl Client {
         ask(&self.socket, Method::GET, "/v1/status", Bytes::new())
     }
 
+    /// Calls back once it is listened to, and then whenever something has happened; returns when the supervisor ends.
+    pub fn listen(&self, stirred: impl FnMut()) -> Result<(), ClientError> {
+        listen(&self.socket, stirred)
+    }
+
     /// Takes everything down; returns when that is done.
     pub fn down(&self, residents: Residents) -> Result<(), ClientError> {
         let path = format!("/v1/down?residents={}", word(residents));
@@ -88,24 +95,58 @@ fn word(residents: Residents) -> &'static str {
 }
 
 fn ask(socket: &Path, method: Method, path: &str, body: Bytes) -> Result<String, ClientError> {
-    let unreachable = |source| ClientError::Unreachable { path: socket.to_owned(), source };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(unreachable)?;
-    runtime.block_on(async {
-        let stream = UnixStream::connect(socket).await.map_err(unreachable)?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        let talk = tokio::spawn(connection);
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("host", "rdom")
-            .header("content-type", "application/json")
-            .body(Full::new(body));
-        let answer =
-            sender.send_request(request.map_err(|_| ClientError::Refused("bad request".into()))?).await?;
-        let status = answer.status();
-        let body = answer.into_body().collect().await?.to_bytes();
+    runtime(socket)?.block_on(async {
+        let (talk, answer) = send(socket, method, path, body).await?;
+        let said = said(answer).await;
         talk.abort();
-        let text = String::from_utf8_lossy(&body).into_owned();
-        if status == StatusCode::OK { Ok(text) } else { Err(ClientError::Refused(text)) }
+        said
     })
+}
+
+fn listen(socket: &Path, mut stirred: impl FnMut()) -> Result<(), ClientError> {
+    runtime(socket)?.block_on(async {
+        let (_talk, mut answer) = send(socket, Method::GET, "/v1/events", Bytes::new()).await?;
+        if answer.status() != StatusCode::OK {
+            return said(answer).await.map(drop);
+        }
+        stirred();
+        while let Some(frame) = answer.frame().await {
+            frame?;
+            stirred();
+        }
+        Ok(())
+    })
+}
+
+fn runtime(socket: &Path) -> Result<Runtime, ClientError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|source| ClientError::Unreachable { path: socket.to_owned(), source })
+}
+
+/// The head of an answer, and the task that goes on with the conversation.
+async fn send(
+    socket: &Path,
+    method: Method,
+    path: &str,
+    body: Bytes,
+) -> Result<(JoinHandle<hyper::Result<()>>, Response<Incoming>), ClientError> {
+    let unreachable = |source| ClientError::Unreachable { path: socket.to_owned(), source };
+    let stream = UnixStream::connect(socket).await.map_err(unreachable)?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let talk = tokio::spawn(connection);
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("host", "rdom")
+        .header("content-type", "application/json")
+        .body(Full::new(body));
+    let request = request.map_err(|_| ClientError::Refused("bad request".into()))?;
+    Ok((talk, sender.send_request(request).await?))
+}
+
+async fn said(answer: Response<Incoming>) -> Result<String, ClientError> {
+    let status = answer.status();
+    let body = answer.into_body().collect().await?.to_bytes();
+    let text = String::from_utf8_lossy(&body).into_owned();
+    if status == StatusCode::OK { Ok(text) } else { Err(ClientError::Refused(text)) }
 }

@@ -9,24 +9,30 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use nix::unistd::geteuid;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_blocking};
+use tokio::time::timeout;
 use tokio_io_timeout::TimeoutStream;
 use tracing::{debug, warn};
 
+use super::caller::Credentials;
+use super::rights::Visitor;
+
 /// How many may be connected at once; who comes then is told to come later.
 const CONNECTIONS: usize = 64;
+/// How many of them may be of others than root and the supervisor's own user.
+const OTHERS: usize = 32;
 /// The longest line and headers of a request, in bytes, and their number.
 const HEAD_LIMIT_BYTES: usize = 16 * 1024;
 const HEADERS: usize = 64;
@@ -51,7 +57,8 @@ pub(super) async fn answer(
     router: Router,
     finished: oneshot::Receiver<()>,
 ) -> io::Result<()> {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let places =
+        Places { all: Arc::new(Semaphore::new(CONNECTIONS)), others: Arc::new(Semaphore::new(OTHERS)) };
     let mut conversations = JoinSet::new();
     let mut finished = finished;
     loop {
@@ -60,8 +67,8 @@ pub(super) async fn answer(
             Some(_) = conversations.join_next() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    if let Some((stream, place)) = admitted(stream, &places) {
-                        conversations.spawn(converse(stream, router.clone(), place));
+                    if let Some(admitted) = admit(stream, &places) {
+                        conversations.spawn(converse(admitted, router.clone()));
                     }
                 }
                 Err(error) => {
@@ -72,50 +79,84 @@ pub(super) async fn answer(
         }
     }
     let last = async { while conversations.join_next().await.is_some() {} };
-    let _ = tokio::time::timeout(PATIENCE, last).await;
+    let _ = timeout(PATIENCE, last).await;
     Ok(())
 }
 
-/// A caller who may ask and for whom there is a place; others are hung up on.
-fn admitted(stream: UnixStream, places: &Arc<Semaphore>) -> Option<(UnixStream, OwnedSemaphorePermit)> {
-    match stream.peer_cred() {
-        Ok(caller) if caller.uid() == 0 || caller.uid() == geteuid().as_raw() => {}
-        Ok(caller) => {
-            warn!(uid = caller.uid(), "refused on the control socket");
-            return None;
-        }
+/// Where those who are connected are counted.
+struct Places {
+    all: Arc<Semaphore>,
+    others: Arc<Semaphore>,
+}
+
+/// Somebody for whom there is a place, which is free again when this is dropped.
+struct Admitted {
+    stream: UnixStream,
+    credentials: Credentials,
+    _places: [Option<OwnedSemaphorePermit>; 2],
+}
+
+impl Admitted {
+    fn is_owner(&self) -> bool {
+        let uid = self.credentials.uid;
+        uid == 0 || uid == geteuid().as_raw()
+    }
+}
+
+/// Others are hung up on.
+fn admit(stream: UnixStream, places: &Places) -> Option<Admitted> {
+    let credentials = match Credentials::of(&stream) {
+        Ok(credentials) => credentials,
         Err(error) => {
             debug!(%error, "no credentials on the control socket");
             return None;
         }
-    }
-    match places.clone().try_acquire_owned() {
-        Ok(place) => Some((stream, place)),
+    };
+    let mut admitted = Admitted { stream, credentials, _places: [None, None] };
+    let place = |of: &Arc<Semaphore>| of.clone().try_acquire_owned();
+    let taken = match (admitted.is_owner(), place(&places.all)) {
+        (true, Ok(one)) => Ok([Some(one), None]),
+        (false, Ok(one)) => place(&places.others).map(|other| [Some(one), Some(other)]),
+        (_, Err(full)) => Err(full),
+    };
+    match taken {
+        Ok(places) => {
+            admitted._places = places;
+            Some(admitted)
+        }
         Err(_) => {
             // Fits into the buffer of a new socket; whoever has gone does not miss it.
-            let _ = stream.try_write(FULL);
+            let _ = admitted.stream.try_write(FULL);
             None
         }
     }
 }
 
-async fn converse(stream: UnixStream, router: Router, place: OwnedSemaphorePermit) {
+async fn converse(admitted: Admitted, router: Router) {
+    let is_owner = admitted.is_owner();
+    let Admitted { stream, credentials, _places } = admitted;
+    let visitor = match is_owner {
+        true => Visitor::Owner,
+        false => match timeout(HEAD_WITHIN, spawn_blocking(move || credentials.identify())).await {
+            Ok(Ok(caller)) => Visitor::Other(Arc::new(caller)),
+            Ok(Err(_)) | Err(_) => return,
+        },
+    };
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(READ_WITHIN));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN).keep_alive(false);
     http.max_buf_size(HEAD_LIMIT_BYTES).max_headers(HEADERS);
-    let served = http.serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(router));
-    if let Err(error) = served.await {
+    let service = TowerToHyperService::new(router.layer(Extension(visitor)));
+    if let Err(error) = http.serve_connection(TokioIo::new(Box::pin(stream)), service).await {
         debug!(%error, "a caller of the control socket gave up, or was given up on");
     }
-    drop(place);
 }
 
 /// Takes the whole body in before anybody is asked, so that nobody waits for one that drips.
 pub(super) async fn take_in(limit_bytes: usize, request: Request, next: Next) -> Response {
     let (head, body) = request.into_parts();
-    let body = match tokio::time::timeout(BODY_WITHIN, to_bytes(body, limit_bytes)).await {
+    let body = match timeout(BODY_WITHIN, to_bytes(body, limit_bytes)).await {
         Ok(Ok(body)) => body,
         Ok(Err(_)) => return (StatusCode::PAYLOAD_TOO_LARGE, "too large\n").into_response(),
         Err(_) => return (StatusCode::REQUEST_TIMEOUT, "too slow\n").into_response(),

@@ -7,22 +7,20 @@
 //!
 //! A network's door is there while a domain of it has `allow`, and somebody stands behind it.
 
-mod caller;
 mod client;
 mod server;
 
-pub use caller::Caller;
+pub use super::caller::Caller;
 pub use client::{Door, EnterError, doors};
 pub use server::{Ask, Opened, open};
 
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -91,22 +89,11 @@ pub fn listen(directories: &Directories) -> io::Result<UnixListener> {
     close(directories);
     let listener = UnixListener::bind(&path)?;
     fs::set_permissions(&path, Permissions::from_mode(0o666))?;
-    make_passable(&directories.runtime, 0o011)?;
-    directories.runtime.parent().map_or(Ok(()), |all| make_passable(all, 0o055))?;
+    super::make_passable(directories)?;
     Ok(listener)
 }
 
 /// Removes the socket, if there is one.
 pub fn close(directories: &Directories) {
     let _ = fs::remove_file(socket(&directories.runtime));
-}
-
-/// Adds these rights to a directory of our own; nobody else's is changed.
-fn make_passable(directory: &Path, rights: u32) -> io::Result<()> {
-    let metadata = fs::metadata(directory)?;
-    let (mode, owner) = (metadata.mode() & 0o7777, metadata.uid());
-    if owner != geteuid().as_raw() || mode & rights == rights {
-        return Ok(());
-    }
-    fs::set_permissions(directory, Permissions::from_mode(mode | rights))
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use axum::body::to_bytes;
 use axum::extract::{DefaultBodyLimit, Query, State};
 use axum::http::{StatusCode, header};
-use axum::middleware::from_fn;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -22,7 +22,12 @@ use tracing::warn;
 
 use super::connections;
 use super::events::{Told, events};
+use super::rights::{Rights, check};
+use crate::model::{Control, NetworkName};
 use crate::status::{METRICS_TYPE, Occurrence, metrics as openmetrics};
+
+/// How many names of accounts are looked up at once.
+const ACCOUNT_THREADS: usize = 4;
 
 /// The longest request body, in bytes.
 const BODY_LIMIT_BYTES: usize = 64 * 1024;
@@ -117,6 +122,7 @@ pub type Answer = Result<String, String>;
 #[derive(Debug)]
 pub struct Server {
     told: Told,
+    rights: Rights,
     finish: oneshot::Sender<()>,
     thread: JoinHandle<()>,
 }
@@ -127,9 +133,14 @@ impl Server {
         self.told.tell(what);
     }
 
+    /// Lets those ask from now on whom this names.
+    pub fn permit(&self, control: Control) {
+        self.rights.set(control);
+    }
+
     /// Ends once every answer that was given has been sent.
     pub fn finish(self) {
-        let Self { told, finish, thread } = self;
+        let Self { told, finish, thread, .. } = self;
         drop((told, finish));
         if thread.join().is_err() {
             warn!("the control socket's thread panicked");
@@ -137,15 +148,19 @@ impl Server {
     }
 }
 
-/// Answers requests on a thread of its own; each is put to whoever receives from `queue`.
-pub fn serve<E>(listener: StdListener, queue: mpsc::Sender<E>) -> io::Result<Server>
+/// Answers requests about a network on a thread of its own; each is put to whoever receives from `queue`. Nobody but root
+/// and this process's user may ask for anything yet.
+pub fn serve<E>(network: NetworkName, listener: StdListener, queue: mpsc::Sender<E>) -> io::Result<Server>
 where
     E: From<Request> + Send + 'static,
 {
     listener.set_nonblocking(true)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .max_blocking_threads(ACCOUNT_THREADS)
+        .enable_all()
+        .build()?;
     let (finish, finished) = oneshot::channel();
-    let told = Told::new();
+    let (told, rights) = (Told::new(), Rights::of(network));
     let files = Router::new()
         .route("/v1/apply", post(apply::<E>))
         .layer(DefaultBodyLimit::max(FILE_LIMIT_BYTES))
@@ -160,7 +175,8 @@ where
         .layer(from_fn(|request, next| connections::take_in(BODY_LIMIT_BYTES, request, next)))
         .merge(files)
         .with_state(queue)
-        .route("/v1/events", get(events).with_state(told.listeners()));
+        .route("/v1/events", get(events).with_state(told.listeners()))
+        .layer(from_fn_with_state(rights.clone(), check));
     let answer = move || {
         let answered = runtime.block_on(async {
             connections::answer(UnixListener::from_std(listener)?, router, finished).await
@@ -168,9 +184,11 @@ where
         if let Err(error) = answered {
             warn!(%error, "the control socket is closed");
         }
+        // Accounts that do not answer are not waited for.
+        runtime.shutdown_background();
     };
     let thread = thread::Builder::new().name("control".into()).spawn(answer)?;
-    Ok(Server { told, finish, thread })
+    Ok(Server { told, rights, finish, thread })
 }
 
 async fn status<E: From<Request>>(State(queue): State<mpsc::Sender<E>>) -> Response {

@@ -42,9 +42,10 @@ pub(super) fn lower(file: &File, source: &Source, report: &mut Report) -> Lowere
     let mut lowered = Lowered {
         network: Network::empty(file.name.clone().unwrap_or_else(|| source.network.clone())),
         drift: file.drift.unwrap_or_default(),
+        control: allow::control(&file.control),
         origins: Origins::default(),
         secrets: BTreeMap::new(),
-        accounts: allow::accounts(&scope),
+        accounts: allow::accounts(&file.control, &scope),
         tests: file.tests.iter().filter_map(|words| tests::test(words, &scope, report)).collect(),
         steps: file.steps.iter().filter_map(|words| tests::turn(words, &scope, report)).collect(),
         warnings: Diagnostics::new(&source.file, "", Vec::new()),
@@ -91,7 +92,7 @@ fn domain(
         origins.add(Object::Sysctl(id, name.value.clone()), name.place);
         domain.sysctls.insert(name.value.clone(), value.clone());
     }
-    domain.allow = allow::lower(words);
+    domain.allow = allow::lower(&words.allow);
     domain.dns = words.dns.clone();
     domain
 }

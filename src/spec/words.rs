@@ -3,6 +3,7 @@
 //! What refers to something else is still text here; what stands for itself is already a checked type.
 
 mod allow;
+mod control;
 mod dns;
 mod domain;
 mod impairment;
@@ -22,6 +23,7 @@ use super::values::{self, Trouble};
 use crate::diagnostic::Diagnostic;
 use crate::model::{Drift, Engine, Impairment, InterfaceName, Isolation, NetworkName};
 
+pub(super) use control::Control;
 pub(super) use domain::Domain;
 pub use impairment::impairment;
 pub(super) use interface::{Interface, Kind};
@@ -34,7 +36,7 @@ pub(super) use wireguard::{Peer, PeerWord, WireGuard};
 
 const FILE: Shape = Shape {
     what: "a network",
-    keys: &["name", "defaults", "domains", "links", "tests", "steps"],
+    keys: &["name", "defaults", "control", "domains", "links", "tests", "steps"],
     later: &[],
 };
 const DEFAULTS: Shape = Shape { what: "`defaults`", keys: &["isolation", "engine", "drift"], later: &[] };
@@ -51,6 +53,8 @@ pub(super) struct File {
     pub(super) isolation: Option<Placed<Isolation>>,
     /// What becomes of differences that nobody asked for.
     pub(super) drift: Option<Drift>,
+    /// Who besides root may ask the supervisor for something.
+    pub(super) control: Control,
     pub(super) domains: Vec<Domain>,
     pub(super) links: Vec<Link>,
     /// Whether all links could be read.
@@ -97,6 +101,7 @@ impl File {
             drift: defaults
                 .and_then(|fields| fields.parsed("drift", "what to do", drift, report))
                 .map(|drift| drift.value),
+            control: fields.value("control").map(|node| Control::read(node, report)).unwrap_or_default(),
             domains: fields.value("domains").map(|node| domains(node, report)).unwrap_or_default(),
             tests: list("tests", report).iter().filter_map(|node| Test::read(node, report)).collect(),
             steps: list("steps", report).iter().filter_map(|node| Step::read(node, report)).collect(),

@@ -36,6 +36,11 @@ impl Roots {
         Self { state, runtime }
     }
 
+    /// Root's.
+    pub fn of_root() -> Self {
+        Self { state: PLACES.0.into(), runtime: PLACES.1.into() }
+    }
+
     /// Those of a private copy, which has a /run of its own that goes with it.
     pub fn private() -> Self {
         Self { state: "/run/rdom.state".into(), runtime: "/run/rdom".into() }

@@ -9,6 +9,8 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use nix::unistd::gethostname;
 
 use super::Directories;
@@ -24,18 +26,29 @@ fn all(runtime: &Path) -> PathBuf {
     runtime.join("lookups")
 }
 
-/// Writes the files of every domain anew, and removes those of domains that are gone.
+/// Writes the files of every domain anew: whoever enters a domain meanwhile sees the old ones or the new ones.
 pub fn write_lookups(network: &Network, directories: &Directories) -> Result<(), StateError> {
-    let all = all(&directories.runtime);
+    let (all, beside) = (all(&directories.runtime), directories.runtime.join("lookups.new"));
     let write = || {
-        remove(&all)?;
+        remove(&beside)?;
         let mut said = network.domains.iter().filter(|(_, domain)| domain.dns != Dns::Unsaid).peekable();
-        if said.peek().is_some() {
-            make_readable(&all)?;
+        if said.peek().is_none() {
+            return remove(&all);
         }
-        said.try_for_each(|(&id, domain)| write_domain(&lookups(&directories.runtime, id), domain))
+        make_readable(&beside)?;
+        said.try_for_each(|(id, domain)| write_domain(&beside.join(id.to_string()), domain))?;
+        exchange(&beside, &all)?;
+        remove(&beside)
     };
     write().map_err(|source| StateError::new("write", &all, source))
+}
+
+/// Puts one directory in the place of another, which is then in its place, if there is one.
+fn exchange(new: &Path, old: &Path) -> io::Result<()> {
+    match renameat2(AT_FDCWD, new, AT_FDCWD, old, RenameFlags::RENAME_EXCHANGE) {
+        Err(Errno::ENOENT) => fs::rename(new, old),
+        exchanged => Ok(exchanged?),
+    }
 }
 
 fn write_domain(place: &Path, domain: &Domain) -> io::Result<()> {
@@ -95,7 +108,13 @@ fn write_readable(path: &Path, text: &str) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
+
     use super::*;
+    use crate::model::NetworkName;
 
     #[test]
     fn files_are_as_their_manual_pages_have_them() {
@@ -109,5 +128,38 @@ mod tests {
         assert_eq!(resolv_conf(&resolver), format!("{head}{servers}"));
         let names = "127.0.0.1 localhost\n::1 localhost\n127.0.1.1 machine\n10.0.0.5 db\n";
         assert_eq!(hosts(&resolver, "machine"), format!("{head}{names}"));
+    }
+
+    #[test]
+    fn whoever_looks_meanwhile_sees_files_of_one_time() {
+        let root = tempfile::tempdir().unwrap();
+        let directories = Directories { state: root.path().join("state"), runtime: root.path().to_owned() };
+        let network = |server: &str| {
+            let mut network = Network::empty(NetworkName::new("campus").unwrap());
+            let id = DomainId::new(1).unwrap();
+            let servers = vec![server.parse().unwrap(); 100];
+            let mut domain = Domain::bare(id);
+            domain.dns = Dns::Own(Resolver { servers, ..Resolver::default() });
+            network.domains.insert(id, domain);
+            network
+        };
+        let (one, two) = (network("10.0.0.1"), network("10.0.0.2"));
+        write_lookups(&one, &directories).unwrap();
+        let file = lookups(&directories.runtime, DomainId::new(1).unwrap()).join("resolv.conf");
+        let (texts, done) = (Mutex::new(BTreeSet::new()), AtomicBool::new(false));
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    texts.lock().unwrap().insert(fs::read_to_string(&file).unwrap());
+                }
+            });
+            while texts.lock().unwrap().len() < 2 {
+                [&two, &one].iter().for_each(|network| write_lookups(network, &directories).unwrap());
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+        assert!(texts.into_inner().unwrap().iter().all(|text| text.lines().count() == 101));
+        write_lookups(&Network::empty(one.name), &directories).unwrap();
+        assert!(!file.exists());
     }
 }

@@ -168,6 +168,25 @@ impl StatusView {
         Self { impaired, ..self }
     }
 
+    /// The same without what changes while nothing happens.
+    pub fn without_ages_and_counters(&self) -> Self {
+        let mut view = self.clone();
+        view.goes_back_in_secs = view.goes_back_in_secs.map(|_| 0);
+        if let Some(history) = &mut view.history {
+            history.last_sync_secs_ago = None;
+            let lasts = [&mut history.last_apply, &mut history.last_drift];
+            lasts.into_iter().flatten().for_each(|last| last.secs_ago = 0);
+        }
+        for interface in view.domains.iter_mut().flat_map(|domain| &mut domain.interfaces) {
+            interface.counters = Counters::default();
+            for peer in interface.tunnel.iter_mut().flat_map(|tunnel| &mut tunnel.peers) {
+                let peer = &mut peer.view;
+                (peer.rx_bytes, peer.tx_bytes, peer.last_handshake_secs_ago) = (0, 0, None);
+            }
+        }
+        view
+    }
+
     /// Whether all is as it was asked for, and somebody keeps it so.
     pub fn is_as_asked(&self) -> bool {
         self.supervisor.is_some() && self.differs.is_empty()
@@ -323,6 +342,20 @@ pub(super) mod tests {
         assert_eq!((&json["peers"][0]["name"], &json["peers"][0]["health"]), (&"wg2".into(), &"up".into()));
         let again: StatusView = serde_json::from_str(&serde_json::to_string(&view).unwrap()).unwrap();
         assert_eq!(again, view);
+    }
+
+    #[test]
+    fn time_and_packets_alone_are_no_change() {
+        let (first, mut later) = (glanced(), glanced());
+        let interface = later.domains[1].interfaces.last_mut().unwrap();
+        interface.counters.rx_bytes += 1;
+        let peer = &mut interface.tunnel.as_mut().unwrap().peers[0];
+        peer.view.last_handshake_secs_ago = Some(100);
+        assert_ne!(first, later);
+        assert_eq!(first.without_ages_and_counters(), later.without_ages_and_counters());
+        later.domains[1].interfaces.last_mut().unwrap().tunnel.as_mut().unwrap().peers[0].health =
+            Health::Stale;
+        assert_ne!(first.without_ages_and_counters(), later.without_ages_and_counters());
     }
 
     #[test]

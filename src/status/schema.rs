@@ -9,10 +9,11 @@ use schemars::{Schema, schema_for};
 use super::event::EventView;
 use super::interface::InterfaceView;
 use super::overview::{StatusView, TunnelStatus};
-use super::plan::PlanView;
+use super::plan::{AppliedView, PlanView};
 
 /// The documents, and who prints them.
-pub const DOCUMENTS: [(&str, &str); 5] = [
+pub const DOCUMENTS: [(&str, &str); 6] = [
+    ("applied", "POST /v1/apply on the control socket"),
     ("event", "each line of GET /v1/events on the control socket"),
     ("ifconfig", "rdom ifconfig --json"),
     ("plan", "rdom plan --json"),
@@ -23,6 +24,7 @@ pub const DOCUMENTS: [(&str, &str); 5] = [
 /// The schema of the document of this name.
 pub fn schema(document: &str) -> Option<Schema> {
     Some(match document {
+        "applied" => schema_for!(AppliedView),
         "event" => schema_for!(EventView),
         "ifconfig" => schema_for!(Vec<InterfaceView>),
         "plan" => schema_for!(PlanView),

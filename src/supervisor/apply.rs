@@ -3,6 +3,7 @@
 //! Whoever asks sends the text: it is the file that they saw and checked. A hangup signal has the supervisor read its
 //! own file again. Either way a file that is wrong, or that the kernel refuses, changes nothing.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,11 +12,12 @@ use tracing::{info, warn};
 
 use super::confirm::{self, Pending, within};
 use super::explain::explain_all;
-use super::residents::{Eviction, residents_of_deleted};
+use super::residents::{Eviction, deleted, residents_of};
 use super::{Prepared, Supervisor, UpError, greet, greet_anew, place, prepare};
 use crate::backend::linux::Survey;
 use crate::control::{Answer, Residents, Terms, Wanted};
 use crate::diagnostic::chain;
+use crate::model::DomainId;
 use crate::plan::Step;
 use crate::spec::{self, Document, Source};
 use crate::state::{Unconfirmed, write_lookups};
@@ -30,18 +32,14 @@ impl Supervisor {
         if wanted.network != running.as_str() {
             return Err(format!("this is network {running}, not {}", wanted.network));
         }
-        let document = self.read(Source {
-            file: wanted.file.clone(),
-            text: wanted.text.clone(),
-            network: running.clone(),
-            directory: wanted.directory.clone(),
-        })?;
+        let document = self.read(self.source(wanted))?;
         let steps = match within {
-            Some(within) => self.change_for_now(document, within, terms.residents),
-            None => self.change_for_good(document, terms.residents),
+            Some(within) => self.change_for_now(document, within),
+            None => self.change_for_good(document),
         };
         self.remember(&steps);
         let steps = steps.inspect_err(|told| warn!("not applied: {told}"))?;
+        self.await_endpoints();
         let applied = AppliedView {
             plan: PlanView::new(&steps),
             warnings: self.warnings.clone(),
@@ -50,9 +48,29 @@ impl Supervisor {
         serde_json::to_string(&applied).map_err(|error| error.to_string())
     }
 
+    /// The domains that somebody's file has no more; none if it will be refused.
+    pub(super) fn deleted_by(&self, wanted: &Wanted, terms: &Terms) -> BTreeSet<DomainId> {
+        let is_refused = match within(terms) {
+            Ok(within) => within.is_none() && self.unconfirmed.is_some(),
+            Err(_) => true,
+        };
+        if is_refused || wanted.network != self.desired.name.as_str() {
+            return BTreeSet::new();
+        }
+        let document = self.read(self.source(wanted));
+        let prepared = document.ok().and_then(|document| prepare(&document, &self.directories).ok());
+        prepared.map(|prepared| deleted(&self.desired, &prepared.desired)).unwrap_or_default()
+    }
+
+    fn source(&self, wanted: &Wanted) -> Source {
+        let Wanted { file, directory, text, .. } = wanted;
+        let (file, text, directory) = (file.clone(), text.clone(), directory.clone());
+        Source { file, text, network: self.desired.name.clone(), directory }
+    }
+
     /// Makes the network what its own file says by now.
     pub(super) fn apply_again(&mut self) {
-        let applied = self.read_again().and_then(|document| self.change_for_good(document, Residents::Keep));
+        let applied = self.read_again().and_then(|document| self.change_for_good(document));
         self.remember(&applied);
         match applied {
             Ok(steps) => info!(network = %self.desired.name, steps = steps.len(), "applied again"),
@@ -79,7 +97,7 @@ impl Supervisor {
     }
 
     /// What waits to be confirmed is not overtaken by what would stay whether or not somebody can still confirm it.
-    fn change_for_good(&mut self, document: Document, what: Residents) -> Result<Vec<Step>, String> {
+    fn change_for_good(&mut self, document: Document) -> Result<Vec<Step>, String> {
         if let Some(pending) = &self.unconfirmed {
             let (name, left) = (&self.desired.name, pending.left_secs());
             return Err(format!(
@@ -87,20 +105,15 @@ impl Supervisor {
                  help: rdom confirm -n {name}, or to try another file instead: rdom apply --confirm 60s FILE"
             ));
         }
-        self.clear_for(&document, what)?;
+        self.clear_for(&document)?;
         let steps = self.change(document)?;
         confirm::forget(&self.directories);
         Ok(steps)
     }
 
     /// A change that goes back by itself unless it is confirmed in time.
-    fn change_for_now(
-        &mut self,
-        document: Document,
-        within: Duration,
-        what: Residents,
-    ) -> Result<Vec<Step>, String> {
-        self.clear_for(&document, what)?;
+    fn change_for_now(&mut self, document: Document, within: Duration) -> Result<Vec<Step>, String> {
+        self.clear_for(&document)?;
         let earlier = Unconfirmed::kept(&self.directories).map_err(|error| chain(&error))?;
         let kept = self.promise(&document, within)?;
         match self.change(document) {
@@ -119,16 +132,15 @@ impl Supervisor {
     }
 
     /// Nobody lives in the domains that a document has no more, or it is an error.
-    fn clear_for(&self, document: &Document, what: Residents) -> Result<(), String> {
+    fn clear_for(&self, document: &Document) -> Result<(), String> {
         let prepared = prepare(document, &self.directories).map_err(|error| told(&error, document))?;
-        let deleted = || residents_of_deleted(&self.desired, &prepared.desired, &self.directories);
-        let name = &self.desired.name;
+        let (name, deleted) = (&self.desired.name, deleted(&self.desired, &prepared.desired));
         let eviction = Eviction {
-            residents: &deleted,
+            residents: &|| residents_of(&deleted, name, &self.directories),
             kept: "nothing is changed".to_owned(),
             help: format!("end them; or to have them ended: rdom apply --kill -n {name} FILE"),
         };
-        eviction.carry_out(what).map_err(|kept| kept.text())
+        eviction.carry_out(Residents::Keep).map_err(|kept| kept.text())
     }
 
     pub(super) fn read(&self, source: Source) -> Result<Document, String> {
@@ -146,6 +158,7 @@ impl Supervisor {
                 info!(network = %self.desired.name, steps = outcome.taken.len(), "applied");
                 self.watch.set(self.document.lowered.drift);
                 self.open_or_close_door();
+                self.share_control();
                 self.follow_endpoints(&outcome.taken);
                 self.listen_everywhere();
                 self.renew_groups();

@@ -1,7 +1,7 @@
 //! Userspace engines as a supervisor has them: processes that outlive it, or, in a private copy that ends with it,
 //! threads of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -17,10 +17,11 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::sync::mpsc::Sender;
 
 use super::Event;
+use super::residents::started;
 use crate::backend::linux::{EngineParts, Engines, SocketPlace, in_namespace};
 use crate::engine::{Connection, Handed, give_up_but, keep_capabilities};
 use crate::model::{DomainId, End};
-use crate::state::Directories;
+use crate::state::{Directories, replace};
 use crate::wireguard::{Device, LinkEvents, OpenSockets, Parts, Routes, UnderlaySockets};
 
 /// How long an engine must have lived for another one to be wanted at once.
@@ -37,13 +38,14 @@ pub enum Lodging {
 
 /// What a supervisor goes on to need: to make and enter namespaces, to configure what is in them, to open sockets of
 /// privileged ports for engines, to read keys that are another user's, to make control groups in a root directory that
-/// nobody may write (kernfs has it 0555), to let engines give up what they may, and to end who lives in a domain that is to go.
-const SUPERVISORS: [Capability; 7] = [
+/// nobody may write (kernfs has it 0555), to give the control socket to a group, to let engines give up what they may, and to end who lives in a domain that is to go.
+const SUPERVISORS: [Capability; 8] = [
     Capability::CAP_SYS_ADMIN,
     Capability::CAP_NET_ADMIN,
     Capability::CAP_NET_RAW,
     Capability::CAP_NET_BIND_SERVICE,
     Capability::CAP_DAC_OVERRIDE,
+    Capability::CAP_CHOWN,
     Capability::CAP_SETPCAP,
     Capability::CAP_KILL,
 ];
@@ -65,6 +67,19 @@ impl Lodging {
             Lodging::Within => Box::new(Hosted::default()),
         }
     }
+}
+
+/// The processes that are engines of a network or were: number, and when they began.
+pub(super) fn recorded(directories: &Directories) -> BTreeSet<(i32, u64)> {
+    let entries = directories.runtime.join("engines").read_dir().into_iter().flatten().flatten();
+    let records =
+        entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "pid"));
+    let process = |path: PathBuf| {
+        let text = fs::read_to_string(path).ok()?;
+        let (pid, started) = text.trim_end().split_once(' ')?;
+        Some((pid.parse().ok()?, started.parse().ok()?))
+    };
+    records.filter_map(process).collect()
 }
 
 /// The engines of one network, a process for each underlay. They outlive this.
@@ -100,6 +115,7 @@ impl Processes {
             match Connection::adopt(&path) {
                 Ok(engine) => {
                     tracing::debug!(%underlay, pid = engine.pid(), "engine taken over");
+                    self.record(underlay, &engine);
                     self.engines.insert(underlay, engine);
                 }
                 Err(error) => {
@@ -123,10 +139,20 @@ impl Processes {
         let start = || Connection::start(&path, log);
         let engine = in_namespace(namespace, start).map_err(io::Error::other)??;
         tracing::info!(%underlay, pid = engine.pid(), "engine started");
+        self.record(underlay, &engine);
         if let Some(queue) = &self.queue {
             look_after(&engine, Some(Instant::now()), queue.clone());
         }
         Ok(self.engines.entry(underlay).or_insert(engine))
+    }
+
+    /// Writes down that a process is an engine: a name is no mark, for any process may take it.
+    fn record(&self, underlay: DomainId, engine: &Connection) {
+        let Some(started) = started(engine.pid()) else { return };
+        let path = self.path(underlay).with_extension("pid");
+        if let Err(error) = replace(&path, &format!("{} {started}\n", engine.pid())) {
+            tracing::warn!(%underlay, %error, "an engine is not recorded, and taken for a resident");
+        }
     }
 
     /// Beside the log of a supervisor without a terminal, for the engine keeps no terminal and no pipe from ending;

@@ -7,25 +7,32 @@ use tracing::{debug, info, warn};
 
 use super::endpoints::{Action, At};
 use super::lookup::{Found, look_up};
-use super::{Event, Supervisor};
+use super::{Event, QUEUE_LENGTH, Supervisor};
 use crate::model::Key;
 use crate::plan::Step;
 
-/// How long a network that comes up waits for the names of its endpoints: for a name server that is there.
+/// How long who brings a network up, or changes it, waits for the names of endpoints: for a name server that is there.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Supervisor {
-    /// Looks every name up, and waits for the answers of those who answer at once: unless something else comes first.
+    /// Looks every name up, and waits for the answers of those who answer at once: unless somebody wants something.
     pub(super) fn await_endpoints(&mut self) {
         let deadline = Instant::now() + PATIENCE;
         self.point();
-        while self.endpoints.is_asking() && self.came_first.is_none() && Instant::now() < deadline {
+        while self.endpoints.is_asking() && !self.is_wanted() && Instant::now() < deadline {
             match self.queue.try_recv() {
                 Ok(Event::Found(found)) => self.found(&found),
-                Ok(event) => self.came_first = Some(event),
+                Ok(event) => self.came_first.push_back(event),
                 Err(_) => thread::sleep(Duration::from_millis(5)),
             }
         }
+    }
+
+    /// Whether somebody asks for something, or so much happens that it cannot be put off.
+    fn is_wanted(&self) -> bool {
+        let by_somebody =
+            |event: &Event| matches!(event, Event::Request(_) | Event::Ask(_) | Event::Signal(_));
+        self.came_first.len() >= QUEUE_LENGTH || self.came_first.iter().any(by_somebody)
     }
 
     /// To be called after steps: peers that were set may know no endpoint, and there may be others than before.

@@ -3,7 +3,8 @@
 //! A process is in the namespace whose file /proc/PID/net/dev it sees: each namespace has one of its own, with a number
 //! of its own. Everybody may look at it, unlike at /proc/PID/ns/net (ptrace(2), PTRACE_MODE_READ), so it takes no
 //! privilege that a supervisor has given up. In a namespace that domains share, those of an rtable's control group are
-//! its residents. The engines of the network, which live in the underlays of their tunnels, are none.
+//! its residents. The engines of the network, which live in the underlays of their tunnels, are none: those that a
+//! supervisor has recorded, whatever others call themselves.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
@@ -17,6 +18,7 @@ use nix::unistd::{Pid, getpid};
 use thiserror::Error;
 use tracing::info;
 
+use super::engines;
 use crate::backend::BackendError;
 use crate::backend::linux::{Namespace, Survey};
 use crate::control::Residents;
@@ -33,8 +35,6 @@ const GRACE: Duration = Duration::from_secs(5);
 const ROUNDS: usize = 2;
 /// The most of a command line that is shown, in characters.
 const COMMAND_LENGTH: usize = 60;
-/// What an engine calls itself.
-const ENGINE: &str = "rdom-engine";
 
 /// A process that lives in a domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,20 +105,30 @@ impl Eviction<'_> {
 
     /// Ends the residents if that was asked for; an error if there are any afterwards.
     pub(super) fn carry_out(self, what: Residents) -> Result<(), KeptError> {
-        let mut found = (self.residents)()?;
-        // Whoever is asked to end may start others first.
-        for _ in 0..ROUNDS {
-            match what {
-                Residents::Kill if !found.is_empty() => end(&found),
-                Residents::Keep | Residents::Kill => break,
-            }
-            found = (self.residents)()?;
+        if let Residents::Kill = what {
+            end_all(self.residents)?;
         }
+        let found = (self.residents)()?;
         match found.is_empty() {
             true => Ok(()),
             false => Err(KeptError::Inhabited { what: self.kept, residents: found, help: self.help }),
         }
     }
+}
+
+/// Ends residents; takes as long as they do, up to a limit. There may be some afterwards.
+pub(super) fn end_all(
+    residents: &dyn Fn() -> Result<Vec<Resident>, BackendError>,
+) -> Result<(), BackendError> {
+    // Whoever is asked to end may start others first.
+    for _ in 0..ROUNDS {
+        let found = residents()?;
+        if found.is_empty() {
+            break;
+        }
+        end(&found);
+    }
+    Ok(())
 }
 
 fn listed(residents: &[Resident]) -> String {
@@ -134,9 +144,11 @@ pub fn residents(network: &NetworkName, directories: &Directories) -> Result<Vec
     let mut found = in_namespaces(&survey);
     found.extend(in_groups(network, &survey)?);
     let name = |domain| survey.namespaces().domain(domain).map(|place| place.name.clone());
+    let engines = engines::recorded(directories);
+    let is_engine = |pid| started(pid).is_some_and(|started| engines.contains(&(pid, started)));
     let resident =
         |(domain, pid)| Some(Resident { domain, name: name(domain)?, pid, command: command(pid)? });
-    Ok(found.into_iter().filter_map(resident).collect())
+    Ok(found.into_iter().filter(|(_, pid)| !is_engine(*pid)).filter_map(resident).collect())
 }
 
 /// Kills who lives in a network, in its default domain too: for one whose default domain is nobody else's.
@@ -157,21 +169,25 @@ pub fn kill_all(directories: &Directories) -> Result<(), BackendError> {
     Ok(())
 }
 
-/// The residents of the domains that a change from one network to another deletes.
-pub(super) fn residents_of_deleted(
-    from: &Network,
-    to: &Network,
+/// The domains that a change from one network to another deletes.
+pub(super) fn deleted(from: &Network, to: &Network) -> BTreeSet<DomainId> {
+    let steps = plan(to, from).into_iter();
+    steps
+        .filter_map(|step| if let Step::DeleteDomain { domain, .. } = step { Some(domain) } else { None })
+        .collect()
+}
+
+/// The residents of some domains of a network.
+pub(super) fn residents_of(
+    domains: &BTreeSet<DomainId>,
+    network: &NetworkName,
     directories: &Directories,
 ) -> Result<Vec<Resident>, BackendError> {
-    let deleted: BTreeSet<_> = plan(to, from)
-        .into_iter()
-        .filter_map(|step| if let Step::DeleteDomain { domain, .. } = step { Some(domain) } else { None })
-        .collect();
-    if deleted.is_empty() {
+    if domains.is_empty() {
         return Ok(Vec::new());
     }
-    let all = residents(&from.name, directories)?.into_iter();
-    Ok(all.filter(|resident| deleted.contains(&resident.domain)).collect())
+    let all = residents(network, directories)?.into_iter();
+    Ok(all.filter(|resident| domains.contains(&resident.domain)).collect())
 }
 
 /// Asks residents to end, and kills those that do not.
@@ -242,11 +258,20 @@ fn number(file: &Path) -> Option<u64> {
     Some(fs::metadata(file).ok()?.ino())
 }
 
-/// See proc(5), /proc/PID/stat.
 fn parent(pid: i32) -> Option<Pid> {
+    fact(pid, 4)?.parse().ok().map(Pid::from_raw)
+}
+
+/// When a process began, in clock ticks since the boot: with its number it is told from every other.
+pub(super) fn started(pid: i32) -> Option<u64> {
+    fact(pid, 22)?.parse().ok()
+}
+
+/// A field of /proc/PID/stat after the name, as proc_pid_stat(5) counts them.
+fn fact(pid: i32, number: usize) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, after_name) = stat.rsplit_once(") ")?;
-    after_name.split(' ').nth(1)?.parse().ok().map(Pid::from_raw)
+    after_name.split(' ').nth(number - 3).map(str::to_owned)
 }
 
 fn processes() -> impl Iterator<Item = i32> {
@@ -254,11 +279,11 @@ fn processes() -> impl Iterator<Item = i32> {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
-/// Its command line as it may be printed, or its name where it has none; nothing of an engine, of a child of this process,
-/// which looks a name up, or of who has gone.
+/// Its command line as it may be printed, or its name where it has none; nothing of a child of this process, which looks
+/// a name up, or of who has gone.
 fn command(pid: i32) -> Option<String> {
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
-    if name.trim_end() == ENGINE || parent(pid)? == getpid() {
+    if parent(pid)? == getpid() {
         return None;
     }
     let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;

@@ -38,9 +38,9 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
     let name = common.network.clone().unwrap_or_else(|| document.lowered.network.name.clone());
     let roots = Roots::of_environment();
     let consent = if words.confirm.is_some() { Consent::given() } else { words.consent };
-    consent.ask(&document.lowered.network, &roots.of(&name))?;
-    let wanted = wanted(document, &name)?;
-    let live = Live { directories: roots.of(&name), name };
+    let live = Live::named(name);
+    consent.ask(&document.lowered.network, &live.directories)?;
+    let wanted = wanted(document, &live.name)?;
     let confirm = words.confirm.map(|within| format!("{}ms", within.as_millis()));
     let terms = Terms { confirm, residents: words.eviction.residents() };
     let answer = live.ask(|client| match client.apply(&wanted, &terms) {

@@ -16,7 +16,7 @@ pub(super) struct Words {
 }
 
 pub(super) fn run(_: &Words, common: &Common) -> Ended {
-    let live = Live::find(common)?;
+    let live = Live::find_to_ask(common)?;
     match live.ask(Client::confirm)? {
         Some(()) => {
             say(format_args!("network {} stays as it is", live.name));

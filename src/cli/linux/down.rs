@@ -43,7 +43,7 @@ impl Eviction {
 }
 
 pub(super) fn run(words: &Words, common: &Common) -> Ended {
-    let Some(live) = Live::find_any(common)? else {
+    let Some(live) = Live::find_any_to_ask(common)? else {
         remove_leavings(common)?;
         match &common.network {
             Some(name) => say(format_args!("network {name} is not up")),

@@ -1,16 +1,17 @@
 //! Which network is meant, and where its domains are.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::unistd::geteuid;
+use nix::unistd::{AccessFlags, access, geteuid};
 
 use super::Common;
 use super::trouble::Trouble;
 use crate::backend::linux::Survey;
 use crate::backend::linux::view::Which;
-use crate::control::{Client, ClientError};
+use crate::control::{self, Client, ClientError};
 use crate::model::{DomainId, NetworkName};
 use crate::state::{Directories, Ledger, Lock, Roots};
 use crate::supervisor::Entrances;
@@ -25,32 +26,64 @@ pub(super) struct Live {
 impl Live {
     /// The network that `-n` names, else the only one; an error if there is none.
     pub(super) fn find(common: &Common) -> Result<Self, Trouble> {
-        Self::find_any(common)?.ok_or_else(|| Trouble::Usage {
-            message: match &common.network {
-                Some(name) => format!("network {name} is not up"),
-                None => "no network is up".to_owned(),
-            },
-            help: Some(match roots_networks_are_hidden() {
-                true => "what root brought up only root can see; in a private copy: rdom run FILE -- COMMAND"
-                    .into(),
-                false => "rdom up FILE, or in a private copy: rdom run FILE -- COMMAND".into(),
-            }),
-        })
+        Self::find_any(common)?.ok_or_else(|| not_up(common))
+    }
+
+    /// The same for a verb that does no more than ask its supervisor: one of root's is as good, if that lets this user ask.
+    pub(super) fn find_to_ask(common: &Common) -> Result<Self, Trouble> {
+        Self::find_any_to_ask(common)?.ok_or_else(|| not_up(common))
     }
 
     /// The network that `-n` names, else the only one, if there is one.
     pub(super) fn find_any(common: &Common) -> Result<Option<Self>, Trouble> {
         let roots = Roots::of_environment();
-        let mut found: Vec<_> =
-            roots.networks().into_iter().filter(|name| is_there(&roots.of(name))).collect();
+        Self::meant(&roots, common, |live| is_there(&live.directories))
+    }
+
+    /// The same for a verb that does no more than ask.
+    pub(super) fn find_any_to_ask(common: &Common) -> Result<Option<Self>, Trouble> {
+        match Self::find_any(common)? {
+            Some(own) => Ok(Some(own)),
+            None => Self::meant(&Roots::of_root(), common, Self::is_shared),
+        }
+    }
+
+    /// The network of this name, alive or not; one of root's if it is none of this user's and may be asked.
+    pub(super) fn named(name: NetworkName) -> Self {
+        let of = |roots: Roots| Self { directories: roots.of(&name), name: name.clone() };
+        let (own, roots) = (of(Roots::of_environment()), of(Roots::of_root()));
+        if !own.is_there() && roots.is_shared() { roots } else { own }
+    }
+
+    fn meant(
+        roots: &Roots,
+        common: &Common,
+        is_meant: impl Fn(&Self) -> bool,
+    ) -> Result<Option<Self>, Trouble> {
+        let all = roots.networks().into_iter().map(|name| Self { directories: roots.of(&name), name });
+        let mut found: Vec<_> = all.filter(is_meant).collect();
         if let Some(named) = &common.network {
-            found.retain(|name| name == named);
+            found.retain(|live| live.name == *named);
         }
         match (found.pop(), found.as_slice()) {
             (None, _) => Ok(None),
-            (Some(name), []) => Ok(Some(Self { directories: roots.of(&name), name })),
-            (Some(last), others) => Err(several(others.iter().chain([&last]))),
+            (Some(live), []) => Ok(Some(live)),
+            (Some(last), others) => Err(several(others.iter().chain([&last]).map(|live| &live.name))),
         }
+    }
+
+    /// Whether it is up, or something is left of it.
+    pub(super) fn is_there(&self) -> bool {
+        is_there(&self.directories) || self.is_shared()
+    }
+
+    /// Whether it is another user's, whose supervisor lets this one ask.
+    fn is_shared(&self) -> bool {
+        let runtime = &self.directories.runtime;
+        let is_anothers = runtime.metadata().is_ok_and(|found| found.uid() != geteuid().as_raw());
+        is_anothers
+            && !geteuid().is_root()
+            && access(&control::socket(&self.directories), AccessFlags::W_OK).is_ok()
     }
 
     /// The networks, or the one that `-n` names, of which nothing is left but files.
@@ -66,12 +99,18 @@ impl Live {
         &self,
         question: impl Fn(&Client) -> Result<A, ClientError>,
     ) -> Result<Option<A>, Trouble> {
-        if Lock::holder(&self.directories).is_none() {
+        // Another user's lock cannot be looked at.
+        let is_shared = self.is_shared();
+        if !is_shared && Lock::holder(&self.directories).is_none() {
             return Ok(None);
         }
         match question(&Client::of(&self.directories)) {
             Ok(answer) => Ok(Some(answer)),
-            Err(ClientError::Unreachable { .. } | ClientError::HungUp(_)) if self.is_abandoned() => Ok(None),
+            Err(ClientError::Unreachable { .. } | ClientError::HungUp(_))
+                if !is_shared && self.is_abandoned() =>
+            {
+                Ok(None)
+            }
             Err(error) => Err(Trouble::failed(error)),
         }
     }
@@ -109,6 +148,22 @@ impl Live {
     /// The ways into its domains.
     pub(super) fn entrances(&self) -> Entrances<'_> {
         Entrances { network: &self.name, directories: &self.directories }
+    }
+}
+
+/// There is none, or not the one that is meant.
+fn not_up(common: &Common) -> Trouble {
+    Trouble::Usage {
+        message: match &common.network {
+            Some(name) => format!("network {name} is not up"),
+            None => "no network is up".to_owned(),
+        },
+        help: Some(match roots_networks_are_hidden() {
+            true => {
+                "what root brought up only root can see; in a private copy: rdom run FILE -- COMMAND".into()
+            }
+            false => "rdom up FILE, or in a private copy: rdom run FILE -- COMMAND".into(),
+        }),
     }
 }
 

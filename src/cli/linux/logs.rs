@@ -2,19 +2,20 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::os::fd::{AsFd, AsRawFd};
 use std::process::ExitCode;
-use std::thread;
-use std::time::Duration;
 
 use clap::Args;
+use nix::poll::{PollFd, PollFlags, poll};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
 use super::live::Live;
 use super::trouble::Trouble;
 use super::{Common, Ended, Which};
 use crate::state::Lock;
 
-/// How often `-f` looks for more.
-const EVERY: Duration = Duration::from_millis(200);
+/// How long `-f` waits for more before it looks whether the supervisor still lives: one that is killed writes nothing.
+const EVERY_MILLIS: u16 = 1000;
 
 #[derive(Debug, Args)]
 pub(super) struct Words {
@@ -42,7 +43,8 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
     let mut log = BufReader::new(file);
     show(&mut log, words.lines).map_err(Trouble::failed)?;
     if words.follow {
-        follow(&mut log, &live)?;
+        let growth = Growth::of(log.get_ref()).map_err(Trouble::failed)?;
+        follow(&mut log, &growth, &live)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -58,7 +60,7 @@ fn meant_lines(trouble: Trouble, common: &Common) -> Trouble {
     }
 }
 
-fn follow(log: &mut impl Read, live: &Live) -> Result<(), Trouble> {
+fn follow(log: &mut impl Read, growth: &Growth, live: &Live) -> Result<(), Trouble> {
     loop {
         // Asked before the log is read: nothing is written after the end.
         let ended = Lock::holder(&live.directories).is_none();
@@ -68,7 +70,28 @@ fn follow(log: &mut impl Read, live: &Live) -> Result<(), Trouble> {
         if ended {
             return Ok(());
         }
-        thread::sleep(EVERY);
+        growth.wait().map_err(Trouble::failed)?;
+    }
+}
+
+/// Tells when a file has grown, or is removed (inotify(7)).
+struct Growth(Inotify);
+
+impl Growth {
+    /// By its descriptor: it may have been removed by now.
+    fn of(file: &File) -> nix::Result<Self> {
+        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        inotify.add_watch(path.as_str(), AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_ATTRIB)?;
+        Ok(Self(inotify))
+    }
+
+    /// Returns at once if it has since the last time.
+    fn wait(&self) -> nix::Result<()> {
+        match poll(&mut [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)], EVERY_MILLIS)? {
+            0 => Ok(()),
+            _ => self.0.read_events().map(drop),
+        }
     }
 }
 

@@ -1,9 +1,10 @@
 //! `rdom status`: from the supervisor if it lives, else straight from the kernel.
 
-use std::io::{self, IsTerminal, Write};
+mod screen;
+mod watch;
+
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
-use std::thread;
-use std::time::Duration;
 
 use clap::Args;
 
@@ -16,11 +17,6 @@ use crate::control::Client;
 use crate::state::KeyRing;
 use crate::status::{Glance, StatusView, Tint};
 use crate::supervisor::{self, NoEngines};
-
-/// How often `--watch` looks.
-const EVERY: Duration = Duration::from_secs(1);
-/// To the upper left corner, and nothing below (ECMA-48: CUP, ED).
-const CLEAR: &str = "\x1b[H\x1b[2J";
 
 #[derive(Debug, Args)]
 pub(super) struct Words {
@@ -35,7 +31,7 @@ pub(super) struct Words {
 }
 
 pub(super) fn run(words: &Words, common: &Common) -> Ended {
-    let live = Live::find(common)?;
+    let live = Live::find_to_ask(common)?;
     let view = seen(&live)?;
     if view.supervisor.is_none() {
         complain(format_args!(
@@ -45,7 +41,7 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
         ));
     }
     if words.watch {
-        return watch(&live, view, common);
+        return watch::run(&live, view, common);
     }
     print!("{}", shown(&view, common)?);
     match words.check && !view.is_as_asked() {
@@ -59,25 +55,6 @@ pub(super) fn seen(live: &Live) -> Result<StatusView, Trouble> {
     match live.ask(Client::status)? {
         Some(json) => serde_json::from_str(&json).map_err(Trouble::failed),
         None => from_kernel(live),
-    }
-}
-
-fn watch(live: &Live, mut view: StatusView, common: &Common) -> Ended {
-    let redraws = io::stdout().is_terminal() && !common.json;
-    let mut last = String::new();
-    loop {
-        let text = shown(&view, common)?;
-        if text != last {
-            let clear = if redraws { CLEAR } else { "" };
-            print!("{clear}{text}");
-            io::stdout().flush().map_err(Trouble::failed)?;
-        }
-        last = text;
-        thread::sleep(EVERY);
-        view = match Live::find_any(common)? {
-            Some(_) => seen(live)?,
-            None => return Ok(ExitCode::SUCCESS),
-        };
     }
 }
 

@@ -19,7 +19,7 @@ use tokio::task::{LocalSet, spawn_blocking};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
-use super::caller::{Caller, Credentials};
+use super::super::caller::{Caller, Credentials};
 use super::{Admission, LONGEST_LINE, Line, Refusal, Ticket};
 
 /// Who may be inside at once; whoever comes then is turned away.

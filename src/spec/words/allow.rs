@@ -13,8 +13,19 @@ const ALLOW: Shape = Shape { what: "`allow`", keys: &["users", "groups"], later:
 const LONGEST: usize = 256;
 
 pub(super) fn read(node: &Node, report: &mut Report) -> Vec<Placed<Named>> {
+    accounts(node, &ALLOW, "allow", "as without it, only root may enter", report)
+}
+
+/// Users and groups below a key; nobody at all is an error, for `nobody` is what comes of it.
+pub(super) fn accounts(
+    node: &Node,
+    shape: &Shape,
+    key: &str,
+    nobody: &str,
+    report: &mut Report,
+) -> Vec<Placed<Named>> {
     let errors = report.errors();
-    let Some(fields) = Fields::of(node, &ALLOW, report) else { return Vec::new() };
+    let Some(fields) = Fields::of(node, shape, report) else { return Vec::new() };
     let mut list = |key: &str, expected: &str, named: fn(String) -> Named| -> Vec<Placed<Named>> {
         let Some(node) = fields.value(key) else { return Vec::new() };
         let read = each_parsed(node, expected, account, report);
@@ -24,16 +35,16 @@ pub(super) fn read(node: &Node, report: &mut Report) -> Vec<Placed<Named>> {
     allowed.extend(list("groups", "names of groups", Named::Group));
     if allowed.is_empty() && report.errors() == errors {
         report.push(
-            Diagnostic::error(node.place, "`allow` names nobody")
-                .label("as without it, only root may enter")
-                .help("write `allow: {users: [NAME], groups: [NAME]}`, or leave it out"),
+            Diagnostic::error(node.place, format!("`{key}` names nobody"))
+                .label(nobody)
+                .help(format!("write `{key}: {{users: [NAME], groups: [NAME]}}`, or leave it out")),
         );
     }
     allowed
 }
 
 /// A name, or a number; passwd(5) and group(5) have no colon in it, and nobody is called by a pattern.
-fn account(text: &str) -> Result<String, Trouble> {
+pub(super) fn account(text: &str) -> Result<String, Trouble> {
     let odd = |c: char| c.is_whitespace() || c.is_control() || ":,*?/".contains(c);
     match text.find(odd) {
         Some(_) => Err(Trouble::new(format!("`{text}` is not the name of a user or group"))

@@ -1,4 +1,4 @@
-//! Who knocks, as the kernel and the system's accounts have it.
+//! Who calls, as the kernel and the system's accounts have it.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
@@ -14,7 +14,7 @@ use crate::model::Account;
 /// Groups that are asked for at first; who is in more is asked again.
 const GROUPS: usize = 64;
 
-/// A process that knocked.
+/// A process that calls.
 #[derive(Debug)]
 pub struct Caller {
     /// Its id, as this process sees it.

@@ -1,0 +1,116 @@
+//! The way up: what a document needs, the steps, and the sockets that others reach it by.
+
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+use super::{
+    Event, Lodging, UpError, Within, admission, neighbours, place, service_manager, signals, take_down,
+};
+use crate::backend::linux::{Linux, Survey};
+use crate::control::enter::{self, Opened};
+use crate::control::{self, Server};
+use crate::model::{Network, NetworkName};
+use crate::plan::{Step, bind};
+use crate::probe::{self, Hazard};
+use crate::spec::Document;
+use crate::state::{Directories, KeyRing, Missing, Store, Stored, write_lookups};
+use crate::transaction::{Signals, converge};
+
+/// A document's network with nothing left open.
+pub(super) struct Prepared {
+    pub(super) desired: Network,
+    pub(super) keys: KeyRing,
+    pub(super) warnings: Vec<String>,
+}
+
+/// Finds or makes the keys and ports that a document leaves open, and looks whether everything that it needs is here.
+pub(super) fn prepare(document: &Document, directories: &Directories) -> Result<Prepared, UpError> {
+    let (network, secrets) = (&document.lowered.network, &document.lowered.secrets);
+    if let Some(clash) = neighbours::clash(network, directories) {
+        return Err(clash.into());
+    }
+    let Stored { bindings, keys, mut warnings } =
+        Store::of(directories).bindings(network, secrets, Missing::Generate)?;
+    warnings.extend(probe::isolation_held_back(network));
+    let desired = bind(network, &bindings, &probe::capabilities());
+    let lacks = probe::unmet(&desired);
+    if lacks.is_empty() { Ok(Prepared { desired, keys, warnings }) } else { Err(UpError::Lacking { lacks }) }
+}
+
+/// What there is besides the kernel's part once everything is up.
+pub(super) struct Up {
+    pub(super) hazards: Vec<Hazard>,
+    pub(super) server: Server,
+    pub(super) door: Option<Opened>,
+}
+
+/// Takes the steps, checks where sockets are, and opens the control socket; what fails after the steps undoes them.
+pub(super) fn bring_up(
+    backend: &mut Linux,
+    desired: &Network,
+    directories: &Directories,
+    signals: &Signals,
+    sender: mpsc::Sender<Event>,
+    lodging: Lodging,
+) -> Result<Up, UpError> {
+    let outcome = converge(backend, desired, &|| signals.pending()).map_err(UpError::Failed)?;
+    greet(backend);
+    let checked = Survey::of(directories).map_err(UpError::from).and_then(|survey| {
+        place::check(&survey, desired)?;
+        write_lookups(desired, directories)?;
+        let hazards = probe::hazards(desired, &Within(&survey));
+        lodging.confine().map_err(UpError::Privileges)?;
+        let door = open_door(desired, directories, sender.clone())?;
+        let server = listen(&desired.name, directories, signals, sender)?;
+        Ok(Up { hazards, server, door })
+    });
+    match checked {
+        Ok(_) => info!(network = %desired.name, steps = outcome.taken.len(), "up"),
+        Err(_) => drop(take_down(backend, &desired.name)),
+    }
+    checked
+}
+
+/// A peer that is not greeted takes longer to notice that its session is gone.
+pub(super) fn greet(backend: &mut Linux) {
+    if let Err(error) = backend.greet() {
+        warn!(%error, "peers were not greeted");
+    }
+}
+
+/// The same after steps that made tunnels of a network that was up anew.
+pub(super) fn greet_anew(backend: &mut Linux, taken: &[Step]) {
+    if let Err(error) = backend.greet_anew(taken) {
+        warn!(%error, "peers were not greeted");
+    }
+}
+
+/// Opens the control socket and answers on it; what it is told and what signals say arrive in one queue.
+fn listen(
+    network: &NetworkName,
+    directories: &Directories,
+    signals: &Signals,
+    sender: mpsc::Sender<Event>,
+) -> Result<Server, UpError> {
+    let open = || {
+        let listener = control::listen(directories)?;
+        signals::forward(*signals, sender.clone())?;
+        service_manager::ask_for_life(sender.clone());
+        control::serve(network.clone(), listener, sender)
+    };
+    open().map_err(|source| UpError::Control { path: control::socket(directories), source })
+}
+
+/// Opens the door, if the file lets anybody in.
+pub(super) fn open_door(
+    desired: &Network,
+    directories: &Directories,
+    queue: mpsc::Sender<Event>,
+) -> Result<Option<Opened>, UpError> {
+    if !admission::is_open(desired) {
+        enter::close(directories);
+        return Ok(None);
+    }
+    let opened = enter::listen(directories).and_then(|listener| enter::open(listener, queue));
+    opened.map(Some).map_err(|source| UpError::Control { path: directories.runtime.clone(), source })
+}
