@@ -45,3 +45,32 @@ fn the_places_it_names_exist() {
     let missing: Vec<_> = places.filter(|place| !root.join(place).exists()).collect();
     assert!(missing.is_empty(), "{missing:?}");
 }
+
+/// Every key that the reader of files knows stands in the page that explains them.
+#[test]
+fn the_page_about_the_file_has_every_key() {
+    let page = include_str!("../docs/file.md");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/spec");
+    let sources = [root.join("words.rs")].into_iter().chain(below(&root.join("words")));
+    let keys: Vec<String> = sources.flat_map(|path| keys(&std::fs::read_to_string(path).unwrap())).collect();
+    assert!(keys.len() > 100, "keys are told by `keys: &[...]`, found {}", keys.len());
+    let missing: Vec<_> = keys.iter().filter(|key| !explains(page, key)).collect();
+    assert!(missing.is_empty(), "docs/file.md lacks {missing:?}");
+}
+
+/// As a word in code, alone or the first of several: `bridge`, or `vlan: {parent: IF, id: NUMBER}`.
+fn explains(page: &str, key: &str) -> bool {
+    let code = page.split('`').skip(1).step_by(2);
+    code.flat_map(|code| code.split(|next: char| !next.is_ascii_alphanumeric() && next != '_')).any(|word| word == key)
+}
+
+/// The keys of all shapes in a source.
+fn keys(source: &str) -> Vec<String> {
+    let lists = source.split("keys: &[").skip(1).filter_map(|rest| rest.split(']').next());
+    lists.flat_map(|list| list.split('"').skip(1).step_by(2)).map(str::to_owned).collect()
+}
+
+fn below(directory: &Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { below(&path) } else { vec![path] }).collect()
+}
