@@ -61,7 +61,8 @@ fn the_page_about_the_file_has_every_key() {
 /// As a word in code, alone or the first of several: `bridge`, or `vlan: {parent: IF, id: NUMBER}`.
 fn explains(page: &str, key: &str) -> bool {
     let code = page.split('`').skip(1).step_by(2);
-    code.flat_map(|code| code.split(|next: char| !next.is_ascii_alphanumeric() && next != '_')).any(|word| word == key)
+    code.flat_map(|code| code.split(|next: char| !next.is_ascii_alphanumeric() && next != '_'))
+        .any(|word| word == key)
 }
 
 /// The keys of all shapes in a source.
