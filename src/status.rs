@@ -25,6 +25,7 @@ mod rule;
 #[cfg(test)]
 mod samples;
 mod schema;
+mod service;
 mod socket;
 mod text;
 mod tunnel;
@@ -52,6 +53,7 @@ pub use route::{Family, RouteFlag, RouteRow, RouteTable, not_in_table};
 pub use route_get::RouteGet;
 pub use rule::{RuleTable, RuleView};
 pub use schema::{DOCUMENTS, schema};
+pub use service::{ServiceState, ServiceView};
 pub use socket::{Protocol, SocketTable, SocketView};
 pub use tunnel::{Health, PeerView, REJECT_AFTER_SECS, TunnelView};
 pub use unit::UnitView;

@@ -20,6 +20,7 @@ mod place;
 mod pointing;
 mod residents;
 mod service_manager;
+mod services;
 mod signals;
 mod surroundings;
 mod watching;
@@ -54,11 +55,12 @@ use crate::exec::group;
 use crate::model::{Network, NetworkName};
 use crate::plan::{Step, bind, plan};
 use crate::probe::{self, Hazard, Unsupported};
+use crate::service::Connection;
 use crate::spec::Document;
 use crate::state::{
     Directories, KeyRing, Lock, LockError, Missing, StateError, Store, Stored, write_lookups,
 };
-use crate::status::StatusView;
+use crate::status::{ServiceView, StatusView};
 use crate::transaction::{Failure, Outcome, Signals, converge};
 use confirm::Pending;
 use decide::Watch;
@@ -68,6 +70,7 @@ pub use engines::{Hosted, Lodging, NoEngines};
 use history::History;
 use lookup::Found;
 use residents::Eviction;
+use services::Services;
 
 /// A network that is up, held by this process.
 pub struct Supervisor {
@@ -79,6 +82,7 @@ pub struct Supervisor {
     watch: Watch,
     endpoints: Endpoints,
     unconfirmed: Option<Pending>,
+    services: Services,
     history: History,
     monitor: Option<Monitor>,
     sender: mpsc::WeakSender<Event>,
@@ -172,6 +176,12 @@ pub enum UpError {
     /// Privileges that a supervisor does not need could not be given up.
     #[error("cannot give up privileges")]
     Privileges(#[source] io::Error),
+    /// What keeps services could not be started, or does not answer.
+    #[error("cannot run services")]
+    Services(#[source] io::Error),
+    /// Services of a private copy are not what they shall be.
+    #[error("{}", .0.join("\n"))]
+    Unwell(Vec<String>),
     /// The control socket could not be made.
     #[error("cannot listen at {}", path.display())]
     Control {
@@ -211,6 +221,7 @@ impl Supervisor {
         backend.tidy()?;
         let weak = sender.downgrade();
         let unconfirmed = Pending::resumed(document, directories, &weak)?;
+        let services = Services::open(&desired.name, directories, lodging).map_err(UpError::Services)?;
         match bring_up(&mut backend, &desired, directories, signals, sender, lodging) {
             Ok(Up { hazards, server, door }) => {
                 let (document, directories) = (document.clone(), directories.clone());
@@ -219,6 +230,7 @@ impl Supervisor {
                     watch: Watch::new(document.lowered.drift),
                     endpoints: Endpoints::of(&desired, Instant::now()),
                     unconfirmed,
+                    services,
                     history: History::default(),
                     monitor: None,
                     sender: weak,
@@ -234,6 +246,7 @@ impl Supervisor {
                     _lock: lock,
                 };
                 supervisor.await_endpoints();
+                supervisor.begin_services(lodging, signals)?;
                 Ok(supervisor)
             }
             Err(error) => {
@@ -267,9 +280,15 @@ impl Supervisor {
         let missing = plan(&self.desired, &observed);
         let misplaced = misplaced(&survey, &self.desired)?;
         let steps = missing.iter().map(ToString::to_string);
-        let differs = steps.chain(misplaced.iter().map(ToString::to_string)).collect();
+        let mut differs: Vec<_> = steps.chain(misplaced.iter().map(ToString::to_string)).collect();
+        let services = self.services.views().unwrap_or_else(|error| {
+            differs.push(error.to_string());
+            Vec::new()
+        });
+        differs.extend(services.iter().filter(|service| !service.is_well()).map(ServiceView::text));
         let left = self.unconfirmed.as_ref().map(Pending::left_secs);
-        Ok(view.kept_by(std::process::id(), differs, self.history.view()).going_back_in(left))
+        let view = view.kept_by(std::process::id(), differs, self.history.view());
+        Ok(view.going_back_in(left).running(services))
     }
 
     /// Keeps the network until a signal or a request ends it, then takes it down. Where processes live in its domains a
@@ -354,6 +373,7 @@ impl Supervisor {
     pub fn down(&mut self) -> Result<(), Box<Failure>> {
         service_manager::stopping();
         self.door = None;
+        self.services.end();
         let steps = take_down(&mut self.backend, &self.desired.name)?;
         forget(&self.directories);
         for residents in group::remove_all(&self.desired.name) {
@@ -371,7 +391,8 @@ pub fn status(
     desired: Option<&Network>,
 ) -> Result<StatusView, BackendError> {
     let observed = backend.observe()?;
-    Survey::of(directories)?.status(&observed, desired, engine_reason())
+    let view = Survey::of(directories)?.status(&observed, desired, engine_reason())?;
+    Ok(view.running(services::left_behind(directories)))
 }
 
 fn engine_reason() -> String {
@@ -399,10 +420,13 @@ fn prepare(document: &Document, directories: &Directories) -> Result<Prepared, U
         Store::of(directories).bindings(network, secrets, Missing::Generate)?;
     warnings.extend(probe::isolation_held_back(network));
     let desired = bind(network, &bindings, &probe::capabilities());
-    match probe::unmet(&desired).into_iter().next() {
-        Some((need, lack)) => Err(UpError::Lacking { who: need.who, lack }),
-        None => Ok(Prepared { desired, keys, warnings }),
+    if let Some((need, lack)) = probe::unmet(&desired).into_iter().next() {
+        return Err(UpError::Lacking { who: need.who, lack });
     }
+    if let Some((service, lack)) = services::unmet(document) {
+        return Err(UpError::Lacking { who: format!("service {}", service.name), lack });
+    }
+    Ok(Prepared { desired, keys, warnings })
 }
 
 /// What there is besides the kernel's part once everything is up.
@@ -457,7 +481,11 @@ fn greet_anew(backend: &mut Linux, taken: &[Step]) {
 pub fn clean_up(network: &NetworkName, directories: &Directories, what: Residents) -> Result<usize, UpError> {
     probe::administration()?;
     let lock = take_lock(network, directories)?;
+    let keeper = services::keeper_left_behind(network, directories);
     Eviction::all(network, &|| residents(network, directories)).carry_out(what)?;
+    if let Some(Err(error)) = keeper.map(Connection::end) {
+        warn!(%error, "services are left behind");
+    }
     let engines = Box::new(Processes::of(directories));
     let mut backend = Linux::open(network.clone(), directories, KeyRing::default(), engines)?;
     let steps = take_down(&mut backend, network).map_err(UpError::Failed)?;

@@ -48,6 +48,7 @@ const ROOMS: &[Room] = &[
     Room { name: "engine", may_use: &["model", "wireguard"], effects: Effects::Some },
     Room { name: "sandbox", may_use: &["probe"], effects: Effects::Some },
     Room { name: "exec", may_use: &["diagnostic", "model", "probe"], effects: Effects::Some },
+    Room { name: "service", may_use: &["model", "status", "engine"], effects: Effects::Some },
     Room { name: "control", may_use: &["model", "status", "state"], effects: Effects::Some },
     Room { name: "enter", may_use: &["model", "exec", "control"], effects: Effects::Some },
     Room {
@@ -66,6 +67,7 @@ const ROOMS: &[Room] = &[
             "engine",
             "sandbox",
             "exec",
+            "service",
             "control",
         ],
         effects: Effects::Some,
@@ -92,6 +94,7 @@ const ROOMS: &[Room] = &[
             "engine",
             "sandbox",
             "exec",
+            "service",
             "control",
             "enter",
             "supervisor",

@@ -17,6 +17,7 @@ mod routes;
 mod rtables;
 mod rules;
 mod scope;
+mod services;
 mod tests;
 mod tunnels;
 
@@ -43,6 +44,7 @@ pub(super) fn lower(file: &File, source: &Source, report: &mut Report) -> Lowere
         origins: Origins::default(),
         secrets: BTreeMap::new(),
         accounts: allow::accounts(&scope),
+        services: services::lower(&scope, &source.directory, report),
         tests: file.tests.iter().filter_map(|words| tests::test(words, &scope, report)).collect(),
         steps: file.steps.iter().filter_map(|words| tests::turn(words, &scope, report)).collect(),
         warnings: Diagnostics::new(&source.file, "", Vec::new()),

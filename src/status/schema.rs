@@ -112,13 +112,14 @@ mod tests {
         let parts = definitions.iter().filter(|(_, part)| part["properties"].is_object());
         let parts: Vec<_> = parts.map(|(name, part)| format!("{name}: {}", keys(part))).collect();
         insta::assert_snapshot!(format!("{}\n{}", keys(&schema), parts.join("\n")), @r"
-        differs domains engine_reason goes_back_in_secs history network supervisor
+        differs domains engine_reason goes_back_in_secs history network services supervisor
         Counters: rx_bytes rx_dropped rx_errors rx_packets tx_bytes tx_dropped tx_errors tx_packets
         DomainStatus: domain interfaces isolation name
         HappeningView: secs_ago what
         HistoryView: applies applies_refused drifts last_apply last_drift last_sync_secs_ago
         InterfaceStatus: addresses counters kind name state tunnel
         PeerStatus: allowed_ips endpoint endpoint_name has_preshared_key health last_handshake_secs_ago name persistent_keepalive_secs public_key rx_bytes tx_bytes
+        ServiceView: domain name pid restarts state status
         TunnelStatus: engine fwmark listen_port peers public_key sockets_in underlay
         ");
     }

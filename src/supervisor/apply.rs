@@ -11,12 +11,13 @@ use tracing::{info, warn};
 
 use super::confirm::{self, Pending, within};
 use super::explain::explain_all;
-use super::residents::{Eviction, residents_of_deleted};
-use super::{Prepared, Supervisor, UpError, greet, greet_anew, place, prepare};
+use super::residents::{Eviction, deleted, residents_of_deleted};
+use super::{Prepared, Supervisor, UpError, greet, greet_anew, place, prepare, services};
 use crate::backend::linux::Survey;
 use crate::control::{Answer, Residents, Terms, Wanted};
 use crate::diagnostic::chain;
 use crate::plan::Step;
+use crate::service;
 use crate::spec::{self, Document, Source};
 use crate::state::{Unconfirmed, write_lookups};
 use crate::status::{AppliedView, PlanView};
@@ -36,6 +37,7 @@ impl Supervisor {
             network: running.clone(),
             directory: wanted.directory.clone(),
         })?;
+        let running = services::of(&self.document);
         let steps = match within {
             Some(within) => self.change_for_now(document, within, terms.residents),
             None => self.change_for_good(document, terms.residents),
@@ -44,6 +46,7 @@ impl Supervisor {
         let steps = steps.inspect_err(|told| warn!("not applied: {told}"))?;
         let applied = AppliedView {
             plan: PlanView::new(&steps),
+            services: service::changes(&running, &services::of(&self.document)),
             warnings: self.warnings.clone(),
             goes_back_in_secs: self.unconfirmed.as_ref().map(Pending::left_secs),
         };
@@ -140,6 +143,7 @@ impl Supervisor {
             Ok((prepared, outcome)) => {
                 let Prepared { desired, warnings, .. } = prepared;
                 (self.desired, self.warnings, self.document) = (desired, warnings, document);
+                self.keep_services();
                 info!(network = %self.desired.name, steps = outcome.taken.len(), "applied");
                 self.watch.set(self.document.lowered.drift);
                 self.open_or_close_door();
@@ -147,12 +151,17 @@ impl Supervisor {
                 self.listen_everywhere();
                 Ok(outcome.taken)
             }
-            Err(error) => Err(told(&error, &document)),
+            Err(error) => {
+                self.keep_services();
+                Err(told(&error, &document))
+            }
         }
     }
 
     fn change_to(&mut self, document: &Document) -> Result<(Prepared, Outcome), UpError> {
         let prepared = prepare(document, &self.directories)?;
+        let deleted = deleted(&self.desired, &prepared.desired);
+        self.pause_services(document, &deleted).map_err(UpError::Services)?;
         self.backend.learn(prepared.keys.clone());
         let outcome = converge(&mut self.backend, &prepared.desired, &|| false).map_err(UpError::Failed)?;
         greet_anew(&mut self.backend, &outcome.taken);

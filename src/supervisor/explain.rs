@@ -32,6 +32,8 @@ pub(super) fn explain_all(error: &UpError, document: &Document) -> Diagnostics {
         | UpError::Backend(_)
         | UpError::Misplaced(Misplaced::Backend(_))
         | UpError::Privileges(_)
+        | UpError::Services(_)
+        | UpError::Unwell(_)
         | UpError::Control { .. } => of(document, Diagnostic::error_of_file(chain(error))),
     }
 }
