@@ -78,6 +78,24 @@ const ROOMS: &[Room] = &[
         effects: Effects::Some,
     },
     Room {
+        name: "lab",
+        may_use: &[
+            "diagnostic",
+            "model",
+            "spec",
+            "plan",
+            "state",
+            "probe",
+            "backend",
+            "transaction",
+            "sandbox",
+            "exec",
+            "control",
+            "supervisor",
+        ],
+        effects: Effects::Some,
+    },
+    Room {
         name: "cli",
         may_use: &[
             "diagnostic",
@@ -99,6 +117,7 @@ const ROOMS: &[Room] = &[
             "enter",
             "supervisor",
             "suite",
+            "lab",
         ],
         effects: Effects::Prints,
     },
