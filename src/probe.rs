@@ -29,7 +29,7 @@ pub use finding::{Finding, State};
 pub use firewall::{ClosedChain, closed_chains};
 pub use hazard::{Hazard, Surroundings, hazards};
 pub use host::{look_at_host, sysctl};
-pub use need::{Need, needs, unmet};
+pub use need::{Need, impairment, needs, unmet};
 pub use trial::{in_new_namespace, kind_of_link, try_namespace, writable_sysctls};
 pub use vrf::vrf;
 pub use wireguard::kernel_wireguard;

@@ -18,9 +18,15 @@ pub use connection::Connection;
 pub use orphans::end_orphans;
 pub use process::{Enter, PROCESS, run};
 
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use crate::model::{Service, ServiceName};
+use crate::status::ServiceView;
+
+/// How much of a log is looked at for its last lines, in bytes.
+const TAIL: u64 = 16 << 10;
 
 /// Where a network's keeper listens, below its runtime directory.
 pub fn socket(runtime: &Path) -> PathBuf {
@@ -30,6 +36,22 @@ pub fn socket(runtime: &Path) -> PathBuf {
 /// Where a service's output goes, below the same.
 pub fn log(runtime: &Path, name: &ServiceName) -> PathBuf {
     runtime.join(format!("services/{name}.log"))
+}
+
+/// The last lines that a service has written.
+pub fn last_words(runtime: &Path, service: &ServiceView, lines: usize) -> Vec<String> {
+    let read = || {
+        let mut log = File::open(log(runtime, &ServiceName::new(&service.name).map_err(io::Error::other)?))?;
+        let length = log.metadata()?.len();
+        log.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
+        let mut said = Vec::new();
+        log.read_to_end(&mut said).map(|_| said)
+    };
+    let said = read().unwrap_or_default();
+    let said = String::from_utf8_lossy(&said);
+    let mut last: Vec<_> = said.lines().rev().take(lines).map(str::to_owned).collect();
+    last.reverse();
+    last
 }
 
 /// What becomes of services from one list to another, in words.

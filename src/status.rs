@@ -30,12 +30,13 @@ mod socket;
 mod text;
 mod tunnel;
 mod unit;
+mod verdict;
 mod wg;
 
 pub use doctor::{
     ChoiceView, DoctorView, FileView, FindingView, HazardView, LiveView, MissingView, TunnelPlace,
 };
-pub use evidence::{Evidence, Lookup};
+pub use evidence::{Evidence, Lookup, ServiceEvidence};
 pub use facts::{
     AddressFacts, Counters, LinkFacts, LinkKind, NeighbourFacts, NeighbourState, NextHop, RouteFacts,
     RouteType,
@@ -57,4 +58,5 @@ pub use service::{ServiceState, ServiceView};
 pub use socket::{Protocol, SocketTable, SocketView};
 pub use tunnel::{Health, PeerView, REJECT_AFTER_SECS, TunnelView};
 pub use unit::UnitView;
+pub use verdict::{FileReport, Kept, Outcome, Verdict, exit_status};
 pub use wg::WgShow;

@@ -27,6 +27,7 @@ mod watching;
 
 pub use confirm::confirmed_instead_of;
 pub use entrance::Entrances;
+pub use explain::explain_all;
 pub use neighbours::Clash;
 pub use place::{Misplaced, misplaced};
 pub use residents::{KeptError, Resident, kill_all, residents};
@@ -52,7 +53,7 @@ use crate::control::enter::{self, Ask, Opened};
 use crate::control::{self, Answer, Request, Residents, Server};
 use crate::diagnostic::chain;
 use crate::exec::group;
-use crate::model::{Network, NetworkName};
+use crate::model::{Network, NetworkName, ServiceName};
 use crate::plan::{Step, bind, plan};
 use crate::probe::{self, Hazard, Unsupported};
 use crate::service::Connection;
@@ -152,6 +153,14 @@ pub enum UpError {
     Lacking {
         /// Who needs it.
         who: String,
+        /// What is missing.
+        lack: Unsupported,
+    },
+    /// Something that a service needs is missing here.
+    #[error("service {name}: {lack}")]
+    ServiceLacks {
+        /// The service.
+        name: ServiceName,
         /// What is missing.
         lack: Unsupported,
     },
@@ -282,7 +291,8 @@ impl Supervisor {
         let steps = missing.iter().map(ToString::to_string);
         let mut differs: Vec<_> = steps.chain(misplaced.iter().map(ToString::to_string)).collect();
         let services = self.services.views().unwrap_or_else(|error| {
-            differs.push(error.to_string());
+            let wanted = !self.document.lowered.services.is_empty();
+            differs.extend(wanted.then(|| error.to_string()));
             Vec::new()
         });
         differs.extend(services.iter().filter(|service| !service.is_well()).map(ServiceView::text));
@@ -424,7 +434,7 @@ fn prepare(document: &Document, directories: &Directories) -> Result<Prepared, U
         return Err(UpError::Lacking { who: need.who, lack });
     }
     if let Some((service, lack)) = services::unmet(document) {
-        return Err(UpError::Lacking { who: format!("service {}", service.name), lack });
+        return Err(UpError::ServiceLacks { name: service.name.clone(), lack });
     }
     Ok(Prepared { desired, keys, warnings })
 }

@@ -266,3 +266,92 @@ domains:
         before.is_all_there_is();
     });
 }
+
+#[test]
+fn a_failure_shows_what_services_did_and_wrote() {
+    in_private_copies("services::a_failure_shows_what_services_did_and_wrote", || {
+        let file = "
+domains:
+  1:
+    services:
+      once: {command: 'mkdir /run/once && echo begun && exec sleep 1000', ready: {log: begun, within: 5s}}
+tests:
+  - {in: 1, tcp: '127.0.0.1:80', within: 100ms}
+steps:
+  - {kill: once}
+  - {start: once}
+";
+        write("domains.yaml", file);
+        let before = Traces::now();
+        let failed = sh("rdom test domains.yaml")
+            .ends_with(1)
+            .says("rdom logs once (service once: ready):\n    begun");
+        let failed =
+            failed.says("expected: start once\n  seen:     service once: failed, it ended with status 1");
+        failed.says("begun\n    mkdir: cannot create directory");
+        let seen = sh("rdom test --json domains.yaml").ends_with(1).json();
+        let service = &seen[0]["verdicts"][0]["evidence"]["services"][0];
+        assert_eq!((&service["name"], &service["log"][0]), (&"once".into(), &"begun".into()));
+        before.is_all_there_is();
+    });
+}
+
+/// By what every kernel has; the links of the network stay as they are set when they are cut and come back.
+#[test]
+fn a_step_changes_what_a_link_does() {
+    in_private_copies("services::a_step_changes_what_a_link_does", || {
+        let shown =
+            |word: &str| format!("  - {{in: 1, exec: [tc, qdisc, show, dev, eth0], stdout: {word}}}\n");
+        let steps = format!(
+            "{}  - {{set: 2/eth0, rate: 8mbit}}\n{}  - {{cut: 1/eth0}}\n  - {{restore: 1/eth0}}\n{}  - {{set: 1/eth0}}\n{}",
+            shown("noqueue"),
+            shown("'rate 8Mbit'"),
+            shown("'rate 8Mbit'"),
+            shown("noqueue")
+        );
+        write(
+            "domains.yaml",
+            &format!("domains: {{1: {{}}, 2: {{}}}}\nlinks: [{{ends: [1/eth0, 2/eth0]}}]\nsteps:\n{steps}"),
+        );
+        let before = Traces::now();
+        sh("rdom test domains.yaml").ends_with(0).says("4 passed");
+        if !lacks("netem") {
+            return;
+        }
+        write(
+            "domains.yaml",
+            &format!(
+                "domains: {{1: {{}}, 2: {{}}}}\nlinks: [{{ends: [1/eth0, 2/eth0]}}]\nsteps:\n  - {{set: 1/eth0, loss: 5%}}\n{}",
+                shown("netem")
+            ),
+        );
+        sh("rdom test domains.yaml").ends_with(4).says("netem").says("{set: 1/eth0, loss: 5%}");
+        before.is_all_there_is();
+    });
+}
+
+#[test]
+fn a_missing_program_is_no_failure_but_not_supported_here() {
+    in_private_copies("services::a_missing_program_is_no_failure_but_not_supported_here", || {
+        let domain = "domains: {1: {services: {web: {command: [no-such-server]}}}}\n";
+        let test = "tests:\n  - {in: 1, exec: [no-such-program, -x]}\n  - {in: 1, exec: ['true']}\n";
+        write("service.yaml", &(domain.to_owned() + test));
+        write("test.yaml", &format!("domains: {{1: {{}}}}\n{test}"));
+        let before = Traces::now();
+        let lacking = sh("PATH=/run/bin:/bin:/usr/bin rdom test test.yaml").ends_with(4);
+        let lacking = lacking
+            .says("program no-such-program is not here")
+            .says("test.yaml:3:5")
+            .says("1 file not supported");
+        lacking.says("= help: ");
+        sh("rdom test --filter true test.yaml").ends_with(0).says("1 passed");
+        write("expected.yaml", "domains: {1: {}}\ntests: [{in: 1, exec: [no-such-program], status: 127}]\n");
+        sh("rdom test expected.yaml").ends_with(0);
+        sh("rdom test --filter true service.yaml")
+            .ends_with(4)
+            .says("service web: program no-such-server is not here");
+        sh("rdom up -d service.yaml").ends_with(4).says("service.yaml:1:26").says("no-such-server");
+        ok("rdom down");
+        before.is_all_there_is();
+    });
+}

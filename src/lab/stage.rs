@@ -2,28 +2,40 @@
 //! on the same backend.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::backend::Backend;
 use crate::backend::linux::Linux;
 use crate::diagnostic::chain;
-use crate::model::{End, Endpoint, Kind, Network, Peer, Route, Target};
+use crate::model::{End, Endpoint, Impairment, Kind, Network, Peer, Route, ServiceName, Target};
 use crate::plan::Step;
+use crate::service::{self, Connection};
 use crate::spec::{Action, Document};
 use crate::state::{Directories, Missing, Store};
+use crate::status::ServiceEvidence;
 use crate::supervisor::{NoEngines, UpError};
 use crate::transaction::converge;
 
+/// How long a service may take to be ready in any case.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How many lines of a service's log are shown.
+const LINES: usize = 10;
+
 /// A network to which things are done.
 pub struct Stage {
-    desired: Network,
+    runtime: PathBuf,
     state: Mutex<State>,
 }
 
 struct State {
     backend: Linux,
+    /// The network as it is when nothing is cut.
+    desired: Network,
     /// The interfaces that are down.
     cut: BTreeSet<End>,
 }
@@ -34,16 +46,20 @@ impl Stage {
         let lowered = &document.lowered;
         let stored = Store::of(directories).bindings(&lowered.network, &lowered.secrets, Missing::Generate);
         let backend = Linux::open(desired.name.clone(), directories, stored?.keys, Box::new(NoEngines))?;
-        Ok(Self { desired: desired.clone(), state: Mutex::new(State { backend, cut: BTreeSet::new() }) })
+        let state = State { backend, desired: desired.clone(), cut: BTreeSet::new() };
+        Ok(Self { runtime: directories.runtime.clone(), state: Mutex::new(state) })
     }
 
     /// Does it; an error says why that could not be done. Must be called in the default domain.
     pub fn perform(&self, action: &Action) -> Result<(), String> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match action {
-            Action::Cut(at) => state.cut(self.ends(at)),
-            Action::Restore(at) => state.restore(&self.ends(at), &self.desired),
-            Action::Move { tunnel, peer, endpoint } => state.apply(&self.moved(tunnel, peer, *endpoint)?),
+            Action::Cut(at) => state.cut(at),
+            Action::Restore(at) => state.restore(at),
+            Action::Set { at, impairment } => state.set(at, impairment),
+            Action::Move { tunnel, peer, endpoint } => state.move_peer(tunnel, peer, *endpoint),
+            Action::Kill(name) => self.kill(name),
+            Action::Start(name) => self.start(name),
             Action::Wait(time) => {
                 thread::sleep(*time);
                 Ok(())
@@ -51,6 +67,40 @@ impl Stage {
         }
     }
 
+    fn kill(&self, name: &ServiceName) -> Result<(), String> {
+        let killed = self.keeper().and_then(|mut keeper| {
+            keeper.kill(name)?;
+            keeper.settled(|| false)
+        });
+        killed.map(drop).map_err(|error| error.to_string())
+    }
+
+    fn start(&self, name: &ServiceName) -> Result<(), String> {
+        let deadline = Instant::now() + PATIENCE;
+        let started = self.keeper().and_then(|mut keeper| {
+            keeper.start_service(name)?;
+            keeper.settled(|| Instant::now() > deadline)
+        });
+        let services = started.map_err(|error| error.to_string())?;
+        match services.iter().find(|service| service.name == name.as_str()) {
+            Some(service) if !service.is_well() => Err(service.text()),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// What services do, and what they have written last.
+    pub fn services(&self) -> Vec<ServiceEvidence> {
+        let services = self.keeper().and_then(|mut keeper| keeper.services()).unwrap_or_default();
+        let seen = |view| ServiceEvidence { log: service::last_words(&self.runtime, &view, LINES), view };
+        services.into_iter().map(seen).collect()
+    }
+
+    fn keeper(&self) -> io::Result<Connection> {
+        Connection::adopt(&service::socket(&self.runtime))
+    }
+}
+
+impl State {
     /// An interface, and the other end of its link if it is one.
     fn ends(&self, at: &End) -> Vec<End> {
         let other = match self.desired.interface(at).map(|interface| &interface.kind) {
@@ -60,24 +110,23 @@ impl Stage {
         [Some(at.clone()), other].into_iter().flatten().collect()
     }
 
-    fn moved(&self, at: &End, name: &str, endpoint: SocketAddr) -> Result<Step, String> {
+    fn move_peer(&mut self, at: &End, name: &str, endpoint: SocketAddr) -> Result<(), String> {
         let tunnel = self.desired.interface(at).and_then(|interface| interface.wireguard());
         let mut peers = tunnel.into_iter().flat_map(|tunnel| &tunnel.peers);
         let (key, peer) = peers
             .find(|(_, peer)| peer.name.as_deref() == Some(name))
             .ok_or_else(|| format!("{at} has no peer {name}"))?;
         let peer = Peer { endpoint: Some(Endpoint::from(endpoint)), ..peer.clone() };
-        Ok(Step::SetPeer { at: at.clone(), key: key.clone(), peer, new_session: false })
+        let step = Step::SetPeer { at: at.clone(), key: key.clone(), peer, new_session: false };
+        self.apply(&step)
     }
-}
 
-impl State {
     fn apply(&mut self, step: &Step) -> Result<(), String> {
         self.backend.apply(step).map_err(|error| chain(&error))
     }
 
-    fn cut(&mut self, ends: Vec<End>) -> Result<(), String> {
-        for at in ends {
+    fn cut(&mut self, at: &End) -> Result<(), String> {
+        for at in self.ends(at) {
             self.apply(&Step::SetUp { at: at.clone(), up: false })?;
             self.cut.insert(at);
         }
@@ -85,12 +134,29 @@ impl State {
     }
 
     /// What went with an interface, routes and addresses of IPv6, comes back with it.
-    fn restore(&mut self, ends: &[End], desired: &Network) -> Result<(), String> {
+    fn restore(&mut self, at: &End) -> Result<(), String> {
+        let ends = self.ends(at);
         if !ends.iter().any(|at| self.cut.contains(at)) {
             return Err("it is not cut".to_owned());
         }
         self.cut.retain(|at| !ends.contains(at));
-        let desired = without(desired, &self.cut);
+        self.settle()
+    }
+
+    /// An impairment stays when a cut link comes back.
+    fn set(&mut self, at: &End, impairment: &Impairment) -> Result<(), String> {
+        for at in self.ends(at) {
+            let domain = self.desired.domains.get_mut(&at.domain);
+            if let Some(interface) = domain.and_then(|domain| domain.interfaces.get_mut(&at.interface)) {
+                interface.impairment = impairment.clone();
+            }
+        }
+        self.settle()
+    }
+
+    /// Makes the network what it shall be while something is cut.
+    fn settle(&mut self) -> Result<(), String> {
+        let desired = without(&self.desired, &self.cut);
         converge(&mut self.backend, &desired, &|| false).map(drop).map_err(|error| chain(&*error))
     }
 }

@@ -35,6 +35,11 @@ pub fn unmet(network: &Network) -> Vec<(Need, Unsupported)> {
     needs(network).into_iter().filter_map(lack).collect()
 }
 
+/// Whether links can do this to packets here.
+pub fn impairment(impairment: &Impairment) -> Result<(), Unsupported> {
+    discipline(impairment).map_or(Ok(()), attempt)
+}
+
 fn attempt(item: &str) -> Result<(), Unsupported> {
     match item {
         "network namespaces" => in_new_namespace(|| ()),

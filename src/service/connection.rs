@@ -13,12 +13,17 @@ use std::time::Duration;
 use super::message::{Answer, Request};
 use super::process::Heard;
 use crate::model::{Service, ServiceName};
-use crate::status::ServiceView;
+use crate::status::{ServiceState, ServiceView};
 
 /// How long a keeper may take to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// The same where services have to end first: each has ten seconds, and some end after others.
 const END_WITHIN: Duration = Duration::from_secs(50);
+
+/// How often it is looked how services get on.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// After so many restarts a service is no longer awaited.
+const HOPELESS: u32 = 3;
 
 /// A living keeper. To drop it is to leave it and its services alone.
 #[derive(Debug)]
@@ -53,6 +58,30 @@ impl Connection {
         self.ask(&Request::Status, ANSWER_WITHIN)
     }
 
+    /// Waits until nothing comes of waiting any more, or until it is over; what each does then.
+    pub fn settled(&mut self, is_over: impl Fn() -> bool) -> io::Result<Vec<ServiceView>> {
+        self.wait_while(is_under_way, is_over)
+    }
+
+    /// Waits until those have ended that are to end.
+    pub fn stopped(&mut self) -> io::Result<Vec<ServiceView>> {
+        self.wait_while(|view| view.state == ServiceState::Stopping, || false)
+    }
+
+    fn wait_while(
+        &mut self,
+        is_so: impl Fn(&ServiceView) -> bool,
+        is_over: impl Fn() -> bool,
+    ) -> io::Result<Vec<ServiceView>> {
+        loop {
+            let views = self.services()?;
+            if !views.iter().any(&is_so) || is_over() {
+                return Ok(views);
+            }
+            thread::sleep(LOOK_EVERY);
+        }
+    }
+
     /// Kills a service, which stays so until it is started.
     pub fn kill(&mut self, name: &ServiceName) -> io::Result<Vec<ServiceView>> {
         self.ask(&Request::Kill(name.clone()), ANSWER_WITHIN)
@@ -79,6 +108,15 @@ impl Connection {
             Answer::Services(services) => Ok(services),
             Answer::Refused(why) => Err(io::Error::other(why)),
         }
+    }
+}
+
+fn is_under_way(view: &ServiceView) -> bool {
+    match view.state {
+        ServiceState::Starting | ServiceState::Stopping => true,
+        ServiceState::Restarting => view.restarts < HOPELESS,
+        ServiceState::Waiting | ServiceState::Ready | ServiceState::Late => false,
+        ServiceState::Done | ServiceState::Failed | ServiceState::Killed => false,
     }
 }
 

@@ -307,6 +307,9 @@ impl Kept {
             self.service.ready.as_ref().is_some_and(|ready| now.duration_since(since) >= ready.within)
         };
         let state = match (self.state, &self.fate) {
+            (State::Starting { .. } | State::Ready { .. }, Fate::Goes | Fate::Becomes(_)) => {
+                ServiceState::Stopping
+            }
             (State::Waiting, _) => ServiceState::Waiting,
             (State::Starting { since, .. }, _) if is_late(since) => ServiceState::Late,
             (State::Spawning | State::Starting { .. }, _) => ServiceState::Starting,

@@ -38,15 +38,16 @@ use scope::Scope;
 /// Lowers a whole file.
 pub(super) fn lower(file: &File, source: &Source, report: &mut Report) -> Lowered {
     let scope = Scope::of(file, report);
+    let services = services::lower(&scope, &source.directory, report);
     let mut lowered = Lowered {
         network: Network::empty(file.name.clone().unwrap_or_else(|| source.network.clone())),
         drift: file.drift.unwrap_or_default(),
         origins: Origins::default(),
         secrets: BTreeMap::new(),
         accounts: allow::accounts(&scope),
-        services: services::lower(&scope, &source.directory, report),
         tests: file.tests.iter().filter_map(|words| tests::test(words, &scope, report)).collect(),
-        steps: file.steps.iter().filter_map(|words| tests::turn(words, &scope, report)).collect(),
+        steps: file.steps.iter().filter_map(|words| tests::turn(words, &scope, &services, report)).collect(),
+        services,
         warnings: Diagnostics::new(&source.file, "", Vec::new()),
         notes: Diagnostics::new(&source.file, "", Vec::new()),
     };

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::diagnostic::Place;
-use crate::model::{DomainId, End, InterfaceName, RtableId};
+use crate::model::{DomainId, End, Impairment, InterfaceName, RtableId, ServiceName};
 
 /// One assertion.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -329,6 +329,17 @@ pub enum Action {
     Cut(End),
     /// It comes back, with what was on it.
     Restore(End),
+    /// The link of an interface does this to packets from now on, both ways, and nothing else.
+    Set {
+        /// An end of it.
+        at: End,
+        /// What it does.
+        impairment: Impairment,
+    },
+    /// A service is killed, and stays so.
+    Kill(ServiceName),
+    /// It is started, and is ready then.
+    Start(ServiceName),
     /// A tunnel learns that a peer is elsewhere.
     Move {
         /// The tunnel.

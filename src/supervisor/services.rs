@@ -2,12 +2,10 @@
 //! that outlives the supervisor; in a private copy by one that ends with the copy.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{self, PathBuf};
 use std::process::{Command, Stdio};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use tracing::warn;
@@ -20,15 +18,11 @@ use crate::probe::Unsupported;
 use crate::service::{self, Connection};
 use crate::spec::Document;
 use crate::state::Directories;
-use crate::status::{ServiceState, ServiceView};
+use crate::status::ServiceView;
 use crate::transaction::Signals;
 
-/// How often it is looked how services get on.
-const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// How long it is looked in any case.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// After so many restarts one is no longer awaited.
-const HOPELESS: u32 = 3;
 /// How many lines of a log are shown.
 const LINES: usize = 5;
 
@@ -77,7 +71,7 @@ impl Services {
     /// These are to run from now on, and no others.
     pub(super) fn keep(&mut self, wanted: &[Service]) -> io::Result<()> {
         match (self.lodging, &self.connection) {
-            (Lodging::Within, None) if wanted.is_empty() => return Ok(()),
+            (_, None) if wanted.is_empty() => return Ok(()),
             (Lodging::Within, None) => self.start()?,
             (Lodging::Apart | Lodging::Within, _) => {}
         }
@@ -86,7 +80,7 @@ impl Services {
 
     /// What each does; nothing where that cannot be seen.
     pub(super) fn views(&mut self) -> io::Result<Vec<ServiceView>> {
-        if self.connection.is_none() && self.lodging == Lodging::Within {
+        if self.is_idle() {
             return Ok(Vec::new());
         }
         self.ask(Connection::services)
@@ -98,24 +92,31 @@ impl Services {
         wanted: &[Service],
         is_over: impl Fn() -> bool,
     ) -> io::Result<Vec<ServiceView>> {
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
         let within = wanted.iter().filter_map(|service| Some(service.ready.as_ref()?.within));
         let deadline = Instant::now() + PATIENCE + within.sum::<Duration>();
-        loop {
-            let views = self.views()?;
-            if !views.iter().any(is_under_way) || is_over() || Instant::now() > deadline {
-                return Ok(views);
-            }
-            thread::sleep(LOOK_EVERY);
+        self.ask(|keeper| keeper.settled(|| is_over() || Instant::now() > deadline))
+    }
+
+    /// Waits until those have ended that are to end.
+    fn stopped(&mut self) -> io::Result<()> {
+        match &self.connection {
+            Some(_) => self.ask(Connection::stopped).map(drop),
+            None => Ok(()),
         }
+    }
+
+    /// A private copy without services has nothing that keeps them.
+    fn is_idle(&self) -> bool {
+        self.connection.is_none() && self.lodging == Lodging::Within
     }
 
     /// What is wrong with a service, and what it said last.
     fn complaint(&self, view: &ServiceView) -> String {
-        let log = self.directories.runtime.join(format!("services/{}.log", view.name));
-        let said = fs::read(log).unwrap_or_default();
-        let said = String::from_utf8_lossy(&said);
-        let lines: Vec<_> = said.lines().rev().take(LINES).collect();
-        lines.into_iter().rev().fold(view.text(), |text, line| format!("{text}\n  {line}"))
+        let said = service::last_words(&self.directories.runtime, view, LINES);
+        said.iter().fold(view.text(), |text, line| format!("{text}\n  {line}"))
     }
 
     /// Ends them, and what keeps them.
@@ -137,15 +138,6 @@ impl Services {
             }
             _ => error,
         })
-    }
-}
-
-fn is_under_way(view: &ServiceView) -> bool {
-    match view.state {
-        ServiceState::Starting | ServiceState::Stopping => true,
-        ServiceState::Restarting => view.restarts < HOPELESS,
-        ServiceState::Waiting | ServiceState::Ready | ServiceState::Late => false,
-        ServiceState::Done | ServiceState::Failed | ServiceState::Killed => false,
     }
 }
 
@@ -180,7 +172,7 @@ impl Supervisor {
         let mut kept = of(&self.document);
         kept.retain(goes_on);
         self.services.keep(&kept)?;
-        self.services.settled(&[], || false).map(drop)
+        self.services.stopped()
     }
 
     /// Has the document's services run, which is the network's by now.

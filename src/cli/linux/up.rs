@@ -22,7 +22,7 @@ use crate::backend::Nature;
 use crate::diagnostic::chain;
 use crate::probe::{self, Unsupported};
 use crate::state::{Directories, Roots, make_private_directory};
-use crate::supervisor::{DownError, Lodging, Supervisor, UpError, confirmed_instead_of};
+use crate::supervisor::{DownError, Lodging, Supervisor, UpError, confirmed_instead_of, explain_all};
 use crate::transaction::{Cause, Failure, Signals, explain};
 
 #[derive(Debug, Args)]
@@ -89,6 +89,9 @@ pub(super) fn bring_up(
         UpError::Unsupported(unsupported) => unsupported.into(),
         UpError::Lacking { who, lack } => {
             Trouble::Unsupported(Unsupported { missing: format!("{who}: {}", lack.missing), ..lack })
+        }
+        error @ UpError::ServiceLacks { .. } => {
+            Trouble::Diagnostics(Box::new(explain_all(&error, document)), 4)
         }
         other => Trouble::failed(other),
     })?;

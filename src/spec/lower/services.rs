@@ -31,9 +31,8 @@ pub(super) fn lower(scope: &Scope<'_>, base: &Path, report: &mut Report) -> Serv
             }
         }
     }
-    let known: BTreeSet<_> = services.keys().cloned().collect();
     for (_, on) in &dependencies {
-        check(on, &known, scope, report);
+        check(on, &services, scope, report);
     }
     for (name, on) in dependencies {
         if let Some(circle) = circle(name, &on.value, &services) {
@@ -48,19 +47,14 @@ pub(super) fn lower(scope: &Scope<'_>, base: &Path, report: &mut Report) -> Serv
 }
 
 /// A service that is named somewhere is one of the file's.
-pub(super) fn check(
-    word: &Placed<ServiceName>,
-    known: &BTreeSet<ServiceName>,
-    scope: &Scope<'_>,
-    report: &mut Report,
-) {
+pub(super) fn check(word: &Placed<ServiceName>, services: &Services, scope: &Scope<'_>, report: &mut Report) {
     let all_read = scope.domains.iter().all(|(_, domain)| domain.whole) && scope.names.is_whole();
-    if known.contains(&word.value) || !all_read {
+    if services.contains_key(&word.value) || !all_read {
         return;
     }
     let unknown = Diagnostic::error(word.place, format!("no service `{}`", word.value));
-    let near = nearest(word.value.as_str(), known.iter().map(ServiceName::as_str));
-    let all: Vec<_> = known.iter().collect();
+    let near = nearest(word.value.as_str(), services.keys().map(ServiceName::as_str));
+    let all: Vec<_> = services.keys().collect();
     report.push(unknown.help(match near {
         Some(near) => format!("write `{near}`"),
         None => format!("the file has {}", listed(&all)),

@@ -1,8 +1,9 @@
 //! Tests and steps: the domains that they name, and the interfaces and peers that they are about.
 
 use super::scope::{Scope, tunnel};
+use super::services::{self, Services};
 use crate::diagnostic::{Diagnostic, Place};
-use crate::model::{DomainId, End, InterfaceName};
+use crate::model::{DomainId, End, InterfaceName, ServiceName};
 use crate::spec::fields::{listed, nearest};
 use crate::spec::report::{Placed, Report};
 use crate::spec::test::{Act, Action, Assertion, Test, Turn};
@@ -52,20 +53,37 @@ fn check(assertion: &Assertion, inside: DomainId, place: Place, scope: &Scope<'_
 }
 
 /// One item of `steps`.
-pub(super) fn turn(words: &words::Step, scope: &Scope<'_>, report: &mut Report) -> Option<Turn> {
+pub(super) fn turn(
+    words: &words::Step,
+    scope: &Scope<'_>,
+    services: &Services,
+    report: &mut Report,
+) -> Option<Turn> {
     match words {
         words::Step::Test(words) => test(words, scope, report).map(Turn::Test),
-        words::Step::Act(words) => act(words, scope, report).map(Turn::Act),
+        words::Step::Act(words) => act(words, scope, services, report).map(Turn::Act),
     }
 }
 
-fn act(words: &words::Act, scope: &Scope<'_>, report: &mut Report) -> Option<Act> {
+fn act(words: &words::Act, scope: &Scope<'_>, services: &Services, report: &mut Report) -> Option<Act> {
+    let mut service = |name: &Placed<ServiceName>| {
+        services::check(name, services, scope, report);
+        name.value.clone()
+    };
     let (text, action) = match &words.action {
         words::Action::Wait(time) => (format!("wait {} ms", time.as_millis()), Action::Wait(*time)),
         words::Action::Cut(word) => (format!("cut {}", text(word)), Action::Cut(end(word, scope, report)?)),
         words::Action::Restore(word) => {
             (format!("restore {}", text(word)), Action::Restore(end(word, scope, report)?))
         }
+        words::Action::Set { link, impairment } => {
+            let at = end(link, scope, report)?;
+            check_link(&at, link.place, scope, report);
+            let text = format!("set {}: {impairment}", text(link));
+            (text, Action::Set { at, impairment: impairment.clone() })
+        }
+        words::Action::Kill(name) => (format!("kill {name}"), Action::Kill(service(name))),
+        words::Action::Start(name) => (format!("start {name}"), Action::Start(service(name))),
         words::Action::Move { tunnel: word, peer, endpoint } => {
             let at = end(word, scope, report)?;
             let found = tunnel_at(&at, word.place, scope, report)?;
@@ -87,6 +105,16 @@ fn end(word: &Placed<EndWord>, scope: &Scope<'_>, report: &mut Report) -> Option
     let at = End { domain, interface: word.value.interface.clone() };
     check_interface(&at, word.place, scope, report);
     Some(at)
+}
+
+/// Only what is joined to something does anything to packets.
+fn check_link(at: &End, place: Place, scope: &Scope<'_>, report: &mut Report) {
+    if scope.links.contains_key(at) || !scope.links_whole || !scope.ends.contains_key(at) {
+        return;
+    }
+    let message = format!("{} is not an end of a link", scope.names.end(at));
+    let ends: Vec<_> = scope.links.keys().map(|end| scope.names.end(end)).collect();
+    report.push(Diagnostic::error(place, message).help(format!("the ends of links: {}", listed(&ends))));
 }
 
 fn check_interface(at: &End, place: Place, scope: &Scope<'_>, report: &mut Report) {

@@ -4,19 +4,29 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::test::{Test, socket_address};
-use super::{EndWord, end_word};
+use super::{EndWord, end_word, impairment};
 use crate::diagnostic::{Diagnostic, Place};
+use crate::model::{Impairment, ServiceName};
 use crate::spec::fields::{Fields, Shape, listed, parsed};
 use crate::spec::node::{Entry, Node, Value};
 use crate::spec::report::{Placed, Report};
 use crate::spec::values;
 
 /// The keys by which an item is one that does something.
-const ACTIONS: [&str; 4] = ["cut", "restore", "move", "wait"];
+const ACTIONS: [&str; 7] = ["cut", "restore", "set", "move", "kill", "start", "wait"];
 /// Those that later versions will have.
-const LATER: [&str; 4] = ["kill", "start", "set", "apply"];
-const STEP: Shape =
-    Shape { what: "a step", keys: &["cut", "restore", "move", "peer", "endpoint", "wait"], later: &LATER };
+const LATER: [&str; 1] = ["apply"];
+/// What is said beside a move, and beside a change of a link.
+const OF_MOVE: [&str; 2] = ["peer", "endpoint"];
+const OF_SET: [&str; 5] = ["delay", "jitter", "loss", "reorder", "rate"];
+const STEP: Shape = Shape {
+    what: "a step",
+    keys: &[
+        "cut", "restore", "set", "move", "kill", "start", "wait", "peer", "endpoint", "delay", "jitter",
+        "loss", "reorder", "rate",
+    ],
+    later: &LATER,
+};
 
 /// One item of `steps`.
 #[derive(Debug)]
@@ -37,6 +47,9 @@ pub(in crate::spec) struct Act {
 pub(in crate::spec) enum Action {
     Cut(Placed<EndWord>),
     Restore(Placed<EndWord>),
+    Set { link: Placed<EndWord>, impairment: Impairment },
+    Kill(Placed<ServiceName>),
+    Start(Placed<ServiceName>),
     Move { tunnel: Placed<EndWord>, peer: Placed<String>, endpoint: SocketAddr },
     Wait(Duration),
 }
@@ -71,14 +84,24 @@ fn action(fields: Fields<'_>, report: &mut Report) -> Option<Action> {
         return None;
     };
     let (key, node) = (entry.key.value.as_str(), &entry.value);
-    if key == "move" {
-        return moved(node, fields, report);
-    }
-    for stranger in ["peer", "endpoint"].iter().filter_map(|key| fields.entry(key)) {
+    let own: &[&str] = match key {
+        "move" => &OF_MOVE,
+        "set" => &OF_SET,
+        _ => &[],
+    };
+    let others = OF_MOVE.iter().chain(&OF_SET).filter(|option| !own.contains(option));
+    for stranger in others.filter_map(|option| fields.entry(option)) {
         let message = format!("`{key}` has no `{}`", stranger.key.value);
         report.push(Diagnostic::error(stranger.key.place, message).help("leave it out"));
     }
     match key {
+        "move" => moved(node, fields, report),
+        "set" => {
+            let impairment = impairment::read(fields, report);
+            parsed(node, "`DOMAIN/IF`", end_word, report).map(|link| Action::Set { link, impairment })
+        }
+        "kill" => parsed(node, "a service", values::service_name, report).map(Action::Kill),
+        "start" => parsed(node, "a service", values::service_name, report).map(Action::Start),
         "wait" => parsed(node, "a time", values::duration, report).map(|time| Action::Wait(time.value)),
         "cut" => parsed(node, "`DOMAIN/IF`", end_word, report).map(Action::Cut),
         _ => parsed(node, "`DOMAIN/IF`", end_word, report).map(Action::Restore),
