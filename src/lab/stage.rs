@@ -148,7 +148,7 @@ impl State {
         for at in self.ends(at) {
             let domain = self.desired.domains.get_mut(&at.domain);
             if let Some(interface) = domain.and_then(|domain| domain.interfaces.get_mut(&at.interface)) {
-                interface.impairment = impairment.clone();
+                interface.impairment = *impairment;
             }
         }
         self.settle()

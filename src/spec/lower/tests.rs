@@ -80,7 +80,7 @@ fn act(words: &words::Act, scope: &Scope<'_>, services: &Services, report: &mut 
             let at = end(link, scope, report)?;
             check_link(&at, link.place, scope, report);
             let text = format!("set {}: {impairment}", text(link));
-            (text, Action::Set { at, impairment: impairment.clone() })
+            (text, Action::Set { at, impairment: *impairment })
         }
         words::Action::Kill(name) => (format!("kill {name}"), Action::Kill(service(name))),
         words::Action::Start(name) => (format!("start {name}"), Action::Start(service(name))),
