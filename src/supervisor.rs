@@ -27,7 +27,7 @@ mod watching;
 
 pub use confirm::confirmed_instead_of;
 pub use entrance::Entrances;
-pub use explain::explain_all;
+pub use explain::{explain_all, explain_lacks};
 pub use neighbours::Clash;
 pub use place::{Misplaced, misplaced};
 pub use residents::{KeptError, Resident, kill_all, residents};
@@ -55,7 +55,7 @@ use crate::diagnostic::chain;
 use crate::exec::group;
 use crate::model::{Network, NetworkName, ServiceName};
 use crate::plan::{Step, bind, plan};
-use crate::probe::{self, Hazard, Unsupported};
+use crate::probe::{self, Hazard, Need, Unsupported};
 use crate::service::Connection;
 use crate::spec::Document;
 use crate::state::{
@@ -150,12 +150,10 @@ pub enum UpError {
     #[error(transparent)]
     Unsupported(#[from] Unsupported),
     /// Something that the network needs is missing here.
-    #[error("{who}: {lack}")]
+    #[error("{}", lacks.first().map_or_else(String::new, |(need, lack)| format!("{}: {lack}", need.object)))]
     Lacking {
-        /// Who needs it.
-        who: String,
-        /// What is missing.
-        lack: Unsupported,
+        /// All that is missing, and what needs it.
+        lacks: Vec<(Need, Unsupported)>,
     },
     /// Something that a service needs is missing here.
     #[error("service {name}: {lack}")]
@@ -453,13 +451,14 @@ fn prepare(document: &Document, directories: &Directories) -> Result<Prepared, U
         Store::of(directories).bindings(network, secrets, Missing::Generate)?;
     warnings.extend(probe::isolation_held_back(network));
     let desired = bind(network, &bindings, &probe::capabilities());
-    if let Some((need, lack)) = probe::unmet(&desired).into_iter().next() {
-        return Err(UpError::Lacking { who: need.who, lack });
+    let lacks = probe::unmet(&desired);
+    if !lacks.is_empty() {
+        return Err(UpError::Lacking { lacks });
     }
-    if let Some((service, lack)) = services::unmet(document) {
-        return Err(UpError::ServiceLacks { name: service.name.clone(), lack });
+    match services::unmet(document) {
+        Some((service, lack)) => Err(UpError::ServiceLacks { name: service.name.clone(), lack }),
+        None => Ok(Prepared { desired, keys, warnings }),
     }
-    Ok(Prepared { desired, keys, warnings })
 }
 
 /// What there is besides the kernel's part once everything is up.

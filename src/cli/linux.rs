@@ -19,6 +19,7 @@ mod route;
 mod run;
 mod services;
 mod status;
+mod substitute;
 mod test;
 mod unit;
 mod up;

@@ -20,9 +20,11 @@ use super::trouble::{Trouble, paint};
 use super::{Common, Ended, Which, accounts};
 use crate::backend::Nature;
 use crate::diagnostic::chain;
-use crate::probe::{self, Unsupported};
+use crate::probe;
 use crate::state::{Directories, Roots, make_private_directory};
-use crate::supervisor::{DownError, Lodging, Supervisor, UpError, confirmed_instead_of, explain_all};
+use crate::supervisor::{
+    DownError, Lodging, Supervisor, UpError, confirmed_instead_of, explain_all, explain_lacks,
+};
 use crate::transaction::{Cause, Failure, Signals, explain};
 
 #[derive(Debug, Args)]
@@ -87,12 +89,10 @@ pub(super) fn bring_up(
     let up = up.map_err(|error| match error {
         UpError::Failed(failure) => explained(&failure, document),
         UpError::Unsupported(unsupported) => unsupported.into(),
-        UpError::Lacking { who, lack } => {
-            Trouble::Unsupported(Unsupported { missing: format!("{who}: {}", lack.missing), ..lack })
-        }
         error @ UpError::ServiceLacks { .. } => {
             Trouble::Diagnostics(Box::new(explain_all(&error, document)), 4)
         }
+        UpError::Lacking { lacks } => Trouble::Diagnostics(Box::new(explain_lacks(&lacks, document)), 4),
         other => Trouble::failed(other),
     })?;
     up.warnings().iter().for_each(|warning| complain(format_args!("warning: {warning}")));
