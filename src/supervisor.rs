@@ -14,6 +14,7 @@ mod engines;
 mod entrance;
 mod explain;
 mod history;
+mod impair;
 mod lookup;
 mod neighbours;
 mod place;
@@ -296,8 +297,8 @@ impl Supervisor {
         });
         differs.extend(services.iter().filter(|service| !service.is_well()).map(ServiceView::text));
         let left = self.unconfirmed.as_ref().map(Pending::left_secs);
-        let view = view.kept_by(std::process::id(), differs, self.history.view());
-        Ok(view.going_back_in(left).running(services))
+        let view = view.kept_by(std::process::id(), differs, self.history.view()).going_back_in(left);
+        Ok(view.impaired(self.impaired()).running(services))
     }
 
     /// Keeps the network until a signal or a request ends it, then takes it down. Where processes live in its domains a
@@ -312,6 +313,7 @@ impl Supervisor {
                 Event::Ask(Ask { caller, word, reply }) => {
                     drop(reply.send(admission::admit(&self.desired, &self.directories, &caller, &word)));
                 }
+                Event::Request(Request::Impair(wanted, reply)) => drop(reply.send(self.impair(&wanted))),
                 Event::Request(Request::Confirm(reply)) => drop(reply.send(self.confirm())),
                 Event::Request(Request::Down(residents, reply)) => {
                     if let Err(kept) = self.clear(residents) {

@@ -46,6 +46,7 @@ const ROOMS: &[Room] = &[
     },
     Room { name: "wireguard", may_use: &["model"], effects: Effects::Some },
     Room { name: "engine", may_use: &["model", "wireguard"], effects: Effects::Some },
+    Room { name: "capture", may_use: &["model"], effects: Effects::Some },
     Room { name: "sandbox", may_use: &["probe"], effects: Effects::Some },
     Room { name: "exec", may_use: &["diagnostic", "model", "probe"], effects: Effects::Some },
     Room { name: "service", may_use: &["model", "status", "engine"], effects: Effects::Some },
@@ -74,7 +75,7 @@ const ROOMS: &[Room] = &[
     },
     Room {
         name: "suite",
-        may_use: &["model", "spec", "status", "backend", "sandbox", "exec"],
+        may_use: &["model", "spec", "status", "backend", "sandbox", "exec", "capture"],
         effects: Effects::Some,
     },
     Room {
@@ -112,6 +113,7 @@ const ROOMS: &[Room] = &[
             "transaction",
             "wireguard",
             "engine",
+            "capture",
             "sandbox",
             "exec",
             "service",

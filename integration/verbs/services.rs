@@ -303,7 +303,7 @@ fn a_step_changes_what_a_link_does() {
         let shown =
             |word: &str| format!("  - {{in: 1, exec: [tc, qdisc, show, dev, eth0], stdout: {word}}}\n");
         let steps = format!(
-            "{}  - {{set: 2/eth0, rate: 8mbit}}\n{}  - {{cut: 1/eth0}}\n  - {{restore: 1/eth0}}\n{}  - {{set: 1/eth0}}\n{}",
+            "{}  - {{set: 2/eth0, rate: 8mbit}}\n{}  - {{cut: 1/eth0}}\n  - {{restore: 1/eth0}}\n{}  - {{set: 1/eth0, loss: 0%}}\n{}",
             shown("noqueue"),
             shown("'rate 8Mbit'"),
             shown("'rate 8Mbit'"),

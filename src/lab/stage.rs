@@ -1,7 +1,7 @@
 //! What is done to a network while it is tested, `steps:` of a file or by a lab's program: the same steps that `up` takes,
 //! on the same backend.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crate::backend::Backend;
 use crate::backend::linux::Linux;
 use crate::diagnostic::chain;
-use crate::model::{End, Endpoint, Impairment, Kind, Network, Peer, Route, ServiceName, Target};
+use crate::model::{End, Endpoint, Impairment, Network, Peer, Route, ServiceName, Target};
 use crate::plan::Step;
 use crate::service::{self, Connection};
 use crate::spec::{Action, Document};
@@ -29,15 +29,16 @@ const LINES: usize = 10;
 /// A network to which things are done.
 pub struct Stage {
     runtime: PathBuf,
+    desired: Network,
     state: Mutex<State>,
 }
 
 struct State {
     backend: Linux,
-    /// The network as it is when nothing is cut.
-    desired: Network,
     /// The interfaces that are down.
     cut: BTreeSet<End>,
+    /// What ends of links do that the file does not say.
+    impaired: BTreeMap<End, Impairment>,
 }
 
 impl Stage {
@@ -46,18 +47,19 @@ impl Stage {
         let lowered = &document.lowered;
         let stored = Store::of(directories).bindings(&lowered.network, &lowered.secrets, Missing::Generate);
         let backend = Linux::open(desired.name.clone(), directories, stored?.keys, Box::new(NoEngines))?;
-        let state = State { backend, desired: desired.clone(), cut: BTreeSet::new() };
-        Ok(Self { runtime: directories.runtime.clone(), state: Mutex::new(state) })
+        let state = State { backend, cut: BTreeSet::new(), impaired: BTreeMap::new() };
+        let runtime = directories.runtime.clone();
+        Ok(Self { runtime, desired: desired.clone(), state: Mutex::new(state) })
     }
 
     /// Does it; an error says why that could not be done. Must be called in the default domain.
     pub fn perform(&self, action: &Action) -> Result<(), String> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match action {
-            Action::Cut(at) => state.cut(at),
-            Action::Restore(at) => state.restore(at),
-            Action::Set { at, impairment } => state.set(at, impairment),
-            Action::Move { tunnel, peer, endpoint } => state.move_peer(tunnel, peer, *endpoint),
+            Action::Cut(at) => state.cut(self.desired.ends(at)),
+            Action::Restore(at) => state.restore(&self.desired.ends(at), &self.desired),
+            Action::Move { tunnel, peer, endpoint } => state.apply(&self.moved(tunnel, peer, *endpoint)?),
+            Action::Set { link, impairment } => state.impair(self.desired.ends(link), *impairment),
             Action::Kill(name) => self.kill(name),
             Action::Start(name) => self.start(name),
             Action::Wait(time) => {
@@ -98,65 +100,49 @@ impl Stage {
     fn keeper(&self) -> io::Result<Connection> {
         Connection::adopt(&service::socket(&self.runtime))
     }
-}
 
-impl State {
-    /// An interface, and the other end of its link if it is one.
-    fn ends(&self, at: &End) -> Vec<End> {
-        let other = match self.desired.interface(at).map(|interface| &interface.kind) {
-            Some(Kind::Veth { peer }) => Some(peer.clone()),
-            Some(_) | None => None,
-        };
-        [Some(at.clone()), other].into_iter().flatten().collect()
-    }
-
-    fn move_peer(&mut self, at: &End, name: &str, endpoint: SocketAddr) -> Result<(), String> {
+    fn moved(&self, at: &End, name: &str, endpoint: SocketAddr) -> Result<Step, String> {
         let tunnel = self.desired.interface(at).and_then(|interface| interface.wireguard());
         let mut peers = tunnel.into_iter().flat_map(|tunnel| &tunnel.peers);
         let (key, peer) = peers
             .find(|(_, peer)| peer.name.as_deref() == Some(name))
             .ok_or_else(|| format!("{at} has no peer {name}"))?;
         let peer = Peer { endpoint: Some(Endpoint::from(endpoint)), ..peer.clone() };
-        let step = Step::SetPeer { at: at.clone(), key: key.clone(), peer, new_session: false };
-        self.apply(&step)
+        Ok(Step::SetPeer { at: at.clone(), key: key.clone(), peer, new_session: false })
     }
+}
 
+impl State {
     fn apply(&mut self, step: &Step) -> Result<(), String> {
         self.backend.apply(step).map_err(|error| chain(&error))
     }
 
-    fn cut(&mut self, at: &End) -> Result<(), String> {
-        for at in self.ends(at) {
+    fn cut(&mut self, ends: Vec<End>) -> Result<(), String> {
+        for at in ends {
             self.apply(&Step::SetUp { at: at.clone(), up: false })?;
             self.cut.insert(at);
         }
         Ok(())
     }
 
+    fn impair(&mut self, ends: Vec<End>, impairment: Impairment) -> Result<(), String> {
+        for at in ends {
+            self.apply(&Step::SetImpairment { at: at.clone(), impairment })?;
+            self.impaired.insert(at, impairment);
+        }
+        Ok(())
+    }
+
     /// What went with an interface, routes and addresses of IPv6, comes back with it.
-    fn restore(&mut self, at: &End) -> Result<(), String> {
-        let ends = self.ends(at);
+    fn restore(&mut self, ends: &[End], desired: &Network) -> Result<(), String> {
         if !ends.iter().any(|at| self.cut.contains(at)) {
             return Err("it is not cut".to_owned());
         }
         self.cut.retain(|at| !ends.contains(at));
-        self.settle()
-    }
-
-    /// An impairment stays when a cut link comes back.
-    fn set(&mut self, at: &End, impairment: &Impairment) -> Result<(), String> {
-        for at in self.ends(at) {
-            let domain = self.desired.domains.get_mut(&at.domain);
-            if let Some(interface) = domain.and_then(|domain| domain.interfaces.get_mut(&at.interface)) {
-                interface.impairment = *impairment;
-            }
+        let mut desired = without(desired, &self.cut);
+        for (at, impairment) in &self.impaired {
+            desired.impair(at, *impairment);
         }
-        self.settle()
-    }
-
-    /// Makes the network what it shall be while something is cut.
-    fn settle(&mut self) -> Result<(), String> {
-        let desired = without(&self.desired, &self.cut);
         converge(&mut self.backend, &desired, &|| false).map(drop).map_err(|error| chain(&*error))
     }
 }

@@ -51,11 +51,6 @@ pub fn unmet(network: &Network) -> Vec<(Need, Unsupported)> {
     needs(network).into_iter().filter_map(lack).collect()
 }
 
-/// Whether links can do this to packets here.
-pub fn impairment(impairment: &Impairment) -> Result<(), Unsupported> {
-    discipline(impairment).map_or(Ok(()), attempt_named)
-}
-
 fn attempt(item: &Item) -> Result<(), Unsupported> {
     match item {
         Item::Named(name) => attempt_named(name),
@@ -113,6 +108,11 @@ fn of_ipv6(object: Object, network: &Network) -> Vec<Need> {
         needs.push(Need { item, object });
     }
     needs
+}
+
+/// Whether links can do this to packets here.
+pub fn impairable(impairment: &Impairment) -> Result<(), Unsupported> {
+    discipline(impairment).map_or(Ok(()), queueing_discipline)
 }
 
 /// The queueing discipline that packets are impaired by.

@@ -329,17 +329,6 @@ pub enum Action {
     Cut(End),
     /// It comes back, with what was on it.
     Restore(End),
-    /// The link of an interface does this to packets from now on, both ways, and nothing else.
-    Set {
-        /// An end of it.
-        at: End,
-        /// What it does.
-        impairment: Impairment,
-    },
-    /// A service is killed, and stays so.
-    Kill(ServiceName),
-    /// It is started, and is ready then.
-    Start(ServiceName),
     /// A tunnel learns that a peer is elsewhere.
     Move {
         /// The tunnel.
@@ -349,6 +338,17 @@ pub enum Action {
         /// Where it is now.
         endpoint: SocketAddr,
     },
+    /// A link does this to packets, both ways.
+    Set {
+        /// One of its ends.
+        link: End,
+        /// What.
+        impairment: Impairment,
+    },
+    /// A service is killed, and stays so.
+    Kill(ServiceName),
+    /// It is started, and is ready then.
+    Start(ServiceName),
     /// Some time passes.
     Wait(Duration),
 }

@@ -118,9 +118,10 @@ mod tests {
             duration_secs: 0.5,
             failure: Some("no answer".into()),
             evidence: Some(Box::new(evidence())),
+            capture: Some("a.pcapng".into()),
             line: 3,
         };
-        let kept = Kept { enter: "nsenter".into(), end: "kill".into(), captures: vec!["a.pcapng".into()] };
+        let kept = Kept { enter: "nsenter".into(), end: "kill".into() };
         let verdicts = vec![verdict];
         FileReport { verdicts, kept: Some(kept), duration_secs: 1.5, ..FileReport::new("a.yaml", Some(2), 1) }
     }
@@ -135,7 +136,7 @@ mod tests {
     #[test]
     fn the_keys_of_status_stay() {
         insta::assert_snapshot!(keys_of("status"), @r"
-        differs domains engine_reason goes_back_in_secs history network services supervisor
+        differs domains engine_reason goes_back_in_secs history impaired network services supervisor
         Counters: rx_bytes rx_dropped rx_errors rx_packets tx_bytes tx_dropped tx_errors tx_packets
         DomainStatus: domain interfaces isolation name
         HappeningView: secs_ago what
@@ -166,7 +167,7 @@ mod tests {
         insta::assert_snapshot!(keys_of("test"), @r"
         Evidence: interfaces port routes rules services sockets tunnels way
         FileReport: duration_secs file kept run status tests trouble verdicts
-        Kept: captures end enter
+        Kept: end enter
         Lookup: domain found to
         PeerStatus: allowed_ips endpoint endpoint_name has_preshared_key health last_handshake_secs_ago name persistent_keepalive_secs public_key rx_bytes tx_bytes
         RouteGet: domain if_address route route_to
@@ -178,7 +179,7 @@ mod tests {
         SocketTable: domain sockets
         SocketView: dev local protocol receive_queue send_queue
         TunnelStatus: engine fwmark listen_port peers public_key sockets_in underlay
-        Verdict: asserted domain duration_secs evidence failure line name number
+        Verdict: asserted capture domain duration_secs evidence failure line name number
         ");
     }
 }

@@ -77,10 +77,8 @@ fn act(words: &words::Act, scope: &Scope<'_>, services: &Services, report: &mut 
             (format!("restore {}", text(word)), Action::Restore(end(word, scope, report)?))
         }
         words::Action::Set { link, impairment } => {
-            let at = end(link, scope, report)?;
-            check_link(&at, link.place, scope, report);
-            let text = format!("set {}: {impairment}", text(link));
-            (text, Action::Set { at, impairment: *impairment })
+            let words = format!("set {}: {impairment}", text(link));
+            (words, Action::Set { link: end_of_link(link, scope, report)?, impairment: *impairment })
         }
         words::Action::Kill(name) => (format!("kill {name}"), Action::Kill(service(name))),
         words::Action::Start(name) => (format!("start {name}"), Action::Start(service(name))),
@@ -107,14 +105,14 @@ fn end(word: &Placed<EndWord>, scope: &Scope<'_>, report: &mut Report) -> Option
     Some(at)
 }
 
-/// Only what is joined to something does anything to packets.
-fn check_link(at: &End, place: Place, scope: &Scope<'_>, report: &mut Report) {
-    if scope.links.contains_key(at) || !scope.links_whole || !scope.ends.contains_key(at) {
-        return;
+fn end_of_link(word: &Placed<EndWord>, scope: &Scope<'_>, report: &mut Report) -> Option<End> {
+    let at = end(word, scope, report)?;
+    let is_end = scope.links.contains_key(&at);
+    if !is_end && scope.links_whole && scope.ends.contains_key(&at) {
+        let message = format!("`{}` is no end of a link", text(word));
+        report.push(Diagnostic::error(word.place, message).help("only links do something to packets"));
     }
-    let message = format!("{} is not an end of a link", scope.names.end(at));
-    let ends: Vec<_> = scope.links.keys().map(|end| scope.names.end(end)).collect();
-    report.push(Diagnostic::error(place, message).help(format!("the ends of links: {}", listed(&ends))));
+    is_end.then_some(at)
 }
 
 fn check_interface(at: &End, place: Place, scope: &Scope<'_>, report: &mut Report) {

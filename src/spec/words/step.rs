@@ -13,17 +13,24 @@ use crate::spec::report::{Placed, Report};
 use crate::spec::values;
 
 /// The keys by which an item is one that does something.
-const ACTIONS: [&str; 7] = ["cut", "restore", "set", "move", "kill", "start", "wait"];
+const ACTIONS: [&str; 7] = ["cut", "restore", "move", "set", "kill", "start", "wait"];
+/// The keys beside that of an action, and whose they are.
+const FURTHER: [(&str, &str); 7] = [
+    ("peer", "move"),
+    ("endpoint", "move"),
+    ("delay", "set"),
+    ("jitter", "set"),
+    ("loss", "set"),
+    ("reorder", "set"),
+    ("rate", "set"),
+];
 /// Those that later versions will have.
 const LATER: [&str; 1] = ["apply"];
-/// What is said beside a move, and beside a change of a link.
-const OF_MOVE: [&str; 2] = ["peer", "endpoint"];
-const OF_SET: [&str; 5] = ["delay", "jitter", "loss", "reorder", "rate"];
 const STEP: Shape = Shape {
     what: "a step",
     keys: &[
-        "cut", "restore", "set", "move", "kill", "start", "wait", "peer", "endpoint", "delay", "jitter",
-        "loss", "reorder", "rate",
+        "cut", "restore", "move", "peer", "endpoint", "set", "delay", "jitter", "loss", "reorder", "rate",
+        "kill", "start", "wait",
     ],
     later: &LATER,
 };
@@ -47,10 +54,10 @@ pub(in crate::spec) struct Act {
 pub(in crate::spec) enum Action {
     Cut(Placed<EndWord>),
     Restore(Placed<EndWord>),
+    Move { tunnel: Placed<EndWord>, peer: Placed<String>, endpoint: SocketAddr },
     Set { link: Placed<EndWord>, impairment: Impairment },
     Kill(Placed<ServiceName>),
     Start(Placed<ServiceName>),
-    Move { tunnel: Placed<EndWord>, peer: Placed<String>, endpoint: SocketAddr },
     Wait(Duration),
 }
 
@@ -84,28 +91,32 @@ fn action(fields: Fields<'_>, report: &mut Report) -> Option<Action> {
         return None;
     };
     let (key, node) = (entry.key.value.as_str(), &entry.value);
-    let own: &[&str] = match key {
-        "move" => &OF_MOVE,
-        "set" => &OF_SET,
-        _ => &[],
-    };
-    let others = OF_MOVE.iter().chain(&OF_SET).filter(|option| !own.contains(option));
-    for stranger in others.filter_map(|option| fields.entry(option)) {
+    let strangers = FURTHER.iter().filter(|(_, whose)| *whose != key);
+    for stranger in strangers.filter_map(|(further, _)| fields.entry(further)) {
         let message = format!("`{key}` has no `{}`", stranger.key.value);
         report.push(Diagnostic::error(stranger.key.place, message).help("leave it out"));
     }
     match key {
         "move" => moved(node, fields, report),
-        "set" => {
-            let impairment = impairment::read(fields, report);
-            parsed(node, "`DOMAIN/IF`", end_word, report).map(|link| Action::Set { link, impairment })
-        }
+        "set" => set(node, fields, report),
         "kill" => parsed(node, "a service", values::service_name, report).map(Action::Kill),
         "start" => parsed(node, "a service", values::service_name, report).map(Action::Start),
         "wait" => parsed(node, "a time", values::duration, report).map(|time| Action::Wait(time.value)),
         "cut" => parsed(node, "`DOMAIN/IF`", end_word, report).map(Action::Cut),
         _ => parsed(node, "`DOMAIN/IF`", end_word, report).map(Action::Restore),
     }
+}
+
+fn set(node: &Node, fields: Fields<'_>, report: &mut Report) -> Option<Action> {
+    let link = parsed(node, "`DOMAIN/IF`", end_word, report);
+    if impairment::KEYS.iter().all(|key| fields.value(key).is_none()) {
+        let nothing = Diagnostic::error(fields.place, "a set without anything that the link shall do");
+        report.push(
+            nothing.help("write `loss: 5%`, `delay`, `jitter`, `reorder` or `rate`; `loss: 0%` for nothing"),
+        );
+    }
+    let impairment = impairment::read(fields, report);
+    Some(Action::Set { link: link?, impairment })
 }
 
 fn moved(node: &Node, fields: Fields<'_>, report: &mut Report) -> Option<Action> {

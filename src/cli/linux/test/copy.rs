@@ -1,6 +1,6 @@
 //! A copy's side: brings the file's network up, runs its tests and tells what came of each, a line of JSON at a time.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::thread;
@@ -33,8 +33,8 @@ const NOT_FOUND: u8 = 127;
 pub(super) enum Said {
     /// What came of a test.
     Verdict(Verdict),
-    /// That it stays until it is ended, and where packets of its links are.
-    Kept { captures: Vec<PathBuf> },
+    /// That it stays until it is ended.
+    Kept,
 }
 
 pub(super) fn run(path: &Path, words: &Words, common: &Common) -> Ended {
@@ -70,7 +70,7 @@ fn lack_of_program(test: &Test) -> Option<Unsupported> {
 fn lack_of_step(turn: &Turn) -> Option<(Unsupported, Place)> {
     match turn {
         Turn::Act(Act { action: Action::Set { impairment, .. }, place, .. }) => {
-            Some((probe::impairment(impairment).err()?, *place))
+            Some((probe::impairable(impairment).err()?, *place))
         }
         Turn::Act(_) | Turn::Test(_) => None,
     }
@@ -95,6 +95,10 @@ fn judge(document: &Document, network: &Network, words: &Words, common: &Common)
     let services = move || looked_at.services();
     let survey = live.survey()?;
     let ground = Ground::new(survey, network.clone(), Box::new(enter), Box::new(perform), Box::new(services));
+    let ground = match &words.captures {
+        Some(directory) => ground.recorded(directory).map_err(Trouble::failed)?,
+        None => ground,
+    };
     let is_chosen = |test: &Test| is_chosen(test, document, words);
     let mut failed = false;
     let mut told = Ok(());
@@ -106,8 +110,9 @@ fn judge(document: &Document, network: &Network, words: &Words, common: &Common)
         }
     });
     told?;
+    drop(ground);
     if failed && words.keep_on_fail {
-        tell(&Said::Kept { captures: Vec::new() })?;
+        tell(&Said::Kept)?;
         loop {
             thread::park();
         }
