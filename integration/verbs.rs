@@ -51,6 +51,8 @@ mod rights;
 mod run;
 #[path = "verbs/security.rs"]
 mod security;
+#[path = "verbs/services.rs"]
+mod services;
 #[path = "verbs/share.rs"]
 mod share;
 #[path = "verbs/soak.rs"]

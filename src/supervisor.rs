@@ -24,6 +24,7 @@ mod pointing;
 mod residents;
 mod serve;
 mod service_manager;
+mod services;
 mod signals;
 mod surroundings;
 mod take_down;
@@ -31,7 +32,7 @@ mod watching;
 
 pub use confirm::confirmed_instead_of;
 pub use entrance::Entrances;
-pub use explain::explain_lacks;
+pub use explain::{explain_all, explain_lacks};
 pub use neighbours::Clash;
 pub use place::{Misplaced, misplaced};
 pub use residents::{KeptError, Resident, kill_all, residents};
@@ -52,7 +53,7 @@ use crate::plan::plan;
 use crate::probe;
 use crate::spec::Document;
 use crate::state::{Directories, Lock};
-use crate::status::StatusView;
+use crate::status::{ServiceView, StatusView};
 use crate::transaction::Signals;
 use bring_up::{Prepared, Up, bring_up, greet, greet_anew, open_door, prepare};
 use confirm::Pending;
@@ -62,6 +63,7 @@ pub use engines::{Hosted, Lodging, NoEngines};
 pub use error::{DownError, UpError};
 use history::History;
 use serve::Event;
+use services::Services;
 pub use take_down::clean_up;
 use take_down::{forget, forget_if_nothing_is_left, take_down, take_lock};
 
@@ -75,6 +77,7 @@ pub struct Supervisor {
     watch: Watch,
     endpoints: Endpoints,
     unconfirmed: Option<Pending>,
+    services: Services,
     history: History,
     monitor: Option<Monitor>,
     sender: mpsc::WeakSender<Event>,
@@ -108,6 +111,7 @@ impl Supervisor {
         backend.tidy()?;
         let weak = sender.downgrade();
         let unconfirmed = Pending::resumed(document, directories, &weak)?;
+        let services = Services::open(&desired.name, directories, lodging).map_err(UpError::Services)?;
         match bring_up(&mut backend, &desired, directories, signals, sender, lodging) {
             Ok(Up { hazards, server, door }) => {
                 let (document, directories) = (document.clone(), directories.clone());
@@ -116,6 +120,7 @@ impl Supervisor {
                     watch: Watch::new(document.lowered.drift),
                     endpoints: Endpoints::of(&desired, Instant::now()),
                     unconfirmed,
+                    services,
                     history: History::default(),
                     monitor: None,
                     sender: weak,
@@ -133,6 +138,7 @@ impl Supervisor {
                 };
                 supervisor.share_control();
                 supervisor.await_endpoints();
+                supervisor.begin_services(lodging, signals)?;
                 Ok(supervisor)
             }
             Err(error) => {
@@ -166,10 +172,16 @@ impl Supervisor {
         let missing = plan(&self.desired, &observed);
         let misplaced = misplaced(&survey, &self.desired)?;
         let steps = missing.iter().map(ToString::to_string);
-        let differs = steps.chain(misplaced.iter().map(ToString::to_string)).collect();
+        let mut differs: Vec<_> = steps.chain(misplaced.iter().map(ToString::to_string)).collect();
+        let services = self.services.views().unwrap_or_else(|error| {
+            let wanted = !self.document.lowered.services.is_empty();
+            differs.extend(wanted.then(|| error.to_string()));
+            Vec::new()
+        });
+        differs.extend(services.iter().filter(|service| !service.is_well()).map(ServiceView::text));
         let left = self.unconfirmed.as_ref().map(Pending::left_secs);
         let view = view.kept_by(std::process::id(), differs, self.history.view()).going_back_in(left);
-        Ok(view.impaired(self.impaired()))
+        Ok(view.impaired(self.impaired()).running(services))
     }
 }
 
@@ -180,7 +192,8 @@ pub fn status(
     desired: Option<&Network>,
 ) -> Result<StatusView, BackendError> {
     let observed = backend.observe()?;
-    Survey::of(directories)?.status(&observed, desired, engine_reason())
+    let view = Survey::of(directories)?.status(&observed, desired, engine_reason())?;
+    Ok(view.running(services::left_behind(directories)))
 }
 
 fn engine_reason() -> String {

@@ -13,12 +13,13 @@ use tracing::{info, warn};
 use super::confirm::{self, Pending, within};
 use super::explain::explain_all;
 use super::residents::{Eviction, deleted, residents_of};
-use super::{Prepared, Supervisor, UpError, greet, greet_anew, place, prepare};
+use super::{Prepared, Supervisor, UpError, greet, greet_anew, place, prepare, services};
 use crate::backend::linux::Survey;
 use crate::control::{Answer, Residents, Terms, Wanted};
 use crate::diagnostic::chain;
 use crate::model::DomainId;
 use crate::plan::Step;
+use crate::service;
 use crate::spec::{self, Document, Source};
 use crate::state::{Unconfirmed, write_lookups};
 use crate::status::{AppliedView, Occurrence, PlanView};
@@ -33,6 +34,7 @@ impl Supervisor {
             return Err(format!("this is network {running}, not {}", wanted.network));
         }
         let document = self.read(self.source(wanted))?;
+        let running = services::of(&self.document);
         let steps = match within {
             Some(within) => self.change_for_now(document, within),
             None => self.change_for_good(document),
@@ -42,6 +44,7 @@ impl Supervisor {
         self.await_endpoints();
         let applied = AppliedView {
             plan: PlanView::new(&steps),
+            services: service::changes(&running, &services::of(&self.document)),
             warnings: self.warnings.clone(),
             goes_back_in_secs: self.unconfirmed.as_ref().map(Pending::left_secs),
         };
@@ -155,6 +158,7 @@ impl Supervisor {
             Ok((prepared, outcome)) => {
                 let Prepared { desired, warnings, .. } = prepared;
                 (self.desired, self.warnings, self.document) = (desired, warnings, document);
+                self.keep_services();
                 info!(network = %self.desired.name, steps = outcome.taken.len(), "applied");
                 self.watch.set(self.document.lowered.drift);
                 self.open_or_close_door();
@@ -164,12 +168,17 @@ impl Supervisor {
                 self.renew_groups();
                 Ok(outcome.taken)
             }
-            Err(error) => Err(told(&error, &document)),
+            Err(error) => {
+                self.keep_services();
+                Err(told(&error, &document))
+            }
         }
     }
 
     fn change_to(&mut self, document: &Document) -> Result<(Prepared, Outcome), UpError> {
         let prepared = prepare(document, &self.directories)?;
+        let deleted = deleted(&self.desired, &prepared.desired);
+        self.pause_services(document, &deleted).map_err(UpError::Services)?;
         self.backend.learn(prepared.keys.clone());
         let outcome = converge(&mut self.backend, &prepared.desired, &|| false).map_err(UpError::Failed)?;
         greet_anew(&mut self.backend, &outcome.taken);

@@ -4,7 +4,8 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::{
-    Event, Lodging, UpError, Within, admission, neighbours, place, service_manager, signals, take_down,
+    Event, Lodging, UpError, Within, admission, neighbours, place, service_manager, services, signals,
+    take_down,
 };
 use crate::backend::linux::{Linux, Survey};
 use crate::control::enter::{self, Opened};
@@ -34,7 +35,13 @@ pub(super) fn prepare(document: &Document, directories: &Directories) -> Result<
     warnings.extend(probe::isolation_held_back(network));
     let desired = bind(network, &bindings, &probe::capabilities());
     let lacks = probe::unmet(&desired);
-    if lacks.is_empty() { Ok(Prepared { desired, keys, warnings }) } else { Err(UpError::Lacking { lacks }) }
+    if !lacks.is_empty() {
+        return Err(UpError::Lacking { lacks });
+    }
+    match services::unmet(document) {
+        Some((service, lack)) => Err(UpError::ServiceLacks { name: service.name.clone(), lack }),
+        None => Ok(Prepared { desired, keys, warnings }),
+    }
 }
 
 /// What there is besides the kernel's part once everything is up.

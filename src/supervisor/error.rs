@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::{Clash, KeptError, Misplaced};
 use crate::backend::BackendError;
-use crate::model::NetworkName;
+use crate::model::{NetworkName, ServiceName};
 use crate::probe::{Need, Unsupported};
 use crate::state::StateError;
 use crate::transaction::Failure;
@@ -32,6 +32,14 @@ pub enum UpError {
         /// All that is missing, and what needs it.
         lacks: Vec<(Need, Unsupported)>,
     },
+    /// Something that a service needs is missing here.
+    #[error("service {name}: {lack}")]
+    ServiceLacks {
+        /// The service.
+        name: ServiceName,
+        /// What is missing.
+        lack: Unsupported,
+    },
     /// Keys, ports or the lock could not be read or kept.
     #[error(transparent)]
     State(#[from] StateError),
@@ -53,6 +61,12 @@ pub enum UpError {
     /// Privileges that a supervisor does not need could not be given up.
     #[error("cannot give up privileges")]
     Privileges(#[source] io::Error),
+    /// What keeps services could not be started, or does not answer.
+    #[error("cannot run services")]
+    Services(#[source] io::Error),
+    /// Services of a private copy are not what they shall be.
+    #[error("{}", .0.join("\n"))]
+    Unwell(Vec<String>),
     /// The control socket could not be made.
     #[error("cannot listen at {}", path.display())]
     Control {

@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 use std::fs;
+use std::iter;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -27,6 +28,7 @@ use crate::engine::Process;
 use crate::exec::group;
 use crate::model::{DomainId, DomainName, Network, NetworkName};
 use crate::plan::{Step, plan};
+use crate::service;
 use crate::state::Directories;
 
 /// How long a resident may take to end when it is asked to, and how long to be killed.
@@ -35,6 +37,8 @@ const GRACE: Duration = Duration::from_secs(5);
 const ROUNDS: usize = 2;
 /// The most of a command line that is shown, in characters.
 const COMMAND_LENGTH: usize = 60;
+/// How many ancestors of a process are asked for.
+const GENERATIONS: usize = 64;
 
 /// A process that lives in a domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -274,16 +278,23 @@ fn fact(pid: i32, number: usize) -> Option<String> {
     after_name.split(' ').nth(number - 3).map(str::to_owned)
 }
 
+/// Whether it is one, or somebody's whom one has started: all of them descend from what keeps them.
+fn is_service(pid: i32) -> bool {
+    let name = |pid: &i32| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let ancestors = iter::successors(Some(pid), |pid| Some(parent(*pid)?.as_raw()).filter(|pid| *pid > 0));
+    ancestors.take(GENERATIONS).any(|pid| name(&pid).trim_end() == service::PROCESS)
+}
+
 fn processes() -> impl Iterator<Item = i32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
-/// Its command line as it may be printed, or its name where it has none; nothing of a child of this process, which looks
-/// a name up, or of who has gone.
+/// Its command line as it may be printed, or its name where it has none; nothing of a child of this process,
+/// which looks a name up, of a service, or of who has gone.
 fn command(pid: i32) -> Option<String> {
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
-    if parent(pid)? == getpid() {
+    if parent(pid)? == getpid() || is_service(pid) {
         return None;
     }
     let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;

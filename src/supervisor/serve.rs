@@ -205,6 +205,7 @@ impl Supervisor {
     pub fn down(&mut self) -> Result<(), Box<Failure>> {
         service_manager::stopping();
         self.door = None;
+        self.services.end();
         let steps = take_down(&mut self.backend, &self.desired.name)?;
         forget(&self.directories);
         for residents in group::remove_all(&self.desired.name) {

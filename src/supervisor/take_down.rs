@@ -6,13 +6,14 @@ use tracing::warn;
 
 use super::engines::Processes;
 use super::residents::{Eviction, residents};
-use super::{UpError, confirm};
+use super::{UpError, confirm, services};
 use crate::backend::Backend;
 use crate::backend::linux::Linux;
 use crate::control::Residents;
 use crate::model::{Network, NetworkName};
 use crate::plan::plan;
 use crate::probe;
+use crate::service::Connection;
 use crate::state::{Directories, KeyRing, Lock, LockError};
 use crate::transaction::{Failure, converge};
 
@@ -22,7 +23,11 @@ pub fn clean_up(network: &NetworkName, directories: &Directories, what: Resident
     let lock = take_lock(network, directories)?;
     // Those that live are recorded by this, and so are not taken for residents.
     let engines = Box::new(Processes::of(directories));
+    let keeper = services::keeper_left_behind(network, directories);
     Eviction::all(network, &|| residents(network, directories)).carry_out(what)?;
+    if let Some(Err(error)) = keeper.map(Connection::end) {
+        warn!(%error, "services are left behind");
+    }
     let mut backend = Linux::open(network.clone(), directories, KeyRing::default(), engines)?;
     let steps = take_down(&mut backend, network).map_err(UpError::Failed)?;
     confirm::forget(directories);
