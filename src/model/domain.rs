@@ -49,7 +49,8 @@ impl Network {
     pub fn around(&self, domain: DomainId) -> Network {
         let mut around = Network::empty(self.name.clone());
         let Some(inside) = self.domains.get(&domain) else { return around };
-        for (at, interface) in self.interfaces().filter(|(at, _)| at.domain == domain) {
+        for (name, interface) in &inside.interfaces {
+            let at = End { domain, interface: name.clone() };
             let mut beneath = interface.kind.parent().cloned();
             let peer = if let Kind::Veth { peer } = &interface.kind { Some(peer) } else { None };
             let sockets = match &interface.kind {

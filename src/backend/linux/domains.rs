@@ -156,7 +156,7 @@ impl Domains {
 
     /// Whether others may have routes and rules where this domain has its.
     pub(super) fn is_shared(&self, id: DomainId) -> bool {
-        id.is_default() || self.guests().any(|guest| guest == id)
+        id.is_default() || self.is_guest(id)
     }
 
     /// Whether two domains are in the same namespace.
@@ -169,10 +169,15 @@ impl Domains {
     /// guests do not have.
     pub(super) fn holds(&self, id: DomainId, link: &Link) -> bool {
         let is_of = |guest| link.alias.as_deref() == Some(self.mark(guest).alias());
-        if self.guests().any(|guest| guest == id) {
-            return is_of(id);
+        match self.is_guest(id) {
+            true => is_of(id),
+            false => !id.is_default() || !self.guests().any(is_of),
         }
-        !id.is_default() || !self.guests().any(is_of)
+    }
+
+    /// Whether a domain is without a namespace of its own.
+    fn is_guest(&self, id: DomainId) -> bool {
+        self.inside.get(&id).is_some_and(|inside| !inside.isolation.has_namespace())
     }
 
     /// The domains without a namespace of their own.
