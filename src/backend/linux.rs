@@ -144,4 +144,8 @@ impl Backend for Linux {
     fn apply(&mut self, step: &Step) -> Result<(), BackendError> {
         apply::step(&mut self.domains, &mut self.tunnels, step)
     }
+
+    fn apply_some(&mut self, steps: &[Step]) -> Result<usize, BackendError> {
+        apply::some(&mut self.domains, &mut self.tunnels, steps)
+    }
 }

@@ -30,6 +30,10 @@ impl Backend for Alone<'_> {
     fn apply(&mut self, step: &Step) -> Result<(), BackendError> {
         self.backend.apply(step)
     }
+
+    fn apply_some(&mut self, steps: &[Step]) -> Result<usize, BackendError> {
+        self.backend.apply_some(steps)
+    }
 }
 
 /// Whether a step changes nothing of other domains: interfaces come and go with their other ends.

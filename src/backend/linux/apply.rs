@@ -3,10 +3,10 @@
 use super::domains::Domains;
 use super::link::Change;
 use super::tunnel::Session;
-use super::tunnels::Tunnels;
+use super::tunnels::{Tunnels, Wanted};
 use super::{addresses, lent, links, routes, rules, sysctl};
 use crate::backend::BackendError;
-use crate::model::{DomainId, DomainName, End, InterfaceName, Object, SysctlName};
+use crate::model::{DomainId, DomainName, End, InterfaceName, Key, Object, Peer, SysctlName};
 use crate::plan::Step;
 
 /// Takes this step.
@@ -30,8 +30,7 @@ pub(super) fn step(domains: &mut Domains, tunnels: &mut Tunnels, step: &Step) ->
         Step::RemoveAddress { at, address } => addresses::remove(domains, at, *address),
         Step::SetTunnel { at, tunnel } => tunnels.set(domains, at, tunnel),
         Step::SetPeer { at, key, peer, new_session } => {
-            let session = if *new_session { Session::Ended } else { Session::Kept };
-            tunnels.set_peer(domains, at, key, peer, session)
+            tunnels.set_peers(domains, at, &[wanted(key, peer, *new_session)])
         }
         Step::RemovePeer { at, key } => tunnels.remove_peer(domains, at, key),
         Step::AddRoute { domain, rtable, route } => routes::add(domains, *domain, *rtable, route),
@@ -41,6 +40,37 @@ pub(super) fn step(domains: &mut Domains, tunnels: &mut Tunnels, step: &Step) ->
         Step::SetSysctl { domain, name, value } => set_sysctl(domains, *domain, name, value),
         Step::ResetSysctl { domain, name } => reset_sysctl(domains, *domain, name),
     }
+}
+
+/// Peers that one request to an engine sets at most.
+const PEERS_AT_ONCE: usize = 500;
+
+/// Takes the first of these steps, together with those behind it that set peers of the same tunnel. If an engine
+/// refuses them together, the first one is taken alone, so that it is known which it was.
+pub(super) fn some(
+    domains: &mut Domains,
+    tunnels: &mut Tunnels,
+    steps: &[Step],
+) -> Result<usize, BackendError> {
+    let Step::SetPeer { at: first, .. } = &steps[0] else {
+        return step(domains, tunnels, &steps[0]).map(|()| 1);
+    };
+    let wanted = steps.iter().take(PEERS_AT_ONCE).map_while(|step| match step {
+        Step::SetPeer { at, key, peer, new_session } if at == first => Some(wanted(key, peer, *new_session)),
+        _ => None,
+    });
+    let wanted: Vec<_> = wanted.collect();
+    if wanted.len() > 1 && domains.complete(first.domain).is_ok() {
+        match tunnels.set_peers(domains, first, &wanted) {
+            Ok(()) => return Ok(wanted.len()),
+            Err(error) => tracing::debug!(at = %first, %error, "peers are set one by one"),
+        }
+    }
+    step(domains, tunnels, &steps[0]).map(|()| 1)
+}
+
+fn wanted<'p>(key: &'p Key, peer: &'p Peer, new_session: bool) -> Wanted<'p> {
+    Wanted { key, peer, session: if new_session { Session::Ended } else { Session::Kept } }
 }
 
 fn domain_of(object: Object) -> DomainId {
