@@ -123,10 +123,14 @@ impl Linux {
         monitor.listen_in(self.domains.namespaces()).doing(|| "listen for changes".to_owned())
     }
 
-    /// What this kernel holds of one domain; all else is as `around` has it: see [`Network::around`]. Costs a look at
-    /// that domain and those that it is joined to.
-    pub fn observe_one(&mut self, around: &Network, domain: DomainId) -> Result<Network, BackendError> {
-        observe::one(around, domain, &mut self.domains, &self.tunnels)
+    /// What this kernel holds of some domains; all else is as `around` has it. Costs a look at those domains and at
+    /// those that they are joined to.
+    pub fn observe_some(
+        &mut self,
+        around: &Network,
+        wanted: &BTreeSet<DomainId>,
+    ) -> Result<Network, BackendError> {
+        observe::some(around, wanted, &mut self.domains, &self.tunnels)
     }
 
     /// Removes records, sockets and links to them of domains and tunnels that are gone: after a crash, and when the

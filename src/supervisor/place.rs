@@ -8,6 +8,7 @@ use thiserror::Error;
 use crate::backend::BackendError;
 use crate::backend::linux::Survey;
 use crate::model::{DomainId, End, Network};
+use crate::state::Directories;
 use crate::status::{Protocol, SocketTable};
 
 /// A tunnel whose sockets are not where they belong.
@@ -47,14 +48,37 @@ pub(super) fn check(survey: &Survey, desired: &Network) -> Result<(), Misplaced>
     misplaced(survey, desired)?.into_iter().next().map_or(Ok(()), Err)
 }
 
+/// Checks the tunnels of these domains, with a look at those and at what they have to do with.
+pub(super) fn check_some(
+    directories: &Directories,
+    desired: &Network,
+    domains: &BTreeSet<DomainId>,
+) -> Result<(), Misplaced> {
+    let underlays =
+        desired.tunnels().filter(|(at, _)| domains.contains(&at.domain)).map(|(_, tunnel)| tunnel.underlay);
+    let guests = desired.domains.iter().filter(|(_, domain)| !domain.isolation.has_namespace());
+    let looked_at: BTreeSet<_> =
+        underlays.chain(guests.map(|(id, _)| *id)).chain(domains.iter().copied()).collect();
+    let survey = Survey::of_some(directories, &looked_at)?;
+    misplaced_in(&survey, desired, |id| domains.contains(&id))?.into_iter().next().map_or(Ok(()), Err)
+}
+
 /// The tunnels that are not where they belong, of those that are up, for others have no sockets: a wildcard UDP socket
 /// of a tunnel's port is in its underlay, and none is in its own domain. Each domain is looked at once.
 pub fn misplaced(survey: &Survey, network: &Network) -> Result<Vec<Misplaced>, BackendError> {
+    misplaced_in(survey, network, |_| true)
+}
+
+fn misplaced_in(
+    survey: &Survey,
+    network: &Network,
+    matters: impl Fn(DomainId) -> bool,
+) -> Result<Vec<Misplaced>, BackendError> {
     let mut found = Vec::new();
     let mut looks = Looks { survey, ports: BTreeMap::new() };
     let carried: BTreeSet<_> =
         network.tunnels().map(|(_, tunnel)| (tunnel.underlay, tunnel.listen_port)).collect();
-    for (at, tunnel) in network.tunnels() {
+    for (at, tunnel) in network.tunnels().filter(|(at, _)| matters(at.domain)) {
         let Some(port) = tunnel.listen_port else { continue };
         if !network.interface(&at).is_some_and(|interface| interface.up) {
             continue;

@@ -15,16 +15,16 @@ use crate::model::{DomainId, Network};
 use crate::plan::{Step, plan};
 use crate::transaction::{Outcome, converge};
 
-/// A kernel as one of its domains: all else is taken to be as it shall be.
-struct Alone<'k> {
-    backend: &'k mut Linux,
-    around: &'k Network,
-    domain: DomainId,
+/// A kernel as some of its domains: all else is taken to be as `around` has it.
+pub(super) struct Part<'k> {
+    pub(super) backend: &'k mut Linux,
+    pub(super) around: &'k Network,
+    pub(super) domains: BTreeSet<DomainId>,
 }
 
-impl Backend for Alone<'_> {
+impl Backend for Part<'_> {
     fn observe(&mut self) -> Result<Network, BackendError> {
-        self.backend.observe_one(self.around, self.domain)
+        self.backend.observe_some(self.around, &self.domains)
     }
 
     fn apply(&mut self, step: &Step) -> Result<(), BackendError> {
@@ -67,6 +67,11 @@ impl Supervisor {
             Err(error) => warn!(%error, "changes by others will not be noticed"),
         }
         self.listen_everywhere();
+    }
+
+    /// Whether all that differs from what was asked for is put back as soon as it is seen.
+    pub(super) fn is_kept(&self) -> bool {
+        self.monitor.is_some() && self.watch.repairs()
     }
 
     /// To be called whenever there may be other domains than before.
@@ -127,7 +132,7 @@ impl Supervisor {
         for &domain in domains {
             let around = self.desired.around(domain);
             debug!(%domain, "looked at");
-            match self.backend.observe_one(&around, domain) {
+            match self.backend.observe_some(&around, &BTreeSet::from([domain])) {
                 Ok(seen) => drop(found.insert(domain, differences(&plan(&around, &seen)))),
                 Err(error) => debug!(%domain, %error, "not looked at"),
             }
@@ -139,7 +144,8 @@ impl Supervisor {
     /// What can be put back inside of a domain is; for all else the whole network is looked at.
     fn put_back(&mut self, domain: DomainId) {
         let around = self.desired.around(domain);
-        let mut alone = Alone { backend: &mut self.backend, around: &around, domain };
+        let domains = BTreeSet::from([domain]);
+        let mut alone = Part { backend: &mut self.backend, around: &around, domains };
         let restored = match alone.observe() {
             Ok(seen) if plan(&around, &seen).iter().all(stays_inside) => {
                 converge(&mut alone, &around, &|| false)

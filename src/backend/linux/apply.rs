@@ -6,13 +6,13 @@ use super::tunnel::Session;
 use super::tunnels::{Tunnels, Wanted};
 use super::{addresses, lent, links, routes, rules, sysctl};
 use crate::backend::BackendError;
-use crate::model::{DomainId, DomainName, End, InterfaceName, Key, Object, Peer, SysctlName};
+use crate::model::{DomainId, DomainName, End, InterfaceName, Key, Peer, SysctlName};
 use crate::plan::Step;
 
 /// Takes this step.
 pub(super) fn step(domains: &mut Domains, tunnels: &mut Tunnels, step: &Step) -> Result<(), BackendError> {
     domains.complete(DomainId::DEFAULT)?;
-    domains.complete(domain_of(step.object()))?;
+    domains.complete(step.object().domain())?;
     match step {
         Step::CreateDomain { domain, name, isolation } => domains.create(*domain, name, *isolation),
         Step::DeleteDomain { domain, name } => delete_domain(domains, tunnels, *domain, name),
@@ -71,14 +71,6 @@ pub(super) fn some(
 
 fn wanted<'p>(key: &'p Key, peer: &'p Peer, new_session: bool) -> Wanted<'p> {
     Wanted { key, peer, session: if new_session { Session::Ended } else { Session::Kept } }
-}
-
-fn domain_of(object: Object) -> DomainId {
-    match object {
-        Object::Domain(domain) | Object::Route(domain, ..) => domain,
-        Object::Rule(domain, _) | Object::Sysctl(domain, _) => domain,
-        Object::Interface(at) | Object::Address(at, _) | Object::Peer(at, _) => at.domain,
-    }
 }
 
 fn delete_domain(
