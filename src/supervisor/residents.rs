@@ -139,6 +139,24 @@ pub fn residents(network: &NetworkName, directories: &Directories) -> Result<Vec
     Ok(found.into_iter().filter_map(resident).collect())
 }
 
+/// Kills who lives in a network, in its default domain too: for one whose default domain is nobody else's.
+pub fn kill_all(directories: &Directories) -> Result<(), BackendError> {
+    let survey = Survey::of(directories)?;
+    let homes = survey.namespaces().iter().filter_map(|(_, place)| number_of(&place.namespace));
+    let homes: BTreeSet<u64> = homes.collect();
+    let lives_there = |pid: i32| number_of_process(pid).is_some_and(|home| homes.contains(&home));
+    for _ in 0..ROUNDS {
+        let found = processes().filter(|&pid| lives_there(pid) && pid != getpid().as_raw());
+        let found = found.filter_map(|pid| Process::open(pid).ok().filter(|_| lives_there(pid)));
+        let found: Vec<_> = found.inspect(|process| process.signal(Signal::SIGKILL)).collect();
+        let deadline = Instant::now() + GRACE;
+        for process in &found {
+            process.has_ended_by(deadline);
+        }
+    }
+    Ok(())
+}
+
 /// The residents of the domains that a change from one network to another deletes.
 pub(super) fn residents_of_deleted(
     from: &Network,
@@ -186,7 +204,7 @@ fn in_namespaces(survey: &Survey) -> BTreeSet<(DomainId, i32)> {
     if homes.is_empty() {
         return BTreeSet::new();
     }
-    let home = |pid: i32| homes.get(&number(Path::new(&format!("/proc/{pid}/net/dev")))?).copied();
+    let home = |pid: i32| homes.get(&number_of_process(pid)?).copied();
     processes().filter_map(|pid| Some((home(pid)?, pid))).collect()
 }
 
@@ -213,7 +231,11 @@ fn number_of(namespace: &Namespace) -> Option<u64> {
 /// Whether a process is in the namespace that this one is in; nothing if it cannot be seen.
 pub(super) fn is_in_this_namespace(pid: i32) -> Option<bool> {
     let here = number(Path::new("/proc/thread-self/net/dev"))?;
-    Some(number(Path::new(&format!("/proc/{pid}/net/dev")))? == here)
+    Some(number_of_process(pid)? == here)
+}
+
+fn number_of_process(pid: i32) -> Option<u64> {
+    number(Path::new(&format!("/proc/{pid}/net/dev")))
 }
 
 fn number(file: &Path) -> Option<u64> {
