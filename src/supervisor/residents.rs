@@ -18,7 +18,7 @@ use thiserror::Error;
 use tracing::info;
 
 use crate::backend::BackendError;
-use crate::backend::linux::{Namespace, Survey};
+use crate::backend::linux::{Place, Survey, Visitor, visit};
 use crate::control::Residents;
 use crate::diagnostic::chain;
 use crate::engine::Process;
@@ -179,15 +179,30 @@ fn handle(resident: &Resident) -> Option<(&Resident, Process)> {
 }
 
 fn in_namespaces(survey: &Survey) -> BTreeSet<(DomainId, i32)> {
-    let own = survey.namespaces().iter();
-    let own = own.filter(|(id, place)| !id.is_default() && place.record.isolation.has_namespace());
-    let homes: BTreeMap<u64, DomainId> =
-        own.filter_map(|(id, place)| Some((number_of(&place.namespace)?, id))).collect();
-    if homes.is_empty() {
+    let here = number(Path::new("/proc/thread-self/net/dev"));
+    let elsewhere = processes().filter_map(|pid| {
+        let there = number(Path::new(&format!("/proc/{pid}/net/dev")))?;
+        (Some(there) != here).then_some((there, pid))
+    });
+    let elsewhere: Vec<_> = elsewhere.collect();
+    if elsewhere.is_empty() {
         return BTreeSet::new();
     }
-    let home = |pid: i32| homes.get(&number(Path::new(&format!("/proc/{pid}/net/dev")))?).copied();
-    processes().filter_map(|pid| Some((home(pid)?, pid))).collect()
+    let homes = homes(survey);
+    elsewhere.into_iter().filter_map(|(there, pid)| Some((*homes.get(&there)?, pid))).collect()
+}
+
+/// The domains with a namespace of their own, by what tells it from others in /proc.
+fn homes(survey: &Survey) -> BTreeMap<u64, DomainId> {
+    let own = survey.namespaces().iter();
+    let own = own.filter(|(id, place)| !id.is_default() && place.record.isolation.has_namespace());
+    let number_of = |visitor: &Visitor, place: &Place| {
+        visitor.enter(place.namespace.fd()).ok()?;
+        number(Path::new("/proc/thread-self/net/dev"))
+    };
+    let tour =
+        |visitor: &Visitor| own.filter_map(|(id, place)| Some((number_of(visitor, place)?, id))).collect();
+    visit(tour).unwrap_or_default()
 }
 
 fn in_groups(network: &NetworkName, survey: &Survey) -> Result<BTreeSet<(DomainId, i32)>, BackendError> {
@@ -203,11 +218,6 @@ fn in_groups(network: &NetworkName, survey: &Survey) -> Result<BTreeSet<(DomainI
     };
     let members = groups.iter().filter_map(|group| Some((home(&group.rtable)?, &group.pids)));
     Ok(members.flat_map(|(domain, pids)| pids.iter().map(move |pid| (domain, *pid))).collect())
-}
-
-/// What tells a namespace from others in /proc.
-fn number_of(namespace: &Namespace) -> Option<u64> {
-    namespace.run(|| number(Path::new("/proc/thread-self/net/dev"))).ok().flatten()
 }
 
 /// Whether a process is in the namespace that this one is in; nothing if it cannot be seen.
