@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 use rdomain::wireguard::Device;
 
+#[path = "wireguard/roaming.rs"]
+mod roaming;
 #[path = "wireguard/traffic.rs"]
 mod traffic;
 #[path = "wireguard/world.rs"]

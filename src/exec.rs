@@ -90,14 +90,20 @@ impl ExecError {
     }
 }
 
-/// Tells the program that this process is about to become where it is, by its environment: `RDOM_NETWORK`,
-/// `RDOM_DOMAIN` and `RDOM_DOMAIN_NAME`. The process must have one thread.
+/// What tells a program where it is, by its environment.
+pub fn variables(network: &NetworkName, domain: DomainId, name: &str) -> [(&'static str, String); 3] {
+    [
+        ("RDOM_NETWORK", network.to_string()),
+        ("RDOM_DOMAIN", domain.to_string()),
+        ("RDOM_DOMAIN_NAME", name.to_owned()),
+    ]
+}
+
+/// Tells the program that this process is about to become where it is. The process must have one thread.
 pub fn announce(network: &NetworkName, domain: DomainId, name: &str) {
-    // Of this process only, which has one thread and is about to become the command.
-    unsafe {
-        std::env::set_var("RDOM_NETWORK", network.as_str());
-        std::env::set_var("RDOM_DOMAIN", domain.to_string());
-        std::env::set_var("RDOM_DOMAIN_NAME", name);
+    for (variable, value) in variables(network, domain, name) {
+        // Of this process only, which has one thread and is about to become the command.
+        unsafe { std::env::set_var(variable, value) };
     }
 }
 

@@ -20,6 +20,8 @@ pub mod engine;
 #[cfg(target_os = "linux")]
 pub mod enter;
 pub mod exec;
+#[cfg(target_os = "linux")]
+pub mod lab;
 pub mod model;
 pub mod plan;
 #[cfg(target_os = "linux")]

@@ -80,6 +80,26 @@ pub fn run(inside: impl FnOnce() -> u8) -> Result<u8, SandboxError> {
     }
 }
 
+/// Makes a process that may not make namespaces root of a user namespace of its own, in which it may. It must have one
+/// thread (user_namespaces(7)).
+pub fn become_root() -> Result<(), SandboxError> {
+    match Root::here() {
+        Some(_) => Ok(()),
+        None => users::become_root().map(drop),
+    }
+}
+
+/// Takes the calling thread, and whatever it starts from then on, to network and mount namespaces as a copy has them.
+/// They go with the last that is in them.
+pub fn apart() -> Result<(), SandboxError> {
+    let call = |action| move |source| SandboxError::Call { action, source };
+    let root = Root::here().ok_or(Errno::EPERM).map_err(call("unshare"))?;
+    unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET).map_err(call("unshare"))?;
+    let errno = |error: io::Error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO));
+    mounts::prepare(root, None).map_err(errno).map_err(call("mount"))?;
+    set_loopback_up().map_err(errno).map_err(call("set lo up"))
+}
+
 /// Process 1: prepares the copy, starts the program, reaps whatever dies, and ends with the program.
 fn init(alive: &OwnedFd, root: Root, group: Option<PathBuf>, inside: impl FnOnce() -> u8) -> u8 {
     die_with_parent();

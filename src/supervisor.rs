@@ -28,7 +28,7 @@ pub use confirm::confirmed_instead_of;
 pub use entrance::Entrances;
 pub use neighbours::Clash;
 pub use place::{Misplaced, misplaced};
-pub use residents::{KeptError, Resident, residents};
+pub use residents::{KeptError, Resident, kill_all, residents};
 use signals::Terminal;
 pub use surroundings::{Ahead, hazards_within};
 

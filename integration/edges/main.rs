@@ -76,6 +76,24 @@ const ROOMS: &[Room] = &[
         effects: Effects::Some,
     },
     Room {
+        name: "lab",
+        may_use: &[
+            "diagnostic",
+            "model",
+            "spec",
+            "plan",
+            "state",
+            "probe",
+            "backend",
+            "transaction",
+            "sandbox",
+            "exec",
+            "control",
+            "supervisor",
+        ],
+        effects: Effects::Some,
+    },
+    Room {
         name: "cli",
         may_use: &[
             "diagnostic",
@@ -96,6 +114,7 @@ const ROOMS: &[Room] = &[
             "enter",
             "supervisor",
             "suite",
+            "lab",
         ],
         effects: Effects::Prints,
     },

@@ -1,4 +1,4 @@
-//! The engine's side: one thread that listens, and two threads a device.
+//! The engine's side: one thread that listens; those of the devices are theirs together.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::SigSet;
@@ -17,7 +17,7 @@ use nix::unistd::{geteuid, setsid};
 
 use super::confine;
 use super::message::{Answer, PROTOCOL, Request, receive, send};
-use crate::wireguard::{Device, LinkEvents, OpenSockets, Parts, UdpPair, UnderlaySockets};
+use crate::wireguard::{Device, LinkEvents, OpenSockets, Parts, Routes, UdpPair, UnderlaySockets};
 
 /// Where privileged ports end (ip(7), net.ipv4.ip_unprivileged_port_start).
 const PRIVILEGED_BELOW: u16 = 1024;
@@ -41,8 +41,9 @@ pub fn run(listener: OwnedFd) -> io::Result<()> {
     raise_descriptor_limit()?;
     // Listening again makes the credentials that callers see this process's (unix(7), SO_PEERCRED).
     listen(&listener, Backlog::new(16)?)?;
+    let routes = Routes::open()?;
     confine::give_everything_up()?;
-    let mut engine = Engine { listener, callers: Vec::new(), running: BTreeMap::new() };
+    let mut engine = Engine { listener, callers: Vec::new(), running: BTreeMap::new(), routes };
     engine.await_first_call()?;
     while !engine.is_idle() {
         engine.turn()?;
@@ -60,6 +61,8 @@ struct Engine {
     listener: OwnedFd,
     callers: Vec<OwnedFd>,
     running: BTreeMap<String, Running>,
+    /// Those of the underlay.
+    routes: Routes,
 }
 
 impl Engine {
@@ -77,28 +80,39 @@ impl Engine {
 
     /// Waits for something to happen and deals with it.
     fn turn(&mut self) -> io::Result<()> {
-        let mut fds = vec![PollFd::new(self.listener.as_fd(), PollFlags::POLLIN)];
-        fds.extend(self.callers.iter().map(|caller| PollFd::new(caller.as_fd(), PollFlags::POLLIN)));
-        let ends = self.running.values().map(|running| running.device.ended());
-        fds.extend(ends.map(|ended| PollFd::new(ended, PollFlags::POLLIN)));
-        match poll(&mut fds, PollTimeout::NONE) {
-            Ok(_) => {}
-            Err(Errno::EINTR) => return Ok(()),
-            Err(error) => return Err(error.into()),
-        }
-        let ready: Vec<bool> = fds.iter().map(|fd| fd.any().unwrap_or(true)).collect();
-        let (called, ended) = (&ready[1..=self.callers.len()], &ready[1 + self.callers.len()..]);
+        let ready = self.wait()?;
+        let [new_caller, changed, others @ ..] = ready.as_slice() else { return Ok(()) };
+        let (called, ended) = others.split_at(self.callers.len());
         if ended.contains(&true) {
             self.running.retain(|_, running| running.device.is_running());
+        }
+        if *changed {
+            self.routes.note();
+        }
+        if self.routes.take_due() {
+            self.running.values().for_each(|running| running.device.follow(&self.routes));
         }
         let mut called = called.iter();
         let mut callers = std::mem::take(&mut self.callers);
         callers.retain(|caller| !called.next().is_some_and(|called| *called) || self.serve(caller).is_ok());
         self.callers = callers;
-        if ready[0] {
+        if *new_caller {
             self.accept();
         }
         Ok(())
+    }
+
+    /// Which of the listener, the routes, callers and ends of devices are ready; none after an interruption.
+    fn wait(&self) -> io::Result<Vec<bool>> {
+        let mut waited = vec![self.listener.as_fd(), self.routes.changes()];
+        waited.extend(self.callers.iter().map(AsFd::as_fd));
+        waited.extend(self.running.values().map(|running| running.device.ended()));
+        let mut fds: Vec<_> = waited.into_iter().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+        match poll(&mut fds, self.routes.timeout()) {
+            Ok(_) => Ok(fds.iter().map(|fd| fd.any().unwrap_or(true)).collect()),
+            Err(Errno::EINTR) => Ok(Vec::new()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Root and the user that this process is of may speak to it.

@@ -42,7 +42,8 @@ pub fn replace(place: &Place, program: &OsStr, arguments: &[OsString]) -> Result
     become_program(program, arguments)
 }
 
-/// Makes the calling process, which must have one thread, a citizen of the place.
+/// Makes the calling process, which must have one thread, a citizen of the place; or the calling thread alone, where a
+/// namespace is all it takes, that is without a membership.
 pub fn enter(place: &Place) -> Result<(), ExecError> {
     if let Some(membership) = &place.membership {
         let trouble = |source| ExecError::Unsupported { domain: place.name.clone(), source };

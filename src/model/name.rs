@@ -226,6 +226,29 @@ impl SysctlName {
         };
         InterfaceName::new(name).ok()
     }
+
+    /// Whether it turns forwarding of IPv4 on and off, for all interfaces of a namespace at once (ip-sysctl.rst).
+    pub fn is_forwarding(&self) -> bool {
+        matches!(self.as_str(), "net.ipv4.ip_forward" | "net.ipv4.conf.all.forwarding")
+    }
+
+    /// What turns it on and off for what comes in by one interface.
+    pub fn forwarding_of(interface: &InterfaceName) -> Self {
+        Self(format!("net.ipv4.conf.{}.forwarding", interface.as_str().replace('.', "/")))
+    }
+
+    /// The same sysctl of this interface, if it is an interface's.
+    #[must_use]
+    pub fn of(&self, interface: &InterfaceName) -> Self {
+        if self.interface().is_none() {
+            return self.clone();
+        }
+        let component = interface.as_str().replace('.', "/");
+        let mut components: Vec<&str> = self.0.split('.').collect();
+        let place = components.len() - 2;
+        components[place] = &component;
+        Self(components.join("."))
+    }
 }
 
 fn check_interface(text: &str) -> Result<(), NameError> {
@@ -326,6 +349,10 @@ mod tests {
         assert_eq!(interface("net.ipv4.conf.eth0/7.rp_filter"), Some("eth0.7".into()));
         assert_eq!(interface("net.ipv4.conf.all.rp_filter"), None);
         assert_eq!(interface("net.ipv4.ip_forward"), None);
+        let of =
+            |text: &str| SysctlName::new(text).unwrap().of(&InterfaceName::new("e.8").unwrap()).to_string();
+        assert_eq!(of("net.ipv4.conf.eth0/7.rp_filter"), "net.ipv4.conf.e/8.rp_filter");
+        assert_eq!(of("net.ipv4.ip_forward"), "net.ipv4.ip_forward");
         for text in ["kernel.hostname", "net", "net..ipv4", "net.//.//.kernel.x", "net.a b"] {
             assert!(SysctlName::new(text).is_err(), "{text:?}");
         }

@@ -93,10 +93,23 @@ fn enslave(id: DomainId, domain: &mut Domain) {
         }
     }
     domain.interfaces.insert(device, vrf);
+    if !domain.isolation.has_namespace() {
+        forward_by_interface(domain);
+    }
     domain.routes.extend(last_routes());
     domain.rules.extend(own_addresses_first(id, domain));
     if domain.isolation.has_namespace() {
         hear_and_ask_unbound(id, domain);
+    }
+}
+
+/// What a namespace forwards it forwards by all of its interfaces; a domain that shares one says so of its own alone. To
+/// the kernel a packet comes in by the VRF device (net/ipv4/ip_input.c, `l3mdev_ip_rcv`); the others show what holds.
+fn forward_by_interface(domain: &mut Domain) {
+    let asked: Vec<_> = domain.sysctls.extract_if(.., |name, _| name.is_forwarding()).collect();
+    let Some((_, value)) = asked.into_iter().next_back() else { return };
+    for name in domain.interfaces.keys().map(SysctlName::forwarding_of) {
+        domain.sysctls.entry(name).or_insert_with(|| value.clone());
     }
 }
 
@@ -161,4 +174,38 @@ fn last_routes() -> impl Iterator<Item = Route> {
         metric: LAST_METRIC,
         target: Target::Unreachable,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sysctl(text: &str) -> SysctlName {
+        SysctlName::new(text).unwrap()
+    }
+
+    #[test]
+    fn a_domain_without_a_namespace_forwards_by_its_own_interfaces() {
+        let id = DomainId::new(1).unwrap();
+        let forwarding = |isolation| {
+            let mut domain = Domain { isolation, ..Domain::bare(id) };
+            for name in ["eth0", "eth1"].map(|name| InterfaceName::new(name).unwrap()) {
+                domain.interfaces.insert(name, Interface::new(Kind::Dummy));
+            }
+            domain.sysctls.insert(sysctl("net.ipv4.ip_forward"), "1".to_owned());
+            domain.sysctls.insert(sysctl("net.ipv4.conf.eth1.forwarding"), "0".to_owned());
+            spell_out(id, &mut domain);
+            let all = domain.sysctls.into_iter().map(|(name, value)| format!("{name}={value}"));
+            all.filter(|shown| shown.contains("forward")).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            forwarding(Isolation::NetnsVrf),
+            ["net.ipv4.conf.eth1.forwarding=0", "net.ipv4.ip_forward=1"]
+        );
+        assert_eq!(
+            forwarding(Isolation::Vrf),
+            ["eth0.forwarding=1", "eth1.forwarding=0", "vrf1.forwarding=1"]
+                .map(|end| format!("net.ipv4.conf.{end}"))
+        );
+    }
 }

@@ -24,10 +24,17 @@ pub(super) enum Root {
     OfANamespace,
 }
 
+impl Root {
+    /// What this process is root of, if it is.
+    pub(super) fn here() -> Option<Self> {
+        administers().then(|| if is_first_namespace() { Root::OfTheMachine } else { Root::OfANamespace })
+    }
+}
+
 /// The real root stays it; everybody else gets a user namespace, or where that is forbidden goes on with the rights
 /// that there are.
 pub(super) fn become_root() -> Result<Root, SandboxError> {
-    if administers() && is_first_namespace() {
+    if Root::here() == Some(Root::OfTheMachine) {
         return Ok(Root::OfTheMachine);
     }
     let (user, group) = (geteuid(), getegid());

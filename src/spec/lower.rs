@@ -17,6 +17,7 @@ mod routes;
 mod rtables;
 mod rules;
 mod scope;
+mod shared;
 mod tests;
 mod tunnels;
 
@@ -33,6 +34,7 @@ use crate::model::{Domain, DomainId, DomainName, Network, Object, SecretName};
 pub(super) use interfaces::loopback_addresses;
 
 use scope::Scope;
+use shared::Renamed;
 
 /// Lowers a whole file.
 pub(super) fn lower(file: &File, source: &Source, report: &mut Report) -> Lowered {
@@ -62,11 +64,13 @@ pub(super) fn lower(file: &File, source: &Source, report: &mut Report) -> Lowere
     }
     tunnels::check_ports(&scope, report);
     kinds::check_tags(&scope, report);
+    kinds::check_numbers(&scope, report);
     lent::check(&scope, report);
     allow::check(&scope, report);
     dns::check(&scope, report);
     isolations::check(&scope, file.isolation.as_ref().map(|isolation| isolation.place), report);
     lowered.secrets = secrets(&scope, source);
+    Renamed::of(&scope, report).apply(&mut lowered);
     lowered
 }
 

@@ -31,4 +31,14 @@ impl Origins {
     pub(super) fn add(&mut self, object: Object, place: Place) {
         self.places.insert(object, place);
     }
+
+    pub(super) fn rename(&mut self, rename: impl Fn(&mut Object)) {
+        let places = std::mem::take(&mut self.places).into_iter();
+        self.places = places
+            .map(|(mut object, place)| {
+                rename(&mut object);
+                (object, place)
+            })
+            .collect();
+    }
 }

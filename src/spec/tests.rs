@@ -210,6 +210,63 @@ links: [{ends: [1/eth0, 2/p1]}, {ends: [1/eth1, 0/veth1]}]",
 }
 
 #[test]
+fn names_that_a_shared_namespace_has_twice_are_the_kernels_everywhere() {
+    let text = "defaults: {isolation: vrf}
+domains:
+  1: {interfaces: {eth0: {addresses: [10.0.0.1/24]}, wg0: {addresses: [10.1.0.1/24], wireguard: {peers: {2/wg0: {}}}}}}
+  2:
+    interfaces:
+      eth0: {addresses: [10.0.0.2/24]}
+      eth0.7: {vlan: {parent: eth0, id: 7}}
+      wg0: {addresses: [10.1.0.2/24], wireguard: {private_key_file: k, peers: {1/wg0: {preshared_key_file: p}}}}
+      br0: {bridge: {ports: [port]}}
+      port: {dummy: {}}
+    routes: [{to: 10.9.0.0/16, via: 10.0.0.1}, {to: 10.8.0.0/16, nexthops: [{via: 10.0.0.1}, {via: 10.0.0.9}]}]
+    rtables: {20: {routes: [{to: default, dev: wg0}]}}
+    rules: [{iif: eth0, rtable: 20}]
+    sysctls: {net.ipv4.conf.eth0.rp_filter: 2}
+  3: {isolation: netns, interfaces: {eth0: {dummy: {}}, port: {dummy: {}}}}
+links: [{ends: [1/eth0, 2/eth0]}]
+tests:
+  - {in: 2, handshake: wg0, peer: 1/wg0}
+  - {in: 2, route: 10.9.0.1, dev: eth0}
+steps: [{cut: 2/eth0}]
+";
+    let source = Source::new(Path::new("/etc/rdom/shared.yaml"), text.to_owned());
+    let lowered = read(&source).unwrap();
+    let names = |id| lowered.network.domains[&domain(id)].interfaces.keys().map(InterfaceName::as_str);
+    assert_eq!(names(1).collect::<Vec<_>>(), ["eth0", "lo", "wg0"]);
+    assert_eq!(names(2).collect::<Vec<_>>(), ["br0", "eth0-2", "eth0.7", "lo", "port", "wg0-2"]);
+    assert_eq!(names(3).collect::<Vec<_>>(), ["eth0", "lo", "port"]);
+    // Nothing of domain 2 goes by a name that is domain 1's, but for what leads there.
+    let two = format!("{:?}", lowered.network.domains[&domain(2)]);
+    for name in ["eth0", "wg0"] {
+        let leads_there = format!("DomainId(1), interface: InterfaceName(\"{name}\")");
+        assert!(!two.replace(&leads_there, "").contains(&format!("\"{name}\"")), "{two}");
+    }
+    assert!(two.contains("net.ipv4.conf.eth0-2.rp_filter"), "{two}");
+    let eth0 = interface(&lowered, &end(1, "eth0"));
+    assert_eq!(eth0.kind, Kind::Veth { peer: end(2, "eth0-2") });
+    let tunnel = interface(&lowered, &end(1, "wg0")).wireguard().unwrap();
+    assert!(tunnel.peers.contains_key(&Key::Of(end(2, "wg0-2"))));
+    let tunnel = interface(&lowered, &end(2, "wg0-2")).wireguard().unwrap();
+    let psk = SecretName::PresharedKey(end(2, "wg0-2"), "1/wg0".into());
+    assert_eq!(tunnel.peers[&Key::Of(end(1, "wg0"))].preshared_key, Some(Preshared::Of(psk.clone())));
+    assert!(
+        [SecretName::PrivateKey(end(2, "wg0-2")), psk].iter().all(|name| lowered.secrets.contains_key(name))
+    );
+    let place = lowered.origins.own_place(&Object::Interface(end(2, "wg0-2"))).unwrap();
+    assert_eq!((place.line, place.column), (8, 7));
+    // Tests say it as the file does, and look at the kernel's.
+    assert_eq!(lowered.tests[0].name, "2: handshake of wg0 with 1/wg0");
+    let asserted: Vec<_> = lowered.tests.iter().map(|test| test.assertion.to_string()).collect();
+    assert_eq!(asserted, ["handshake of wg0-2 with 1/wg0", "route to 10.9.0.1 dev eth0-2"]);
+    assert!(
+        matches!(&lowered.steps[..], [Turn::Act(Act { action: crate::spec::Action::Cut(at), .. })] if *at == end(2, "eth0-2"))
+    );
+}
+
+#[test]
 fn routes_find_their_interface_and_their_metric() {
     let lowered = lower(
         "domains:

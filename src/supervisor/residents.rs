@@ -139,6 +139,23 @@ pub fn residents(network: &NetworkName, directories: &Directories) -> Result<Vec
     Ok(found.into_iter().filter_map(resident).collect())
 }
 
+/// Kills who lives in a network, in its default domain too: for one whose default domain is nobody else's.
+pub fn kill_all(directories: &Directories) -> Result<(), BackendError> {
+    let survey = Survey::of(directories)?;
+    let homes = homes(&survey);
+    let lives_there = |pid: i32| number_of_process(pid).is_some_and(|home| homes.contains_key(&home));
+    for _ in 0..ROUNDS {
+        let found = processes().filter(|&pid| lives_there(pid) && pid != getpid().as_raw());
+        let found = found.filter_map(|pid| Process::open(pid).ok().filter(|_| lives_there(pid)));
+        let found: Vec<_> = found.inspect(|process| process.signal(Signal::SIGKILL)).collect();
+        let deadline = Instant::now() + GRACE;
+        for process in &found {
+            process.has_ended_by(deadline);
+        }
+    }
+    Ok(())
+}
+
 /// The residents of the domains that a change from one network to another deletes.
 pub(super) fn residents_of_deleted(
     from: &Network,
@@ -178,10 +195,11 @@ fn handle(resident: &Resident) -> Option<(&Resident, Process)> {
     (command(resident.pid)? == resident.command).then_some((resident, process))
 }
 
+/// Those in other namespaces than the default domain's, which the caller is in.
 fn in_namespaces(survey: &Survey) -> BTreeSet<(DomainId, i32)> {
     let here = number(Path::new("/proc/thread-self/net/dev"));
     let elsewhere = processes().filter_map(|pid| {
-        let there = number(Path::new(&format!("/proc/{pid}/net/dev")))?;
+        let there = number_of_process(pid)?;
         (Some(there) != here).then_some((there, pid))
     });
     let elsewhere: Vec<_> = elsewhere.collect();
@@ -192,16 +210,15 @@ fn in_namespaces(survey: &Survey) -> BTreeSet<(DomainId, i32)> {
     elsewhere.into_iter().filter_map(|(there, pid)| Some((*homes.get(&there)?, pid))).collect()
 }
 
-/// The domains with a namespace of their own, by what tells it from others in /proc.
+/// The domains by what tells their namespaces from others in /proc; of those that share one, any.
 fn homes(survey: &Survey) -> BTreeMap<u64, DomainId> {
-    let own = survey.namespaces().iter();
-    let own = own.filter(|(id, place)| !id.is_default() && place.record.isolation.has_namespace());
-    let number_of = |visitor: &Visitor, place: &Place| {
+    let home = |visitor: &Visitor, id: DomainId, place: &Place| {
         visitor.enter(place.namespace.fd()).ok()?;
-        number(Path::new("/proc/thread-self/net/dev"))
+        Some((number(Path::new("/proc/thread-self/net/dev"))?, id))
     };
-    let tour =
-        |visitor: &Visitor| own.filter_map(|(id, place)| Some((number_of(visitor, place)?, id))).collect();
+    let tour = |visitor: &Visitor| {
+        survey.namespaces().iter().filter_map(|(id, place)| home(visitor, id, place)).collect()
+    };
     visit(tour).unwrap_or_default()
 }
 
@@ -223,7 +240,11 @@ fn in_groups(network: &NetworkName, survey: &Survey) -> Result<BTreeSet<(DomainI
 /// Whether a process is in the namespace that this one is in; nothing if it cannot be seen.
 pub(super) fn is_in_this_namespace(pid: i32) -> Option<bool> {
     let here = number(Path::new("/proc/thread-self/net/dev"))?;
-    Some(number(Path::new(&format!("/proc/{pid}/net/dev")))? == here)
+    Some(number_of_process(pid)? == here)
+}
+
+fn number_of_process(pid: i32) -> Option<u64> {
+    number(Path::new(&format!("/proc/{pid}/net/dev")))
 }
 
 fn number(file: &Path) -> Option<u64> {

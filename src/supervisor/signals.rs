@@ -13,6 +13,9 @@ pub(super) fn forward<E>(signals: Signals, queue: mpsc::Sender<E>) -> io::Result
 where
     E: From<Signal> + Send + 'static,
 {
+    if signals.are_none() {
+        return Ok(());
+    }
     let tell = move || {
         while let Ok(signal) = signals.wait() {
             if queue.blocking_send(signal.into()).is_err() {

@@ -25,6 +25,11 @@ impl Signals {
         Self { set: SigSet::empty() }
     }
 
+    /// Whether none is held back.
+    pub fn are_none(&self) -> bool {
+        self.set.iter().next().is_none()
+    }
+
     /// Whether one has come and waits.
     pub fn pending(&self) -> bool {
         let mut pending = MaybeUninit::<libc::sigset_t>::uninit();

@@ -158,6 +158,21 @@ impl Core {
         }
     }
 
+    /// Where peers are that are answered from an address of their choice.
+    pub fn routes_with_source(&self) -> Vec<Route> {
+        let endpoints = self.peers.iter().flatten().filter_map(|peer| peer.endpoint);
+        endpoints.filter(|route| route.source.is_some()).collect()
+    }
+
+    /// These do not lead back to the addresses that peers spoke to: they are answered from another one.
+    pub fn forget_sources_of(&mut self, routes: &[Route]) {
+        for endpoint in self.peers.iter_mut().flatten().filter_map(|peer| peer.endpoint.as_mut()) {
+            if routes.contains(endpoint) {
+                endpoint.source = None;
+            }
+        }
+    }
+
     /// Does what is due for as many peers as the batch has room for; the deadline tells of the rest.
     pub fn tick(&mut self, now: Instant, batch: &mut Batch) {
         while batch.free() >= ROOM_FOR_ANY

@@ -1,7 +1,7 @@
 //! The engine's IO, over descriptors that are given to it.
 //!
-//! Packets are carried by workers that all interfaces of the process share; an interface has a thread of its own for
-//! everything that can take time: UAPI clients, opening sockets, link events. What all share is the core, behind a
+//! All interfaces of the process share their threads: workers, which carry packets, and one thread for everything that
+//! can take time: UAPI clients, opening sockets, link events. What these share of an interface is its core, behind a
 //! lock that is held for a batch of packets or one setting, and the current pair of sockets.
 //!
 //! Sockets are opened when a port is set, so that a clash is an error of the one who sets it, and when the interface
@@ -9,10 +9,12 @@
 
 mod address;
 mod control;
+mod controls;
 mod gate;
 mod inbox;
 mod link;
 mod namespace;
+mod routes;
 mod scratch;
 mod send;
 mod standalone;
@@ -27,7 +29,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -35,8 +36,10 @@ use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
 use self::control::Control;
+use self::controls::{ControlId, Controls};
 use self::gate::Gate;
 pub use self::link::LinkEvents;
+pub use self::routes::Routes;
 use self::send::send;
 pub use self::standalone::{Given, run_standalone};
 use self::traffic::{Clock, Family, Inward, Outward};
@@ -65,22 +68,24 @@ pub struct Parts {
 pub struct Device {
     shared: Arc<Shared>,
     jobs: Vec<JobId>,
-    control: Option<JoinHandle<()>>,
+    controls: Arc<Controls>,
+    control: Option<ControlId>,
 }
 
 impl Device {
-    /// Starts it; its settings thread lives in the namespaces of the calling thread.
+    /// Starts it. The first one of a process starts the threads, which live in the namespaces of the calling thread.
     pub fn spawn(parts: Parts) -> io::Result<Self> {
         let (mtu, is_up) = (parts.link.mtu(), parts.link.is_up());
         let tun = parts.tun.try_clone()?;
         let shared = Arc::new(Shared::new(parts.name, parts.tun, mtu)?);
         let gate = Gate::new(Arc::clone(&shared), parts.sockets, is_up);
         // From here on a failure must end what already runs.
-        let mut device = Self { shared, jobs: Vec::new(), control: None };
-        let control = Control::new(Arc::clone(&device.shared), parts.uapi, parts.link, tun, gate)?;
+        let mut device = Self { shared, jobs: Vec::new(), controls: Controls::of_process()?, control: None };
+        let of_control = Arc::clone(&device.shared);
+        let control = |watch| Control::new(of_control, watch, parts.uapi, parts.link, tun, gate);
+        device.control = Some(device.controls.add(control)?);
         device.add(Arc::new(Outward(Arc::clone(&device.shared))))?;
         device.add(Arc::new(Clock(Arc::clone(&device.shared))))?;
-        device.start(control)?;
         Ok(device)
     }
 
@@ -91,7 +96,13 @@ impl Device {
 
     /// Whether it still runs.
     pub fn is_running(&self) -> bool {
-        self.control.as_ref().is_some_and(|control| !control.is_finished())
+        self.control.is_some_and(|control| self.controls.is_running(control))
+    }
+
+    /// Routes of the underlay have changed: peers whose datagrams would leave by another interface than theirs come in
+    /// by are not answered from the address that they spoke to any more.
+    pub fn follow(&self, routes: &Routes) {
+        self.shared.follow(routes);
     }
 
     /// Becomes readable when the device ends by itself, and stays so.
@@ -104,23 +115,10 @@ impl Device {
         Ok(())
     }
 
-    fn start(&mut self, control: Control) -> io::Result<()> {
-        let shared = Arc::clone(&self.shared);
-        let thread = thread::Builder::new().name(format!("uapi-{}", shared.name)).spawn(move || {
-            let ending = Ending(shared);
-            if let Err(error) = control.run() {
-                tracing::error!(interface = ending.0.name, %error, "the wireguard engine ends");
-            }
-        })?;
-        self.control = Some(thread);
-        Ok(())
-    }
-
     fn end(&mut self) {
         self.shared.stop();
         if let Some(control) = self.control.take() {
-            // A thread that panicked has said so itself.
-            let _panicked = control.join();
+            self.controls.remove(control);
         }
         for job in self.jobs.drain(..) {
             self.shared.workers.remove(job);
@@ -132,17 +130,6 @@ impl Device {
 impl Drop for Device {
     fn drop(&mut self) {
         self.end();
-    }
-}
-
-/// Closes the sockets when the settings thread ends, however it ends: the owner of a device that ended by itself may
-/// keep it for long.
-struct Ending(Arc<Shared>);
-
-impl Drop for Ending {
-    fn drop(&mut self) {
-        self.0.stop();
-        self.0.close_sockets();
     }
 }
 
@@ -265,6 +252,17 @@ impl Shared {
         if let Err(error) = sent {
             tracing::debug!(%error, "a datagram was not sent");
         }
+    }
+
+    fn follow(&self, routes: &Routes) {
+        let Some(sockets) = self.sockets() else { return };
+        let mut moved = self.core().routes_with_source();
+        moved.retain(|route| {
+            let entry = route.source.map(|source| source.interface);
+            // Without a way there is none to take yet.
+            sockets.exit_towards(route.remote, routes).is_ok_and(|exit| entry != Some(exit))
+        });
+        self.core().forget_sources_of(&moved);
     }
 
     fn sockets(&self) -> Option<Arc<UdpPair>> {

@@ -17,7 +17,7 @@ pub struct Route {
 pub struct Source {
     /// The address.
     pub address: IpAddr,
-    /// The index of the interface of a link-local address; 0 for any other, for routes change.
+    /// The index of the interface that the peer's datagrams come in by.
     pub interface: u32,
 }
 

@@ -4,7 +4,6 @@
 
 mod copy;
 mod pool;
-mod story;
 
 use std::fs::File;
 use std::io::Write;

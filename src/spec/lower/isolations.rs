@@ -20,7 +20,6 @@ pub(super) fn check(scope: &Scope<'_>, default_place: Option<Place>, report: &mu
             refuse_own_parts(id, domain, scope, report);
         }
     }
-    check_names(scope, report);
     check_devices(scope, report);
     note_what_vrf_lacks(scope, default_place, report);
 }
@@ -42,12 +41,9 @@ fn refuse_own_parts(id: DomainId, domain: &Domain, scope: &Scope<'_>, report: &m
             Diagnostic::error(place, format!("domain {word} has no {what} of its own")).label(why).help(help),
         );
     };
-    if let Some(place) = domain.loopback_place {
-        refuse(place, "`lo`");
-    }
     for (name, _) in &domain.sysctls {
         let own = |interface| scope.ends.contains_key(&End { domain: id, interface });
-        if !name.value.interface().is_some_and(own) {
+        if !name.value.interface().is_some_and(own) && !name.value.is_forwarding() {
             refuse(name.place, &format!("sysctl `{}`", name.value));
         }
     }
@@ -56,27 +52,6 @@ fn refuse_own_parts(id: DomainId, domain: &Domain, scope: &Scope<'_>, report: &m
         let hops = route.value.hops.iter().filter_map(|hop| hop.dev.as_ref());
         let by_loopback = hops.chain(&route.value.dev).filter(|dev| dev.value == InterfaceName::loopback());
         by_loopback.for_each(|dev| refuse(dev.place, "`lo`"));
-    }
-}
-
-/// Domains in one namespace cannot have two interfaces of one name.
-fn check_names(scope: &Scope<'_>, report: &mut Report) {
-    let mut taken: BTreeMap<&InterfaceName, (&End, Place)> = BTreeMap::new();
-    for (end, &place) in &scope.ends {
-        if !scope.is_in_default_namespace(end.domain) {
-            continue;
-        }
-        match taken.get(&end.interface) {
-            Some((other, first)) => report.push(
-                Diagnostic::error(place, format!("two interfaces `{}` in one namespace", end.interface))
-                    .label(format!("`{}`", scope.names.end(end)))
-                    .related(*first, format!("`{}`", scope.names.end(other)))
-                    .help("with `isolation: vrf` domains share names with the default domain; rename one"),
-            ),
-            None => {
-                taken.insert(&end.interface, (end, place));
-            }
-        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::scope::Scope;
-use super::{devices, isolations, lent};
+use super::{devices, lent};
 use crate::diagnostic::{Diagnostic, Place};
 use crate::model::{DomainId, End, Interface, InterfaceName, Kind, Network, Object, Vxlan};
 use crate::spec::fields::nearest;
@@ -121,7 +121,6 @@ fn parent_of(end: &End, scope: &Scope<'_>) -> Option<End> {
 pub(super) fn vxlan(words: &words::Vxlan, scope: &Scope<'_>, report: &mut Report) -> Kind {
     if let Some(word) = &words.underlay {
         scope.names.domain(word, report);
-        isolations::refuse_kernel_underlay("a vxlan", word, scope, report);
     }
     Kind::Vxlan(Vxlan {
         id: words.id.value,
@@ -150,6 +149,32 @@ pub(super) fn check_tags(scope: &Scope<'_>, report: &mut Report) {
             ),
             None => {
                 taken.insert((parent, id.value), id.place);
+            }
+        }
+    }
+}
+
+/// In one namespace a number and a port are one VXLAN's for each family (drivers/net/vxlan, `vxlan_config_validate`).
+pub(super) fn check_numbers(scope: &Scope<'_>, report: &mut Report) {
+    let mut taken: BTreeMap<(DomainId, u32, u16, bool), Place> = BTreeMap::new();
+    for words in scope.interfaces.values() {
+        let Some(words::Kind::Vxlan(vxlan)) = words.kind.as_ref().map(|kind| &kind.value) else { continue };
+        let Some(underlay) = scope.underlay_called(vxlan.underlay.as_ref()) else { continue };
+        let namespace = if scope.is_in_default_namespace(underlay) { DomainId::DEFAULT } else { underlay };
+        let is_ipv6 = vxlan.remote.or(vxlan.local).is_some_and(|address| address.is_ipv6());
+        let key = (namespace, vxlan.id.value, vxlan.port, is_ipv6);
+        match taken.get(&key) {
+            Some(&first) => report.push(
+                Diagnostic::error(
+                    vxlan.id.place,
+                    format!("vxlan {} is twice in one namespace", vxlan.id.value),
+                )
+                .label("its sockets are in that of its `underlay`")
+                .related(first, "first here")
+                .help("write another `id` or `port`, or give the underlays namespaces of their own"),
+            ),
+            None => {
+                taken.insert(key, vxlan.id.place);
             }
         }
     }

@@ -46,8 +46,6 @@ pub(in crate::spec) struct Domain {
     pub(in crate::spec) isolation: Option<Placed<Isolation>>,
     /// The addresses of its loopback, if it says which.
     pub(in crate::spec) loopback: Option<Vec<Placed<IpNetwork>>>,
-    /// Where it speaks of its loopback.
-    pub(in crate::spec) loopback_place: Option<Place>,
     pub(in crate::spec) interfaces: Vec<Interface>,
     pub(in crate::spec) routes: Vec<Placed<Route>>,
     pub(in crate::spec) rtables: Vec<Rtable>,
@@ -91,7 +89,6 @@ impl Domain {
             identity: identity(&entry.key, fields, report),
             isolation: fields.parsed("isolation", "an isolation", isolation, report),
             loopback: fields.value("lo").and_then(|node| loopback(node, report)),
-            loopback_place: fields.entry("lo").map(|entry| entry.key.place),
             interfaces,
             all_named,
             routes: list("routes", report).iter().filter_map(|node| Route::read(node, report)).collect(),
@@ -113,7 +110,6 @@ impl Domain {
             identity: None,
             isolation: None,
             loopback: None,
-            loopback_place: None,
             interfaces: Vec::new(),
             routes: Vec::new(),
             rtables: Vec::new(),

@@ -53,7 +53,8 @@ impl Control {
         self.used += space as usize;
     }
 
-    /// Says from which of our addresses to send.
+    /// Says from which of our addresses to send; by which interface only where an address means something on that one
+    /// alone, for routes change.
     pub(super) fn push_source(&mut self, source: Source) {
         match source.address {
             IpAddr::V4(address) => {
@@ -64,7 +65,8 @@ impl Control {
             IpAddr::V6(address) => {
                 let mut data = [0; 20];
                 data[..16].copy_from_slice(&address.octets());
-                data[16..].copy_from_slice(&source.interface.to_ne_bytes());
+                let interface = if address.is_unicast_link_local() { source.interface } else { 0 };
+                data[16..].copy_from_slice(&interface.to_ne_bytes());
                 self.push(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &data);
             }
         }

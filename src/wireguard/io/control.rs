@@ -1,8 +1,8 @@
-//! The settings thread: the UAPI socket's clients and what becomes of the interface.
+//! What an interface has the settings thread do: the UAPI socket's clients and what becomes of the interface.
 //!
-//! One thread serves all clients without blocking, so that a slow or dead one holds up nobody. A client, a request
-//! and the time for it are bounded. A request that its client did not finish is not applied at all: its last line
-//! might be the beginning of another one.
+//! All clients are served without blocking, so that a slow or dead one holds up nobody. A client, a request and the
+//! time for it are bounded. A request that its client did not finish is not applied at all: its last line might be the
+//! beginning of another one.
 
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -15,6 +15,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::Shared;
+use super::controls::{Left, Watch};
 use super::gate::Gate;
 use super::link::LinkEvents;
 use crate::wireguard::settings::Selected;
@@ -31,10 +32,13 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// After a failure to accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often one interface looks at what is ready before others have their turn.
+const ROUNDS: usize = 16;
 
-/// The settings thread's own.
+/// The settings thread's own of one interface. The device has ended when this is dropped.
 pub(super) struct Control {
     shared: Arc<Shared>,
+    watch: Watch,
     listener: UnixListener,
     link: LinkEvents,
     /// Tells where the interface went when it leaves the namespace of the link events.
@@ -64,23 +68,34 @@ enum Fate {
 impl Control {
     pub(super) fn new(
         shared: Arc<Shared>,
+        watch: Watch,
         listener: UnixListener,
         link: LinkEvents,
         tun: OwnedFd,
         mut gate: Gate,
     ) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
+        watch.add(&shared.stop)?;
+        watch.add(&listener)?;
+        watch.add(&link)?;
         gate.start()?;
-        Ok(Self { shared, listener, link, tun, gate, clients: Vec::new() })
+        Ok(Self { shared, watch, listener, link, tun, gate, clients: Vec::new() })
     }
 
-    /// Until told to stop.
-    pub(super) fn run(mut self) -> io::Result<()> {
-        loop {
-            let ready = self.wait()?;
+    /// Does what there is to do, within a budget.
+    pub(super) fn turn(&mut self) -> Left {
+        self.try_turn().unwrap_or_else(|error| {
+            tracing::error!(interface = self.shared.name, %error, "the wireguard engine ends");
+            Left::Over
+        })
+    }
+
+    fn try_turn(&mut self) -> io::Result<Left> {
+        for _ in 0..ROUNDS {
+            let ready = self.ready()?;
             let [stop, accept, link, clients @ ..] = ready.as_slice() else { continue };
             if *stop {
-                return Ok(());
+                return Ok(Left::Over);
             }
             self.serve(clients);
             if *accept {
@@ -89,11 +104,16 @@ impl Control {
             if *link {
                 self.follow();
             }
+            if !ready.contains(&true) {
+                let first = self.clients.iter().map(|client| client.deadline).min();
+                return Ok(first.map_or(Left::Nothing, Left::At));
+            }
         }
+        Ok(Left::At(Instant::now()))
     }
 
     /// Which of stop, listener, link and clients are ready; none after an interruption.
-    fn wait(&self) -> io::Result<Vec<bool>> {
+    fn ready(&self) -> io::Result<Vec<bool>> {
         let accepting = if self.clients.len() < CLIENTS_MAX { PollFlags::POLLIN } else { PollFlags::empty() };
         let mut fds = vec![
             PollFd::new(self.shared.stop.as_fd(), PollFlags::POLLIN),
@@ -101,12 +121,7 @@ impl Control {
             PollFd::new(self.link.as_fd(), PollFlags::POLLIN),
         ];
         fds.extend(self.clients.iter().map(|client| PollFd::new(client.stream.as_fd(), client.interest())));
-        let first = self.clients.iter().map(|client| client.deadline).min();
-        let timeout = first.map_or(PollTimeout::NONE, |at| {
-            let left = at.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
-            PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
-        });
-        match poll(&mut fds, timeout) {
+        match poll(&mut fds, PollTimeout::ZERO) {
             Ok(_) => Ok(fds.iter().map(|fd| fd.any().unwrap_or(true)).collect()),
             Err(Errno::EINTR) => Ok(Vec::new()),
             Err(error) => Err(error.into()),
@@ -115,7 +130,9 @@ impl Control {
 
     fn accept(&mut self) {
         match self.listener.accept() {
-            Ok((stream, _)) if stream.set_nonblocking(true).is_ok() => self.clients.push(Client::new(stream)),
+            Ok((stream, _)) if stream.set_nonblocking(true).is_ok() && self.watch.add(&stream).is_ok() => {
+                self.clients.push(Client::new(stream));
+            }
             Ok(_) => {}
             // The client is gone already.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -210,11 +227,20 @@ impl Control {
         if !state.here {
             state.up = true;
             if let Ok(link) = LinkEvents::find(&self.tun) {
+                self.watch.add(&link)?;
                 state = link.state();
                 self.link = link;
             }
         }
         self.gate.follow(state)
+    }
+}
+
+impl Drop for Control {
+    /// The owner of a device that ended by itself may keep it for long.
+    fn drop(&mut self) {
+        self.shared.stop();
+        self.shared.close_sockets();
     }
 }
 

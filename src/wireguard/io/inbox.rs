@@ -110,10 +110,7 @@ impl Received {
         }
     }
 
-    /// The interface counts where the address means something on that one only.
     fn came_to(&mut self, address: IpAddr, interface: [u8; 4]) {
-        let is_local = matches!(address, IpAddr::V6(address) if address.is_unicast_link_local());
-        let interface = if is_local { u32::from_ne_bytes(interface) } else { 0 };
-        self.route.source = Some(Source { address, interface });
+        self.route.source = Some(Source { address, interface: u32::from_ne_bytes(interface) });
     }
 }

@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use super::tun::request;
-use super::{Device, LinkEvents, Parts, UnderlaySockets, open_tun};
+use super::{Device, LinkEvents, Parts, Routes, UnderlaySockets, open_tun};
 
 /// Where `wg` looks for UAPI sockets.
 const UAPI_DIRECTORY: &str = "/var/run/wireguard";
@@ -61,20 +61,41 @@ pub fn run_standalone(name: &str, given: Given, ready: impl FnOnce()) -> io::Res
     };
     let link = LinkEvents::open(&name)?;
     let sockets = Box::new(UnderlaySockets::new(None));
+    let routes = Routes::open()?;
     let device = Device::spawn(Parts { name: name.clone(), tun, link, uapi, sockets })?;
     tracing::info!(interface = name, "wireguard engine runs");
     ready();
-    wait_for_end(&device, &signals, socket.as_ref())?;
+    wait_for_end(&device, &signals, socket.as_ref(), routes)?;
     device.stop();
     Ok(())
 }
 
-fn wait_for_end(device: &Device, signals: &SignalFd, socket: Option<&UapiSocket>) -> io::Result<()> {
-    let mut ends = vec![device.ended(), signals.as_fd()];
-    ends.extend(socket.map(|socket| socket.watch.as_fd()));
-    let mut fds: Vec<_> = ends.into_iter().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
-    while poll(&mut fds, PollTimeout::NONE) == Err(Errno::EINTR) {}
-    Ok(())
+fn wait_for_end(
+    device: &Device,
+    signals: &SignalFd,
+    socket: Option<&UapiSocket>,
+    mut routes: Routes,
+) -> io::Result<()> {
+    loop {
+        let mut waited = vec![routes.changes(), device.ended(), signals.as_fd()];
+        waited.extend(socket.map(|socket| socket.watch.as_fd()));
+        let mut fds: Vec<_> = waited.into_iter().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+        match poll(&mut fds, routes.timeout()) {
+            Ok(_) => {}
+            Err(Errno::EINTR) => continue,
+            Err(error) => return Err(error.into()),
+        }
+        let ready: Vec<bool> = fds.iter().map(|fd| fd.any().unwrap_or(true)).collect();
+        if ready[1..].contains(&true) {
+            return Ok(());
+        }
+        if ready[0] {
+            routes.note();
+        }
+        if routes.take_due() {
+            device.follow(&routes);
+        }
+    }
 }
 
 fn non_blocking(fd: OwnedFd) -> io::Result<OwnedFd> {

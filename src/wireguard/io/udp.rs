@@ -15,6 +15,7 @@ use nix::sys::socket::{
 };
 
 use super::namespace::in_namespace;
+use super::routes::Routes;
 
 /// Where IPv6's port must be free as well, this many ports that the kernel picks for IPv4 are tried.
 const PORT_ATTEMPTS: usize = 100;
@@ -81,6 +82,12 @@ impl UdpPair {
             SocketAddr::V4(_) => Some(&self.v4),
             SocketAddr::V6(_) => self.v6.as_ref(),
         }
+    }
+
+    /// The index of the interface by which these reach an address.
+    pub(super) fn exit_towards(&self, remote: SocketAddr, routes: &Routes) -> io::Result<u32> {
+        let socket = self.towards(remote).ok_or(io::ErrorKind::AddrNotAvailable)?;
+        routes.exit_towards(remote.ip(), getsockopt(socket, Mark)?, bound_to(socket)?)
     }
 
     fn try_open(port: u16, device: Option<&OsStr>) -> io::Result<Self> {
@@ -178,6 +185,16 @@ fn set(socket: &impl AsRawFd, level: libc::c_int, option: libc::c_int, value: li
     if done != 0 {
         tracing::debug!(level, option, error = %io::Error::last_os_error(), "a socket lacks an option");
     }
+}
+
+/// The index of the interface that it is bound to, or 0 (socket(7), SO_BINDTOIFINDEX).
+fn bound_to(socket: &impl AsRawFd) -> io::Result<u32> {
+    let mut index: libc::c_int = 0;
+    let mut length = size_of::<libc::c_int>() as libc::socklen_t;
+    let (level, option, value) = (libc::SOL_SOCKET, libc::SO_BINDTOIFINDEX, (&raw mut index).cast());
+    // SAFETY: the kernel writes one integer and its length, which live until the call returns.
+    let done = unsafe { libc::getsockopt(socket.as_raw_fd(), level, option, value, &raw mut length) };
+    if done != 0 { Err(io::Error::last_os_error()) } else { Ok(index.cast_unsigned()) }
 }
 
 fn lacks_ipv6(error: &io::Error) -> bool {

@@ -6,7 +6,6 @@ use std::thread;
 
 use serde::{Deserialize, Serialize};
 
-use super::story::Stage;
 use super::{Listed, Words, is_chosen};
 use crate::cli::file::{self, Document};
 use crate::cli::linux::live::Live;
@@ -14,6 +13,7 @@ use crate::cli::linux::run::private_copy;
 use crate::cli::say::say;
 use crate::cli::trouble::Trouble;
 use crate::cli::{Common, Ended};
+use crate::lab::Stage;
 use crate::model::{DomainId, Drift, Network};
 use crate::spec::{Action, Test};
 use crate::suite::{self, Ground, Verdict};
@@ -42,7 +42,7 @@ pub(super) fn run(path: &Path, words: &Words, common: &Common) -> Ended {
 
 fn judge(document: &Document, network: &Network, words: &Words, common: &Common) -> Result<(), Trouble> {
     let live = Live::find(common)?;
-    let stage = Stage::new(document, network, &live.directories)?;
+    let stage = Stage::new(document, network, &live.directories).map_err(Trouble::failed)?;
     let name = live.name.clone();
     let enter = move |domain: DomainId, words: &[String]| {
         let mut command = Command::new("/proc/self/exe");

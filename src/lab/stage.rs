@@ -1,4 +1,5 @@
-//! What `steps:` do to the network of a copy: the same steps that `up` takes, on the same backend.
+//! What is done to a network while it is tested, `steps:` of a file or by a lab's program: the same steps that `up` takes,
+//! on the same backend.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -7,18 +8,16 @@ use std::thread;
 
 use crate::backend::Backend;
 use crate::backend::linux::Linux;
-use crate::cli::file::Document;
-use crate::cli::trouble::Trouble;
 use crate::diagnostic::chain;
 use crate::model::{End, Endpoint, Kind, Network, Peer, Route, Target};
 use crate::plan::Step;
-use crate::spec::Action;
+use crate::spec::{Action, Document};
 use crate::state::{Directories, Missing, Store};
-use crate::supervisor::NoEngines;
+use crate::supervisor::{NoEngines, UpError};
 use crate::transaction::converge;
 
 /// A network to which things are done.
-pub(super) struct Stage {
+pub struct Stage {
     desired: Network,
     state: Mutex<State>,
 }
@@ -30,22 +29,16 @@ struct State {
 }
 
 impl Stage {
-    /// The document's network, which is up as `desired`.
-    pub(super) fn new(
-        document: &Document,
-        desired: &Network,
-        directories: &Directories,
-    ) -> Result<Self, Trouble> {
+    /// The document's network, which is up as `desired`. Must be called in its default domain.
+    pub fn new(document: &Document, desired: &Network, directories: &Directories) -> Result<Self, UpError> {
         let lowered = &document.lowered;
         let stored = Store::of(directories).bindings(&lowered.network, &lowered.secrets, Missing::Generate);
-        let keys = stored.map_err(Trouble::failed)?.keys;
-        let opened = Linux::open(desired.name.clone(), directories, keys, Box::new(NoEngines));
-        let backend = opened.map_err(Trouble::failed)?;
+        let backend = Linux::open(desired.name.clone(), directories, stored?.keys, Box::new(NoEngines))?;
         Ok(Self { desired: desired.clone(), state: Mutex::new(State { backend, cut: BTreeSet::new() }) })
     }
 
-    /// Does it; an error says why that could not be done.
-    pub(super) fn perform(&self, action: &Action) -> Result<(), String> {
+    /// Does it; an error says why that could not be done. Must be called in the default domain.
+    pub fn perform(&self, action: &Action) -> Result<(), String> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match action {
             Action::Cut(at) => state.cut(self.ends(at)),
