@@ -30,7 +30,7 @@ pub use neighbours::Clash;
 pub use place::{Misplaced, misplaced};
 pub use residents::{KeptError, Resident, kill_all, residents};
 use signals::Terminal;
-pub use surroundings::{Ahead, Within};
+pub use surroundings::{Ahead, hazards_within};
 
 use std::fs;
 use std::io;
@@ -426,7 +426,7 @@ fn bring_up(
     let checked = Survey::of(directories).map_err(UpError::from).and_then(|survey| {
         place::check(&survey, desired)?;
         write_lookups(desired, directories)?;
-        let hazards = probe::hazards(desired, &Within(&survey));
+        let hazards = hazards_within(&survey, desired)?;
         lodging.confine().map_err(UpError::Privileges)?;
         let door = open_door(desired, directories, sender.clone())?;
         let server = listen(directories, signals, sender)?;

@@ -40,7 +40,7 @@ pub mod view;
 mod wireguard;
 
 pub use found::{Found, found};
-pub use namespace::{Namespace, in_namespace};
+pub use namespace::{Namespace, Visitor, in_namespace, visit};
 pub use namespaces::{Namespaces, Place};
 pub use sockets::TunnelSockets;
 pub use survey::Survey;
@@ -130,6 +130,7 @@ impl Linux {
         around: &Network,
         wanted: &BTreeSet<DomainId>,
     ) -> Result<Network, BackendError> {
+        links::settle(&mut self.domains)?;
         observe::some(around, wanted, &mut self.domains, &self.tunnels)
     }
 
@@ -142,6 +143,7 @@ impl Linux {
 
 impl Backend for Linux {
     fn observe(&mut self) -> Result<Network, BackendError> {
+        links::settle(&mut self.domains)?;
         observe::network(&self.network, &mut self.domains, &self.tunnels)
     }
 

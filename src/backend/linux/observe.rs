@@ -67,8 +67,9 @@ pub(super) fn some(
     domains: &mut Domains,
     tunnels: &Tunnels,
 ) -> Result<Network, BackendError> {
-    let near = wanted.iter().flat_map(|id| joined(around, *id));
-    let there: BTreeSet<_> = near.chain(wanted.iter().copied()).collect();
+    let near = around.around(wanted).domains.into_iter();
+    let joined = near.filter(|(_, domain)| !domain.interfaces.is_empty()).map(|(id, _)| id);
+    let there: BTreeSet<_> = joined.chain(wanted.iter().copied()).collect();
     let (looks, cables) = settled(domains, |domains| looks_at(domains, &there), |id| wanted.contains(&id))?;
     let mut network = around.clone();
     for &id in wanted {
@@ -81,12 +82,6 @@ pub(super) fn some(
         }
     }
     Ok(network)
-}
-
-/// The domains that a domain is joined to by its interfaces, or in which they stand on something.
-fn joined(network: &Network, id: DomainId) -> Vec<DomainId> {
-    let around = network.around(id).domains.into_iter();
-    around.filter(|(_, domain)| !domain.interfaces.is_empty()).map(|(id, _)| id).collect()
 }
 
 /// Looks until nothing is seen of what is going, in the domains that matter.

@@ -33,7 +33,7 @@ fn replaced(domain: &str, command: &[OsString], common: &Common) -> Ended {
         return by_door(&network, domain, command);
     }
     let live = Live::find(common)?;
-    let survey = live.survey()?;
+    let survey = live.survey_for(domain)?;
     let (id, which) = live.rtable(&survey, domain)?;
     let (program, arguments) = command.split_first().ok_or_else(no_command)?;
     let place = live.entrances().place(survey, id, which).map_err(Trouble::failed)?;
