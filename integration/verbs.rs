@@ -25,6 +25,8 @@ mod drift;
 mod endpoints;
 #[path = "verbs/enter.rs"]
 mod enter;
+#[path = "verbs/events.rs"]
+mod events;
 #[path = "verbs/exec.rs"]
 mod exec;
 #[path = "verbs/file.rs"]

@@ -7,6 +7,7 @@
 //! | `POST /v1/apply?confirm=60s` | the same; it goes back by itself unless it is confirmed in time |
 //! | `POST /v1/confirm` | 200: it stays; 409 if nothing waits for it |
 //! | `POST /v1/apply?residents=kill` | the same; processes that live in domains which it deletes are ended |
+//! | `GET /v1/events` | 200 and, as it happens, a line of JSON for each event, until the supervisor ends |
 //! | `GET /metrics` | 200 and the same in the text format of OpenMetrics |
 //! | `POST /v1/down` | 200 once everything is taken down, 409 and the reason if it could not be, as that processes live there |
 //! | `POST /v1/down?residents=kill` | the same; those processes are ended |
@@ -18,6 +19,7 @@
 mod client;
 mod connections;
 pub mod enter;
+mod events;
 mod server;
 
 pub use client::{Client, ClientError};

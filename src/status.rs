@@ -7,6 +7,7 @@
 
 mod art;
 mod doctor;
+mod event;
 mod evidence;
 mod facts;
 mod glance;
@@ -34,6 +35,7 @@ mod wg;
 pub use doctor::{
     ChoiceView, DoctorView, FileView, FindingView, HazardView, LiveView, MissingView, TunnelPlace,
 };
+pub use event::{EventView, Occurrence};
 pub use evidence::{Evidence, Lookup};
 pub use facts::{
     AddressFacts, Counters, LinkFacts, LinkKind, NeighbourFacts, NeighbourState, NextHop, RouteFacts,

@@ -58,8 +58,9 @@ use crate::spec::Document;
 use crate::state::{
     Directories, KeyRing, Lock, LockError, Missing, StateError, Store, Stored, write_lookups,
 };
-use crate::status::StatusView;
+use crate::status::{Occurrence, StatusView};
 use crate::transaction::{Failure, Outcome, Signals, converge};
+use apply::texts;
 use confirm::Pending;
 use decide::Watch;
 use endpoints::Endpoints;
@@ -126,7 +127,7 @@ impl From<Signal> for Event {
     }
 }
 
-/// How much a supervisor may be told before it has listened; who comes then is told that it is busy.
+/// How much a supervisor may be told before it has listened; who comes then waits.
 const QUEUE_LENGTH: usize = 32;
 
 /// Why a network did not come up.
@@ -304,7 +305,10 @@ impl Supervisor {
                     info!(signal = signal.as_str(), "ending");
                     break;
                 }
-                Event::EngineEnded => self.repair(),
+                Event::EngineEnded => {
+                    self.happened(Occurrence::EngineEnded);
+                    self.repair();
+                }
                 Event::Heard(heard) => {
                     self.hear(heard);
                     self.point();
@@ -315,7 +319,9 @@ impl Supervisor {
             }
         }
         self.clear(Residents::Keep)?;
-        Ok(self.down()?)
+        self.down()?;
+        self.server.finish();
+        Ok(())
     }
 
     /// Nobody lives in its domains after this, or it is an error.
@@ -331,6 +337,7 @@ impl Supervisor {
             Ok(Outcome { taken }) => {
                 greet(&mut self.backend);
                 info!(network = %self.desired.name, steps = taken.len(), "repaired");
+                self.happened(Occurrence::Repaired { steps: texts(&taken) });
                 self.follow_endpoints(&taken);
             }
             Err(failure) => warn!(%failure, cause = %failure.cause, "not repaired"),
@@ -360,7 +367,14 @@ impl Supervisor {
             warn!("{residents}");
         }
         info!(network = %self.desired.name, steps, "down");
+        self.happened(Occurrence::Down);
         Ok(())
+    }
+
+    /// Remembers it, and tells everybody who listens.
+    fn happened(&mut self, what: Occurrence) {
+        self.history.add(&what);
+        self.server.tell(what);
     }
 }
 

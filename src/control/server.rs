@@ -20,7 +20,8 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
 use super::connections;
-use crate::status::{METRICS_TYPE, metrics as openmetrics};
+use super::events::{Told, events};
+use crate::status::{METRICS_TYPE, Occurrence, metrics as openmetrics};
 
 /// The longest request body, in bytes.
 const BODY_LIMIT_BYTES: usize = 64 * 1024;
@@ -102,15 +103,21 @@ pub type Answer = Result<String, String>;
 /// A control socket that is being answered on.
 #[derive(Debug)]
 pub struct Server {
+    told: Told,
     finish: oneshot::Sender<()>,
     thread: JoinHandle<()>,
 }
 
 impl Server {
+    /// Tells everybody who listens.
+    pub fn tell(&self, what: Occurrence) {
+        self.told.tell(what);
+    }
+
     /// Ends once every answer that was given has been sent.
     pub fn finish(self) {
-        let Self { finish, thread } = self;
-        drop(finish);
+        let Self { told, finish, thread } = self;
+        drop((told, finish));
         if thread.join().is_err() {
             warn!("the control socket's thread panicked");
         }
@@ -125,6 +132,7 @@ where
     listener.set_nonblocking(true)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (finish, finished) = oneshot::channel();
+    let told = Told::new();
     let files = Router::new()
         .route("/v1/apply", post(apply::<E>))
         .layer(DefaultBodyLimit::max(FILE_LIMIT_BYTES))
@@ -137,7 +145,8 @@ where
         .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES))
         .layer(from_fn(|request, next| connections::take_in(BODY_LIMIT_BYTES, request, next)))
         .merge(files)
-        .with_state(queue);
+        .with_state(queue)
+        .route("/v1/events", get(events).with_state(told.listeners()));
     let answer = move || {
         let answered = runtime.block_on(async {
             connections::answer(UnixListener::from_std(listener)?, router, finished).await
@@ -147,7 +156,7 @@ where
         }
     };
     let thread = thread::Builder::new().name("control".into()).spawn(answer)?;
-    Ok(Server { finish, thread })
+    Ok(Server { told, finish, thread })
 }
 
 async fn status<E: From<Request>>(State(queue): State<mpsc::Sender<E>>) -> Response {
@@ -191,19 +200,52 @@ async fn apply<E: From<Request>>(
     put(queue, CHANGE_WITHIN, |reply| Request::Apply(Box::new(wanted.0), terms, reply)).await
 }
 
+/// Waits for a place in the queue, which changes by others may have filled, and then for the answer.
 async fn put<E: From<Request>>(
     queue: mpsc::Sender<E>,
     within: Duration,
     request: impl FnOnce(oneshot::Sender<Answer>) -> Request,
 ) -> Response {
     let (sender, receiver) = oneshot::channel();
-    let busy = (StatusCode::SERVICE_UNAVAILABLE, "busy").into_response();
-    if queue.try_send(request(sender).into()).is_err() {
-        return busy;
+    let asked = async {
+        queue.send(request(sender).into()).await.ok()?;
+        receiver.await.ok()
+    };
+    match tokio::time::timeout(within, asked).await {
+        Ok(Some(Ok(json))) => ([(header::CONTENT_TYPE, "application/json")], json).into_response(),
+        Ok(Some(Err(reason))) => (StatusCode::CONFLICT, reason).into_response(),
+        Ok(None) => (StatusCode::SERVICE_UNAVAILABLE, "the network is going down\n").into_response(),
+        Err(_) => {
+            let busy = format!("busy: no answer within {}s\n", within.as_secs());
+            (StatusCode::SERVICE_UNAVAILABLE, busy).into_response()
+        }
     }
-    match tokio::time::timeout(within, receiver).await {
-        Ok(Ok(Ok(json))) => ([(header::CONTENT_TYPE, "application/json")], json).into_response(),
-        Ok(Ok(Err(reason))) => (StatusCode::CONFLICT, reason).into_response(),
-        Ok(Err(_)) | Err(_) => busy,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_finds_the_queue_full_waits_for_a_place_and_not_for_ever() {
+        let (queue, mut asked) = mpsc::channel::<Request>(1);
+        let first = tokio::spawn(put(queue.clone(), ANSWER_WITHIN, Request::Status));
+        let second = tokio::spawn(put(queue, ANSWER_WITHIN, Request::Confirm));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        for _ in 0..2 {
+            let (Some(Request::Status(reply)) | Some(Request::Confirm(reply))) = asked.recv().await else {
+                panic!("nobody asks")
+            };
+            drop(reply.send(Ok("{}".to_owned())));
+        }
+        assert_eq!(
+            (first.await.unwrap().status(), second.await.unwrap().status()),
+            (StatusCode::OK, StatusCode::OK)
+        );
+
+        let (queue, asked) = mpsc::channel::<Request>(1);
+        let answer = put(queue, Duration::from_millis(20), Request::Status).await;
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        drop(asked);
     }
 }

@@ -6,12 +6,14 @@ use std::collections::BTreeMap;
 
 use schemars::{Schema, schema_for};
 
+use super::event::EventView;
 use super::interface::InterfaceView;
 use super::overview::{StatusView, TunnelStatus};
 use super::plan::PlanView;
 
 /// The documents, and who prints them.
-pub const DOCUMENTS: [(&str, &str); 4] = [
+pub const DOCUMENTS: [(&str, &str); 5] = [
+    ("event", "each line of GET /v1/events on the control socket"),
     ("ifconfig", "rdom ifconfig --json"),
     ("plan", "rdom plan --json"),
     ("status", "rdom status --json; GET /v1/status on the control socket"),
@@ -21,6 +23,7 @@ pub const DOCUMENTS: [(&str, &str); 4] = [
 /// The schema of the document of this name.
 pub fn schema(document: &str) -> Option<Schema> {
     Some(match document {
+        "event" => schema_for!(EventView),
         "ifconfig" => schema_for!(Vec<InterfaceView>),
         "plan" => schema_for!(PlanView),
         "status" => schema_for!(StatusView),

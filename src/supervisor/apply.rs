@@ -22,7 +22,7 @@ use crate::model::{DomainId, End, Kind, Network, Object};
 use crate::plan::{Step, plan};
 use crate::spec::{self, Document, Source};
 use crate::state::{Unconfirmed, write_lookups};
-use crate::status::{AppliedView, PlanView};
+use crate::status::{AppliedView, Occurrence, PlanView};
 use crate::transaction::{Failure, Outcome, converge};
 
 impl Supervisor {
@@ -64,10 +64,13 @@ impl Supervisor {
     }
 
     fn remember(&mut self, applied: &Result<Vec<Step>, String>) {
-        match applied {
-            Ok(steps) => self.history.applied(taken(steps)),
-            Err(why) => self.history.refused(why),
-        }
+        self.happened(match applied {
+            Ok(steps) => Occurrence::Applied {
+                steps: texts(steps),
+                goes_back_in_secs: self.unconfirmed.as_ref().map(Pending::left_secs),
+            },
+            Err(why) => Occurrence::Refused { why: why.clone() },
+        });
     }
 
     fn read_again(&self) -> Result<Document, String> {
@@ -221,9 +224,9 @@ fn touched(from: &Network, to: &Network) -> BTreeSet<DomainId> {
     plan(to, from).into_iter().flat_map(domains).collect()
 }
 
-/// How many steps, in words.
-pub(super) fn taken(steps: &[Step]) -> String {
-    format!("{} step{}", steps.len(), if steps.len() == 1 { "" } else { "s" })
+/// Steps in words.
+pub(super) fn texts(steps: &[Step]) -> Vec<String> {
+    steps.iter().map(Step::to_string).collect()
 }
 
 fn told(error: &UpError, document: &Document) -> String {

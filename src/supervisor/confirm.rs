@@ -10,13 +10,14 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-use super::apply::taken;
+use super::apply::texts;
 use super::{Event, Supervisor};
 use crate::control::{Answer, Terms};
 use crate::diagnostic::chain;
 use crate::model::NetworkName;
 use crate::spec::{self, Document, Source};
 use crate::state::{Directories, KeptFile, StateError, Unconfirmed};
+use crate::status::Occurrence;
 
 /// When to try again to go back, where it was refused.
 const AGAIN_AFTER: Duration = Duration::from_secs(10);
@@ -87,6 +88,7 @@ impl Supervisor {
         Unconfirmed::forget(&self.directories).map_err(|error| chain(&error))?;
         self.unconfirmed = None;
         info!(network = %self.desired.name, "confirmed");
+        self.happened(Occurrence::Confirmed);
         Ok("{}".to_owned())
     }
 
@@ -97,7 +99,7 @@ impl Supervisor {
         let file = before.file.clone();
         match self.read(before).and_then(|document| self.change(document)) {
             Ok(steps) => {
-                self.history.applied(format!("not confirmed in time: gone back, {}", taken(&steps)));
+                self.happened(Occurrence::GoneBack { steps: texts(&steps) });
                 warn!(network = %self.desired.name, steps = steps.len(), file, "not confirmed in time: gone back");
             }
             Err(why) => {

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::status::{HappeningView, HistoryView};
+use crate::status::{HappeningView, HistoryView, Occurrence};
 
 /// Since the start of this process.
 #[derive(Debug, Default)]
@@ -21,21 +21,25 @@ struct Kind {
 }
 
 impl History {
-    /// A file was applied, or what nobody confirmed has gone back.
-    pub(super) fn applied(&mut self, what: String) {
-        self.applied.add(what);
-    }
-
-    /// A file was to be applied, and nothing has changed.
-    pub(super) fn refused(&mut self, why: &str) {
-        self.refused += 1;
-        let why = why.lines().next().unwrap_or_default();
-        self.applied.last = Some((Instant::now(), format!("refused: {why}")));
-    }
-
-    /// Somebody else changed something, and this became of it.
-    pub(super) fn drifted(&mut self, what: &str, fate: &str) {
-        self.drift.add(format!("{what}; {fate}"));
+    /// This has happened.
+    pub(super) fn add(&mut self, what: &Occurrence) {
+        match what {
+            Occurrence::Applied { steps, .. } => self.applied.add(counted(steps)),
+            Occurrence::GoneBack { steps } => {
+                self.applied.add(format!("not confirmed in time: gone back, {}", counted(steps)));
+            }
+            Occurrence::Refused { why } => {
+                self.refused += 1;
+                let why = why.lines().next().unwrap_or_default();
+                self.applied.last = Some((Instant::now(), format!("refused: {why}")));
+            }
+            Occurrence::Drift { what, fate } => self.drift.add(format!("{what}; {fate}")),
+            Occurrence::Confirmed
+            | Occurrence::EngineEnded
+            | Occurrence::Repaired { .. }
+            | Occurrence::Down
+            | Occurrence::Missed { .. } => {}
+        }
     }
 
     /// The kernel was looked at.
@@ -53,6 +57,10 @@ impl History {
             last_sync_secs_ago: self.synced.map(|at| at.elapsed().as_secs()),
         }
     }
+}
+
+fn counted(steps: &[String]) -> String {
+    format!("{} step{}", steps.len(), if steps.len() == 1 { "" } else { "s" })
 }
 
 impl Kind {

@@ -13,6 +13,7 @@ use crate::backend::linux::monitor::{Heard, Monitor};
 use crate::backend::{Backend, BackendError};
 use crate::model::{DomainId, Kind, Network};
 use crate::plan::{Step, plan};
+use crate::status::Occurrence;
 use crate::transaction::{Outcome, converge};
 
 /// A kernel as some of its domains: all else is taken to be as `around` has it.
@@ -130,16 +131,16 @@ impl Supervisor {
                 }
                 Action::Report(differences) => {
                     for what in differences {
-                        self.history.drifted(&what, "left as it is");
                         warn!("drift: {what}; left as it is");
+                        self.drifted(what, "left as it is");
                     }
                 }
                 Action::Repair(domains) => domains.iter().for_each(|domain| self.put_back(*domain)),
                 Action::BackOff(what) => {
-                    self.history.drifted(&what, "again and again, left alone for a minute");
                     warn!(
                         "drift: {what}, again and again: somebody else wants it so; left alone for a minute"
                     );
+                    self.drifted(what, "again and again, left alone for a minute");
                 }
             }
         }
@@ -165,6 +166,10 @@ impl Supervisor {
         found
     }
 
+    fn drifted(&mut self, what: String, fate: &str) {
+        self.happened(Occurrence::Drift { what, fate: fate.to_owned() });
+    }
+
     /// What can be put back inside of a domain is; for all else the whole network is looked at.
     fn put_back(&mut self, domain: DomainId) {
         let domains = BTreeSet::from([domain]);
@@ -183,8 +188,8 @@ impl Supervisor {
             Ok(Outcome { taken }) if taken.is_empty() => {}
             Ok(Outcome { taken }) => {
                 for what in differences(&taken) {
-                    self.history.drifted(&what, "restored");
                     warn!("drift: {what}; restored");
+                    self.drifted(what, "restored");
                 }
                 greet_anew(&mut self.backend, &taken);
                 info!(network = %self.desired.name, steps = taken.len(), "repaired");
