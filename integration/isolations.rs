@@ -22,17 +22,18 @@ const NOT_IN_VRFS: [(&str, &str); 3] = [
     ("multipath", "domain client has no sysctl `net.ipv4.fib_multipath_hash_policy` of its own"),
     ("rtables", "this rule of domain office would be about packets of the default domain too"),
 ];
-/// Those that say which isolation they are about.
-const OF_ONE_ISOLATION: [&str; 2] = ["ospf", "vrf"];
+/// What is about one isolation, and what cannot tell one domain's interfaces from another's: BIRD sees them all where
+/// they are in one namespace.
+const NOT_EVERYWHERE: [&str; 2] = ["vrf", "ospf"];
 
-/// Every example that leaves the isolation to others.
+/// Every example that is to hold under each isolation.
 fn examples() -> Vec<String> {
     let directory = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/examples"));
     let files = directory.read_dir().unwrap().flatten().map(|entry| entry.path());
     let files = files.filter(|path| path.extension().is_some_and(|end| end == "yaml"));
     let mut names: Vec<String> =
         files.map(|file| file.file_stem().unwrap().to_str().unwrap().to_owned()).collect();
-    names.retain(|name| !OF_ONE_ISOLATION.contains(&name.as_str()));
+    names.retain(|name| !NOT_EVERYWHERE.contains(&name.as_str()));
     names.sort();
     names
 }

@@ -26,6 +26,8 @@ domains:
   server: {rdomain: 2, interfaces: {eth0: {addresses: [10.0.0.2/24]}}}
 links: [{ends: [client/eth0, server/eth0]}]
 ";
+/// The manual page's example.
+const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/domains.yaml");
 const SERVER: &str = "10.0.0.2:80";
 
 /// Set in a process of one test, which nothing else disturbs.
@@ -178,7 +180,7 @@ fn the_example_comes_up_from_its_file() {
     if cannot() || lacks("tun") {
         return;
     }
-    let lab = Lab::from_file("domains.yaml").unwrap().up().unwrap();
+    let lab = Lab::from_file(EXAMPLE).unwrap().up().unwrap();
     let listener = lab.domain("2").tcp_listener("192.168.5.2:80").unwrap();
     let server = thread::spawn(move || listener.accept().unwrap().0.write_all(b"through a tunnel"));
     let mut said = String::new();
@@ -263,7 +265,7 @@ fn nothing_is_left_of_a_lab() {
     }
     alone("nothing_is_left_of_a_lab", || {
         let (here, threads) = (namespaces(), fs::read_dir("/proc/self/task").unwrap().count());
-        let source = if lacks("tun") { Lab::from_yaml(PAIR) } else { Lab::from_file("domains.yaml") };
+        let source = if lacks("tun") { Lab::from_yaml(PAIR) } else { Lab::from_file(EXAMPLE) };
         let lab = source.unwrap().up().unwrap();
         let [home, inside] = ["0", "1"].map(|domain| lab.domain(domain).run(namespaces).unwrap());
         assert!(living().is_superset(&home.into()) && here != home && home[0] != inside[0]);

@@ -186,6 +186,71 @@ fn rules_of_every_selector_lead_to_an_rtable_and_hide_no_address() {
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// A user of a domain that is a VRF alone tries every way to send by an interface of the default domain, and one of its
+/// own; then an interface of the domain is made anew, and the program that has lived there all the time uses it.
+const HELD: &str = "
+exec 2>&1; mount -t tmpfs tmpfs /run; ip link set lo up; export RDOM_STATE_DIR=/run/state
+ip link add out type veth peer name far; ip link set out up; ip link set far up
+ip address add 203.0.113.1/24 dev out; ip -6 address add fd00:9::1/64 dev out nodad
+$rdom up -d $file || exit
+tries() { $1 setpriv --reuid 65534 --regid 65534 --clear-groups /usr/bin/python3 -c \"$ways\"; }
+echo in domain 0: $(tries)
+echo in domain 1: $(tries \"$rdom exec 1\")
+mkfifo /run/words; timeout 300 $rdom exec 1 sh </run/words >/run/said & exec 3>/run/words
+echo 'until ping -q -c1 -W5 10.0.0.9 >/dev/null; do :; done; echo near' >&3
+until grep -q near /run/said; do sleep 0.1; done
+ip link delete v
+until ip link show v >/dev/null; do sleep 0.1; done
+echo 'until ping -q -c1 -W5 10.0.0.9 >/dev/null; do :; done; echo near again' >&3
+exec 3>&-; wait; cat /run/said
+$rdom down; echo down $?
+";
+
+const WAYS: &str = "
+import socket, struct
+index = socket.if_nametoindex
+def tried(name, family, to, how):
+    s = socket.socket(family, socket.SOCK_DGRAM)
+    try: how(s, to); print(name, end=' ')
+    except OSError: pass
+info = lambda name: lambda s, to: s.sendmsg([b'x'], [(0, 8, struct.pack('=III', index(name), 0, 0))], 0, to)
+info6 = lambda name: lambda s, to: s.sendmsg([b'x'], [(41, 50, bytes(16) + struct.pack('=I', index(name)))], 0, to)
+def option(level, number, value):
+    def how(s, to): s.setsockopt(level, number, value); s.sendto(b'x', to)
+    return how
+tried('pktinfo', 2, ('203.0.113.9', 9), info('out'))
+tried('loopback', 2, ('127.0.0.1', 9), info('lo'))
+tried('pktinfo6', 10, ('fd00:9::9', 9), info6('out'))
+tried('unicastif', 2, ('203.0.113.9', 9), option(0, 50, struct.pack('!I', index('out'))))
+tried('device', 2, ('203.0.113.9', 9), option(1, 25, b'out'))
+tried('nodevice', 2, ('203.0.113.9', 9), option(1, 25, b''))
+tried('multicast', 2, ('239.1.1.1', 9), option(0, 32, struct.pack('=4s4si', bytes(4), bytes(4), index('out'))))
+tried('mark', 2, ('203.0.113.9', 9), option(1, 36, 7))
+tried('own', 2, ('10.0.0.9', 9), info('v'))
+";
+
+#[test]
+fn a_user_of_a_vrf_alone_sends_by_its_interfaces_or_not_at_all() {
+    if cannot(&["vrf", "veth", "ping", "setpriv", "python3"]) {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("net.yaml");
+    std::fs::write(&path, file("vrf")).unwrap();
+    let output = Command::new("unshare")
+        .args(["-nm", "--propagation", "private", "sh", "-c", HELD])
+        .env("rdom", env!("CARGO_BIN_EXE_rdom"))
+        .env("file", &path)
+        .env("ways", WAYS)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let every = "in domain 0: pktinfo loopback pktinfo6 unicastif device nodevice multicast own";
+    for expected in [every, "in domain 1: own", "near", "near again", "down 0"] {
+        assert!(said.lines().any(|line| line == expected), "no line `{expected}`: {said}");
+    }
+}
+
 const IN_A_COPY: &str = "rdom exec -T 10 ping -q -c1 -W20 192.0.2.77";
 
 /// The copy of somebody who is root of a user namespace only may not give the kernel a BPF program; the real root's may.

@@ -39,6 +39,8 @@ mod lent;
 mod life;
 #[path = "verbs/obstacles.rs"]
 mod obstacles;
+#[path = "verbs/recipes.rs"]
+mod recipes;
 #[path = "verbs/residents.rs"]
 mod residents;
 #[path = "verbs/rights.rs"]

@@ -11,6 +11,7 @@ mod host;
 mod need;
 mod netlink;
 mod trial;
+mod user_namespaces;
 mod vrf;
 mod wireguard;
 
@@ -31,6 +32,7 @@ pub use hazard::{Hazard, Surroundings, hazards};
 pub use host::{look_at_host, sysctl};
 pub use need::{Need, needs, unmet};
 pub use trial::{in_new_namespace, kind_of_link, try_namespace, writable_sysctls};
+pub use user_namespaces::refused_user_namespace;
 pub use vrf::vrf;
 pub use wireguard::kernel_wireguard;
 
@@ -74,32 +76,6 @@ pub fn tun_device() -> Result<(), Unsupported> {
         Ok(file) if file.metadata().is_ok_and(|metadata| metadata.file_type().is_char_device()) => Ok(()),
         Ok(_) => Err(no_device(node)),
         Err(error) => Err(closed_node(node, &error)),
-    }
-}
-
-/// Whether a user namespace can be made, and if the kernel refused with `errno`, what stands in the way.
-pub fn refused_user_namespace(errno: Errno) -> Unsupported {
-    let obstacles = [
-        ("kernel/unprivileged_userns_clone", "0", "sysctl -w kernel.unprivileged_userns_clone=1"),
-        (
-            "kernel/apparmor_restrict_unprivileged_userns",
-            "1",
-            "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
-        ),
-        ("user/max_user_namespaces", "0", "sysctl -w user.max_user_namespaces=10000"),
-    ];
-    for (file, closed, remedy) in obstacles {
-        if fs::read_to_string(Path::new("/proc/sys").join(file)).is_ok_and(|value| value.trim() == closed) {
-            let name = file.replace('/', ".");
-            return Unsupported {
-                missing: format!("user namespaces are forbidden here: {name} is {closed}"),
-                remedy: format!("as root: {remedy}"),
-            };
-        }
-    }
-    Unsupported {
-        missing: format!("user namespaces are forbidden here: {}", errno.desc()),
-        remedy: "allow unshare(2) in this container's seccomp profile, or run it as root".into(),
     }
 }
 

@@ -61,7 +61,10 @@ pub fn run(inside: impl FnOnce() -> u8) -> Result<u8, SandboxError> {
         Root::OfANamespace => None,
     };
     let apart = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWPID;
-    unshare(apart).map_err(|source| SandboxError::Call { action: "unshare", source })?;
+    unshare(apart).map_err(|source| match (root, source) {
+        (Root::OfANamespace, Errno::EPERM) => users::powerless("unshare: Operation not permitted").into(),
+        (Root::OfANamespace | Root::OfTheMachine, _) => SandboxError::Call { action: "unshare", source },
+    })?;
     let (alive, ours) =
         pipe2(OFlag::O_CLOEXEC).map_err(|source| SandboxError::Call { action: "pipe", source })?;
     // No other thread can hold a lock over this fork or the next: there is none.

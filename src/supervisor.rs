@@ -339,8 +339,17 @@ impl Supervisor {
                 info!(network = %self.desired.name, steps = taken.len(), "repaired");
                 self.happened(Occurrence::Repaired { steps: texts(&taken) });
                 self.follow_endpoints(&taken);
+                self.renew_groups();
             }
             Err(failure) => warn!(%failure, cause = %failure.cause, "not repaired"),
+        }
+    }
+
+    /// Programs of domains without a namespace learn which interfaces these have.
+    fn renew_groups(&self) {
+        let entrances = Entrances { network: &self.desired.name, directories: &self.directories };
+        if let Err(error) = entrances.renew(&self.desired) {
+            warn!(%error, "programs that run cannot use what is new");
         }
     }
 

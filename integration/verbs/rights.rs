@@ -2,8 +2,18 @@
 //!
 //! An ordinary user is uid 65534 of root's copy, which has a TUN device of its own with the mode that a test wants.
 
-use crate::copy::in_roots_copy;
-use crate::world::{EXAMPLE, Traces, kernel_has_wireguard, ok, sh, write};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use nix::errno::Errno;
+use nix::libc;
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+    TargetArch, apply_filter,
+};
+
+use crate::copy::{in_private_copies, in_roots_copy};
+use crate::world::{EXAMPLE, Ran, Traces, kernel_has_wireguard, ok, sh, write};
 
 /// As somebody who owns nothing.
 const NOBODY: &str = "setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all \
@@ -63,5 +73,64 @@ fn where_it_is_open_nobody_needs_root() {
         sh(&format!("{NOBODY} {inside}")).ends_with(0).says("1 received");
         sh(&format!("{NOBODY} rdom test domains.yaml")).ends_with(0).says("5 passed, 0 failed");
         before.is_all_there_is();
+    });
+}
+
+/// A network that takes nothing but namespaces.
+const BARE: &str = "domains: {1: {}}\ntests: [{in: 1, exec: ['true']}]\n";
+/// As somebody who may not make namespaces but in a user namespace; root's id goes into one with CAP_SETFCAP only.
+const POWERLESS: [&str; 3] = ["setpriv", "--bounding-set=-all,+setfcap", "--inh-caps=-all"];
+
+#[test]
+fn a_limit_of_user_namespaces_is_named_with_the_remedy() {
+    in_private_copies("rights::a_limit_of_user_namespaces_is_named_with_the_remedy", || {
+        write("bare.yaml", BARE);
+        let powerless = POWERLESS.join(" ");
+        // Of a namespace further in, so that nobody else is limited.
+        let limited = |limit: &str, words: &str| {
+            let script =
+                format!("echo {limit} >/proc/sys/user/max_user_namespaces; exec {powerless} rdom {words}");
+            sh(&format!("unshare -Ur sh -c '{script}'"))
+        };
+        limited("1", "test bare.yaml").ends_with(0);
+        for (words, status) in [("test bare.yaml", 4), ("run bare.yaml -- true", 125)] {
+            let refused = limited("0", words).ends_with(status);
+            let refused = refused.says("user namespaces are forbidden here: user.max_user_namespaces is 0");
+            refused.says("help: as root: sysctl -w user.max_user_namespaces=10000");
+        }
+    });
+}
+
+/// Denies unshare(2) of a user namespace, as profiles of containers do.
+fn no_user_namespaces() -> BpfProgram {
+    let flag = libc::CLONE_NEWUSER as u64;
+    let masked = SeccompCmpOp::MaskedEq(flag);
+    let asked = SeccompCondition::new(0, SeccompCmpArgLen::Dword, masked, flag).expect("a condition");
+    let rules = [(libc::SYS_unshare, vec![SeccompRule::new(vec![asked]).expect("a rule")])].into();
+    let eperm = SeccompAction::Errno(Errno::EPERM as u32);
+    let arch = TargetArch::try_from(std::env::consts::ARCH).expect("an architecture");
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, eperm, arch).expect("a filter");
+    filter.try_into().expect("a program")
+}
+
+#[test]
+fn a_seccomp_filter_is_named_with_the_remedy() {
+    in_private_copies("rights::a_seccomp_filter_is_named_with_the_remedy", || {
+        write("bare.yaml", BARE);
+        let filtered = |words: &str| {
+            let mut command = Command::new(POWERLESS[0]);
+            command.args(&POWERLESS[1..]).arg("rdom").args(words.split(' '));
+            let filter = no_user_namespaces();
+            // SAFETY: seccomp(2) and prctl(2) alone, allowed between fork and exec.
+            unsafe { command.pre_exec(move || apply_filter(&filter).map_err(|_| Errno::EINVAL.into())) };
+            Ran::of(command.output().expect("setpriv"))
+        };
+        for (words, status) in [("test bare.yaml", 4), ("run bare.yaml -- true", 125)] {
+            let refused = filtered(words).ends_with(status);
+            let refused = refused
+                .says("a seccomp filter of this process or container answers: Operation not permitted");
+            refused.says("help: ").says("--security-opt seccomp=unconfined");
+        }
+        filtered("doctor").says("a seccomp filter");
     });
 }

@@ -25,7 +25,7 @@ pub(crate) struct Ran {
 }
 
 impl Ran {
-    fn of(output: Output) -> Self {
+    pub(crate) fn of(output: Output) -> Self {
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         let status = output.status.code().or(output.status.signal().map(|signal| 128 + signal));
         Self { status: status.expect("an end"), out: text(output.stdout), err: text(output.stderr) }

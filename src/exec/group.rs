@@ -6,8 +6,8 @@
 //! cgroup2, HOME being the inode of the default domain's namespace: private copies may have a network of the same
 //! name. They are made when first needed.
 //!
-//! What the kernel leaves open: an IPv4 datagram may name the interface that it leaves by (ip(7), `IP_PKTINFO`),
-//! whoever sends it and whatever its socket is bound to. Who must not do that needs a namespace.
+//! Where the rtable is that of a VRF device, what leaves must leave by the device or by an interface of it. Which these
+//! are the group's program knows by their indices, so it is renewed when they change.
 
 use std::fmt;
 use std::fs::{self, DirBuilder, File};
@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
-use super::bpf::{self, Birthmark};
+use super::bpf::{self, Birthmark, Program};
 use crate::model::{NetworkName, RtableId};
 use crate::probe::{self, Unsupported};
 
@@ -33,10 +33,19 @@ pub struct Membership {
     pub network: NetworkName,
     /// The rtable that the program lives in.
     pub rtable: RtableId,
-    /// The index of the VRF device that its sockets are bound to.
-    pub device: Option<u32>,
+    /// The VRF device that its sockets are bound to.
+    pub device: Option<Device>,
     /// The mark by which a rule sends its packets to the rtable.
     pub mark: Option<u32>,
+}
+
+/// A VRF device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// Its index.
+    pub index: u32,
+    /// The indices of its interfaces.
+    pub interfaces: Vec<u32>,
 }
 
 /// Who is to move into a group.
@@ -66,16 +75,41 @@ impl fmt::Display for Residents {
 
 /// Moves a process into its group, which is made if need be. Must be called in the default domain.
 pub fn admit(membership: &Membership, member: Member) -> Result<(), Unsupported> {
-    let Membership { network, rtable, device, mark } = membership;
-    let birthmark = Birthmark { device: *device, mark: *mark };
     // Asked first: in a user namespace, which sees no control groups either, this is what is in the way.
-    let program = bpf::load(birthmark).map_err(refused_program)?;
-    let group = directory_of(network)?.join(rtable.to_string());
+    let programs = programs(membership)?;
+    let group = group_of(membership)?;
     let make = || DirBuilder::new().recursive(true).mode(0o755).create(&group);
     make().map_err(|error| closed(&group, &error))?;
-    let opened = File::open(&group).map_err(|error| closed(&group, &error))?;
-    bpf::attach(&program, opened.as_fd()).map_err(|errno| refused_attachment(&group, errno))?;
+    attach(&programs, &group)?;
     move_into(&group, member).map_err(|error| closed(&group, &error))
+}
+
+/// Tells a group, if there is one, what has become of its device. Must be called in the default domain.
+pub fn renew(membership: &Membership) -> Result<(), Unsupported> {
+    let group = group_of(membership)?;
+    if !group.exists() {
+        return Ok(());
+    }
+    attach(&programs(membership)?, &group)
+}
+
+fn group_of(membership: &Membership) -> Result<PathBuf, Unsupported> {
+    Ok(directory_of(&membership.network)?.join(membership.rtable.to_string()))
+}
+
+fn programs(membership: &Membership) -> Result<Vec<Program>, Unsupported> {
+    let device = membership.device.as_ref();
+    let birthmark = Birthmark { device: device.map(|device| device.index), mark: membership.mark };
+    let exits = device.map(|Device { index, interfaces }| [&[*index], interfaces.as_slice()].concat());
+    let programs = [bpf::load(birthmark), bpf::load_exits(exits.as_deref())];
+    programs.into_iter().map(|program| program.map_err(refused_program)).collect()
+}
+
+fn attach(programs: &[Program], group: &Path) -> Result<(), Unsupported> {
+    let opened = File::open(group).map_err(|error| closed(group, &error))?;
+    let mut programs = programs.iter();
+    let attached = programs.try_for_each(|program| bpf::attach(program, opened.as_fd()));
+    attached.map_err(|errno| refused_attachment(group, errno))
 }
 
 /// Removes the groups of a network, and returns those that somebody still lives in. Must be called in the default
@@ -113,16 +147,11 @@ pub fn is_resident(pid: Pid) -> bool {
 
 /// Whether sockets can be given a device or a mark when they are made; tried on a group that is gone afterwards.
 pub fn permitted() -> Result<(), Unsupported> {
-    let program = bpf::load(Birthmark { device: None, mark: Some(1) }).map_err(refused_program)?;
+    let program = [bpf::load(Birthmark { device: None, mark: Some(1) }).map_err(refused_program)?];
     let mount = mount()?;
     let group = mount.join(format!("{ALL}.trial.{}", std::process::id()));
     fs::create_dir(&group).map_err(|error| closed(&group, &error))?;
-    let tried = match File::open(&group) {
-        Ok(opened) => {
-            bpf::attach(&program, opened.as_fd()).map_err(|errno| refused_attachment(&group, errno))
-        }
-        Err(error) => Err(closed(&group, &error)),
-    };
+    let tried = attach(&program, &group);
     let _ = fs::remove_dir(&group);
     tried
 }

@@ -49,12 +49,15 @@ pub(super) fn become_root() -> Result<Root, SandboxError> {
         ("/proc/self/gid_map", format!("0 {group} 1")),
     ];
     for (file, text) in maps {
-        fs::write(file, text).map_err(|error| Unsupported {
-            missing: format!("{file} cannot be written: {error}"),
-            remedy: refused_user_namespace(Errno::EPERM).remedy,
-        })?;
+        fs::write(file, text).map_err(|error| powerless(&format!("{file}: {error}")))?;
     }
     Ok(Root::OfANamespace)
+}
+
+/// What to say where a user namespace was made and gives no rights, as AppArmor on Ubuntu has it.
+pub(super) fn powerless(refused: &str) -> Unsupported {
+    let lack = refused_user_namespace(Errno::EPERM);
+    Unsupported { missing: format!("{} ({refused})", lack.missing), ..lack }
 }
 
 /// Whether this process may make namespaces, mount, and configure networks.

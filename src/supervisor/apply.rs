@@ -151,6 +151,7 @@ impl Supervisor {
                 self.open_or_close_door();
                 self.follow_endpoints(&outcome.taken);
                 self.listen_everywhere();
+                self.renew_groups();
                 Ok(outcome.taken)
             }
             Err(error) => Err(told(&error, &document)),

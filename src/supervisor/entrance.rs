@@ -3,9 +3,9 @@
 use crate::backend::linux::view::Which;
 use crate::backend::linux::{Linux, Survey};
 use crate::backend::{Backend, BackendError};
-use crate::exec::group::Membership;
+use crate::exec::group::{self, Device, Membership};
 use crate::exec::{Lookups, Place};
-use crate::model::{DomainId, DomainName, NetworkName, RtableId};
+use crate::model::{DomainId, DomainName, Network, NetworkName, RtableId};
 use crate::state::{Directories, KeyRing, lookups};
 
 use super::NoEngines;
@@ -50,11 +50,12 @@ impl Entrances<'_> {
     /// Where a program of that domain, in one of its rtables, lives.
     pub fn place(self, survey: Survey, domain: DomainId, which: Which) -> Result<Place, BackendError> {
         let wireguard = survey.sockets().directory(domain);
-        let device = survey.vrf_device(domain)?;
+        let device = device_of(&survey, domain)?;
         let (rtable, mark) = match which {
             Which::Own => (domain.into(), None),
             Which::Further(number) => (self.own_rtable(domain, number)?, Some(number)),
         };
+        let has_its_own = !domain.is_default() && device.is_none();
         let membership = (device.is_some() || mark.is_some()).then(|| Membership {
             network: self.network.clone(),
             rtable,
@@ -64,13 +65,32 @@ impl Entrances<'_> {
         let mut places = survey.into_namespaces().into_iter();
         let gone = || BackendError::new("the domain has gone");
         let (_, place) = places.find(|(id, _)| *id == domain).ok_or_else(gone)?;
-        let has_its_own = !domain.is_default() && device.is_none();
         let namespace = has_its_own.then(|| place.namespace.into());
         let lookups = match domain.is_default() {
             true => Lookups::Host,
             false => Lookups::at(lookups(&self.directories.runtime, domain)),
         };
         Ok(Place { name: place.name.to_string(), namespace, wireguard, membership, lookups })
+    }
+
+    /// Tells the programs that live in domains without a namespace which interfaces these have now.
+    pub(super) fn renew(self, desired: &Network) -> Result<(), BackendError> {
+        let mut guests =
+            desired.domains.iter().filter(|(_, domain)| !domain.isolation.has_namespace()).peekable();
+        if guests.peek().is_none() || group::members(self.network).is_empty() {
+            return Ok(());
+        }
+        let survey = Survey::of(self.directories)?;
+        for (&id, domain) in guests {
+            let device = device_of(&survey, id)?;
+            for (rtable, _) in domain.tables(id) {
+                let mark = (rtable != id.into()).then(|| rtable.number());
+                let (network, device) = (self.network.clone(), device.clone());
+                let renewed = group::renew(&Membership { network, rtable, device, mark });
+                renewed.map_err(|lack| BackendError::new(lack.missing).help(lack.remedy))?;
+            }
+        }
+        Ok(())
     }
 
     /// A further rtable, which must be the network's own: only then does a mark lead to it.
@@ -84,6 +104,11 @@ impl Entrances<'_> {
             || format!("routing table {number} of domain {domain} is not one of network {}", self.network);
         found.ok_or_else(|| BackendError::new(foreign()))
     }
+}
+
+fn device_of(survey: &Survey, domain: DomainId) -> Result<Option<Device>, BackendError> {
+    let found = survey.vrf_device(domain)?;
+    Ok(found.map(|(index, interfaces)| Device { index, interfaces }))
 }
 
 fn label(id: DomainId, name: &DomainName) -> String {

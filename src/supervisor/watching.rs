@@ -195,6 +195,7 @@ impl Supervisor {
                 info!(network = %self.desired.name, steps = taken.len(), "repaired");
                 self.follow_endpoints(&taken);
                 self.listen_everywhere();
+                self.renew_groups();
             }
             Err(failure) => {
                 warn!(%failure, cause = %failure.cause, "drift: not restored");

@@ -155,8 +155,8 @@ impl Survey {
         noted.filter(|_| own.is_some()).chain(own).collect()
     }
 
-    /// The index of a domain's VRF device, where the domain has no namespace of its own.
-    pub fn vrf_device(&self, domain: DomainId) -> Result<Option<u32>, BackendError> {
+    /// The indices of a domain's VRF device and of its interfaces, where the domain has no namespace of its own.
+    pub fn vrf_device(&self, domain: DomainId) -> Result<Option<(u32, Vec<u32>)>, BackendError> {
         let place = self.place(domain)?;
         if place.record.isolation.has_namespace() {
             return Ok(None);
@@ -166,7 +166,9 @@ impl Survey {
         let links = links.map_err(|error| trouble("interfaces", domain, error))?;
         let device = links.iter().find(|link| link.name == name.as_str());
         let absent = || BackendError::new(format!("domain {domain} has lost its VRF device {name}"));
-        device.map(|device| Some(device.index)).ok_or_else(absent)
+        let device = device.ok_or_else(absent)?.index;
+        let of_it = links.iter().filter(|link| link.master == Some(device)).map(|link| link.index);
+        Ok(Some((device, of_it.collect())))
     }
 
     /// The domain of this number.

@@ -92,12 +92,6 @@ fn note_what_vrf_lacks(scope: &Scope<'_>, default_place: Option<Place>, report: 
             .label("a VRF keeps apart addresses, routes and ports")
             .help("`netns+vrf` and `netns` give a domain all of them"),
     );
-    let message = format!("not closed to a hostile program: domain {}", listed(&words));
-    report.push(
-        Diagnostic::note(place, message)
-            .label("an IPv4 datagram can name the interface that it leaves by (ip(7), IP_PKTINFO)")
-            .help("only a namespace is: `netns+vrf` or `netns`; docs/parity.md says what else differs"),
-    );
 }
 
 /// The kernel binds the sockets of its tunnels to no VRF (drivers/net/wireguard/socket.c).
