@@ -55,6 +55,42 @@ fn a_firewall_that_drops_a_tunnels_port_is_named() {
 }
 
 #[test]
+fn a_firewall_that_keeps_a_tunnel_in_or_a_gateway_from_forwarding_is_named() {
+    if cannot(&["netns", "nft", "tun", "veth", "ping"]) {
+        return;
+    }
+    let gateway = "domains:
+  0:
+    interfaces: {x1: {addresses: [10.1.0.1/24]}, x2: {addresses: [10.2.0.1/24]}}
+    sysctls: {net.ipv4.ip_forward: 1}
+  1: {interfaces: {y: {addresses: [10.1.0.2/24]}}, routes: [{to: default, via: 10.1.0.1}]}
+  2: {interfaces: {y: {addresses: [10.2.0.2/24]}}, routes: [{to: default, via: 10.2.0.1}]}
+links: [{ends: [0/x1, 1/y]}, {ends: [0/x2, 2/y]}]
+";
+    let closed = |hook: &str| {
+        format!(
+            "nft add table inet filter
+             nft 'add chain inet filter {hook} {{ type filter hook {hook} priority 0; policy drop; }}'
+             $rdom up -d $file 2>told; cat told"
+        )
+    };
+    // What it says helps: it is typed, and the packets go through.
+    let told_helps = "sed -n 's/.*help: //p' told | sh; $rdom doctor | grep -c closed-firewall
+         $rdom exec 1 ping -c 1 -w 30 $far | grep -o '[0-9]* received'; $rdom down; rm told";
+    let said = inside(gateway, &format!("cd /run; far=10.2.0.2\n{}\n{told_helps}", closed("forward")));
+    assert!(said.contains("domain 0 is a gateway of other domains, but its firewall chain"), "{said}");
+    assert!(said.contains("iifname '{ \"x1\", \"x2\" }' accept"), "{said}");
+    assert!(said.contains("\n0\n1 received"), "{said}");
+    let example = include_str!("../domains.yaml");
+    let said = inside(example, &format!("cd /run; far=192.168.5.2\n{}\n{told_helps}", closed("output")));
+    for port in ["7111", "7222"] {
+        let help = format!("help: nft add rule inet filter output udp sport {port} accept");
+        assert!(said.contains(&help), "{said}");
+    }
+    assert!(said.contains("\n0\n1 received"), "{said}");
+}
+
+#[test]
 fn switched_off_ipv6_is_named() {
     if cannot(&["netns", "veth"]) {
         return;
@@ -62,11 +98,33 @@ fn switched_off_ipv6_is_named() {
     let file = format!(
         "domains:\n  0: {{interfaces: {{x: {{addresses: ['fd00::1/64']}}}}}}\n  1: {{interfaces: {{y: {{}}}}}}\n{LINK}"
     );
-    let off = "echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6; $rdom doctor $file";
-    let said = inside(&file, off);
-    assert!(said.contains("0/x has an IPv6 address, but net.ipv6.conf.all.disable_ipv6 is 1"), "{said}");
+    let verbs =
+        ["doctor", "plan", "up -d"].map(|verb| format!("$rdom {verb} $file; echo status $?\n")).concat();
+    let off = format!("echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6\n{verbs}ls /run/netns");
+    let said = inside(&file, &off);
+    let lack = "address fd00::1/64 of 0/x: net.ipv6.conf.default.disable_ipv6 is 1 in the default domain";
+    assert_eq!(said.matches(lack).count(), 3, "{said}");
+    assert!(
+        said.contains("missing for address fd00::1/64 of 0/x") && said.contains("net.yaml:2:36"),
+        "{said}"
+    );
     assert!(said.contains("help: as root: sysctl -w net.ipv6.conf.all.disable_ipv6=0"), "{said}");
-    assert!(!inside(&file, "$rdom doctor $file").contains("no-ipv6"));
+    assert_eq!(said.matches("status 4").count(), 3, "{said}");
+    assert!(!said.contains("rdom1"), "{said}");
+    assert!(inside(&file, "$rdom doctor $file; echo status $?").contains("status 0"));
+}
+
+#[test]
+fn a_domain_that_switches_ipv6_off_goes_without_it() {
+    if cannot(&["netns", "veth"]) {
+        return;
+    }
+    let file = format!(
+        "domains:\n  0: {{interfaces: {{x: {{addresses: [10.0.0.1/24]}}}}}}\n  \
+         1: {{interfaces: {{y: {{addresses: [10.0.0.2/24]}}}}, sysctls: {{net.ipv6.conf.all.disable_ipv6: 1}}}}\n{LINK}"
+    );
+    let said = inside(&file, "$rdom up -d $file && $rdom plan $file; echo plan $?; $rdom down");
+    assert!(said.contains("nothing to do\nplan 0"), "{said}");
 }
 
 #[test]

@@ -9,7 +9,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use rdomain::backend::recorded::Recorded;
-use rdomain::model::{Bindings, Capabilities, End, Fingerprint, Network, PublicKey};
+use rdomain::model::{
+    Bindings, Capabilities, DomainId, End, Fingerprint, Interface, Kind, Network, PublicKey,
+};
 use rdomain::plan::{bind, plan};
 use rdomain::spec::{self, Lowered, Source};
 use rdomain::transaction::converge;
@@ -45,14 +47,25 @@ fn difference(file: &Path) -> Option<String> {
 
 fn planned(file: &Path) -> String {
     let desired = desired(file);
-    let steps = plan(&desired, &Network::empty(desired.name.clone()));
+    let steps = plan(&desired, &host_of(&desired));
     steps.iter().map(|step| format!("{step}\n")).collect()
 }
 
 fn desired(file: &Path) -> Network {
     let text = fs::read_to_string(file).unwrap();
     let lowered = spec::read(&Source::new(file, text)).unwrap_or_else(|errors| panic!("{errors}"));
-    bind(&lowered.network, &bindings(&lowered), &Capabilities { kernel_wireguard: false, vrf: false })
+    bind(&lowered.network, &bindings(&lowered), &Capabilities::PLAIN)
+}
+
+/// A host that has the cards that the network lends, and nothing else.
+fn host_of(desired: &Network) -> Network {
+    let mut host = Network::empty(desired.name.clone());
+    let cards = desired.interfaces().filter_map(|(_, interface)| match &interface.kind {
+        Kind::Physical { home } => Some((home.clone(), Interface::new(Kind::Existing))),
+        _ => None,
+    });
+    host.domains.entry(DomainId::DEFAULT).and_modify(|inside| inside.interfaces.extend(cards));
+    host
 }
 
 /// Up and down again, and a failure at each step of both, on the kernel in memory.
@@ -61,7 +74,7 @@ fn stopped_at_any_step_of_any_file_everything_is_as_before() {
     for file in files() {
         let desired = desired(&file);
         let nothing = Network::empty(desired.name.clone());
-        let mut kernel = Recorded::holding(nothing.clone());
+        let mut kernel = Recorded::holding(host_of(&desired));
         stopped_anywhere(&kernel, &desired, &file);
         converge(&mut kernel, &desired, &|| false).unwrap_or_else(|failure| panic!("{file:?}: {failure}"));
         let kernel = Recorded::holding(kernel.network().clone());

@@ -14,7 +14,7 @@ use rdomain::transaction::converge;
 use networks::{bare, grown, lends};
 
 fn network() -> impl Strategy<Value = Network> {
-    let capabilities = Capabilities { kernel_wireguard: false, vrf: false };
+    let capabilities = Capabilities::PLAIN;
     grown().prop_map(move |grown| bind(&grown, &Bindings::default(), &capabilities))
 }
 

@@ -84,7 +84,7 @@ fn an_interface_is_in_its_domain_and_in_no_other() {
 fn the_order_of_lines_means_nothing() {
     let steps = |text: &str| {
         let lowered = spec::read(&Source::new(Path::new("n.yaml"), text.to_owned())).unwrap();
-        let lacking = Capabilities { kernel_wireguard: false, vrf: false };
+        let lacking = Capabilities::PLAIN;
         let desired = bind(&lowered.network, &Bindings::default(), &lacking);
         plan(&desired, &Network::empty(desired.name.clone()))
     };

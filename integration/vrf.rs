@@ -84,7 +84,11 @@ impl Up {
         let roots = Roots { state: "/run/state".into(), runtime: "/run/rdom".into() };
         let directories: Directories = roots.of(&network.name);
         let stored = Store::of(&directories).bindings(&network, &BTreeMap::new(), Missing::Generate).unwrap();
-        let desired = bind(&network, &stored.bindings, &Capabilities { kernel_wireguard: true, vrf: true });
+        let desired = bind(
+            &network,
+            &stored.bindings,
+            &Capabilities { kernel_wireguard: true, vrf: true, ..Capabilities::PLAIN },
+        );
         let engines = Box::new(Hosted::default());
         let mut backend = Linux::open(network.name.clone(), &directories, stored.keys, engines).unwrap();
         match converge(&mut backend, &desired, &|| false) {

@@ -8,6 +8,7 @@ mod finding;
 mod firewall;
 mod hazard;
 mod host;
+mod ipv6;
 mod need;
 mod netlink;
 mod trial;
@@ -27,10 +28,10 @@ pub use crate::diagnostic::Unsupported;
 use crate::model::{Capabilities, Isolation, Network};
 pub use control_groups::control_groups;
 pub use finding::{Finding, State};
-pub use firewall::{ClosedChain, closed_chains};
+pub use firewall::{ClosedChain, Hook, closed_chains};
 pub use hazard::{Hazard, Surroundings, hazards};
 pub use host::{look_at_host, sysctl};
-pub use need::{Need, needs, unmet};
+pub use need::{Item, Need, needs, unmet};
 pub use trial::{in_new_namespace, kind_of_link, try_namespace, writable_sysctls};
 pub use user_namespaces::refused_user_namespace;
 pub use vrf::vrf;
@@ -38,7 +39,18 @@ pub use wireguard::kernel_wireguard;
 
 /// What a plan depends on.
 pub fn capabilities() -> Capabilities {
-    Capabilities { kernel_wireguard: kernel_wireguard(), vrf: vrf() && no_vrf_in_namespaces().is_none() }
+    let has_ipv6 = kernel_has_ipv6();
+    Capabilities {
+        kernel_wireguard: kernel_wireguard(),
+        vrf: vrf() && no_vrf_in_namespaces().is_none(),
+        ipv6: has_ipv6 && ipv6::of_new_namespaces().is_ok(),
+        ipv6_at_home: has_ipv6 && ipv6::in_default_domain().is_ok(),
+    }
+}
+
+/// Whether the kernel has IPv6.
+pub fn kernel_has_ipv6() -> bool {
+    ipv6::of_kernel().is_ok()
 }
 
 /// What keeps a namespace with a VRF in it from being what a domain gets, although the kernel has VRF: programs that

@@ -26,6 +26,7 @@ mod watching;
 
 pub use confirm::confirmed_instead_of;
 pub use entrance::Entrances;
+pub use explain::explain_lacks;
 pub use neighbours::Clash;
 pub use place::{Misplaced, misplaced};
 pub use residents::{KeptError, Resident, kill_all, residents};
@@ -53,7 +54,7 @@ use crate::diagnostic::chain;
 use crate::exec::group;
 use crate::model::{Network, NetworkName};
 use crate::plan::{Step, bind, plan};
-use crate::probe::{self, Hazard, Unsupported};
+use crate::probe::{self, Hazard, Need, Unsupported};
 use crate::spec::Document;
 use crate::state::{
     Directories, KeyRing, Lock, LockError, Missing, StateError, Store, Stored, write_lookups,
@@ -145,12 +146,10 @@ pub enum UpError {
     #[error(transparent)]
     Unsupported(#[from] Unsupported),
     /// Something that the network needs is missing here.
-    #[error("{who}: {lack}")]
+    #[error("{}", lacks.first().map_or_else(String::new, |(need, lack)| format!("{}: {lack}", need.object)))]
     Lacking {
-        /// Who needs it.
-        who: String,
-        /// What is missing.
-        lack: Unsupported,
+        /// All that is missing, and what needs it.
+        lacks: Vec<(Need, Unsupported)>,
     },
     /// Keys, ports or the lock could not be read or kept.
     #[error(transparent)]
@@ -422,10 +421,8 @@ fn prepare(document: &Document, directories: &Directories) -> Result<Prepared, U
         Store::of(directories).bindings(network, secrets, Missing::Generate)?;
     warnings.extend(probe::isolation_held_back(network));
     let desired = bind(network, &bindings, &probe::capabilities());
-    match probe::unmet(&desired).into_iter().next() {
-        Some((need, lack)) => Err(UpError::Lacking { who: need.who, lack }),
-        None => Ok(Prepared { desired, keys, warnings }),
-    }
+    let lacks = probe::unmet(&desired);
+    if lacks.is_empty() { Ok(Prepared { desired, keys, warnings }) } else { Err(UpError::Lacking { lacks }) }
 }
 
 /// What there is besides the kernel's part once everything is up.

@@ -8,15 +8,20 @@ const INSIDE: &str = "RDOM_TEST_INSIDE";
 /// Set where nothing may be skipped.
 const REQUIRE_ALL: &str = "RDOM_REQUIRE_ALL";
 
+/// `root` or `anybody`: only one of the two copies of a test.
+const COPIES: &str = "RDOM_TEST_COPIES";
+
 /// Runs the body of the test of this name once as the root of a user namespace and once as the real root, each time
-/// with network, mounts and /run of its own. As somebody else than root only the first.
+/// with network, mounts and /run of its own. As somebody else than root only the first. RDOM_TEST_COPIES chooses one.
 pub(crate) fn in_private_copies(test: &str, body: impl FnOnce()) {
     if env::var_os(INSIDE).is_some() {
         return body();
     }
-    let mut copies = vec!["-Urnm"];
-    copies.extend(is_root().then_some("-nm"));
-    for flags in copies {
+    let mut copies = vec![("anybody", "-Urnm")];
+    copies.extend(is_root().then_some(("root", "-nm")));
+    let chosen = env::var(COPIES).ok();
+    copies.retain(|(whose, _)| chosen.as_deref().is_none_or(|chosen| chosen == *whose));
+    for (_, flags) in copies {
         let own_run = "mount -t tmpfs tmpfs /run && exec \"$@\"";
         let output = Command::new("unshare")
             .args([flags, "--propagation", "private", "sh", "-ec", own_run, "sh"])

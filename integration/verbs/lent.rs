@@ -1,4 +1,4 @@
-//! Interfaces that are lent to a domain, and given back as they were. ip(8) tells what they were.
+//! Interfaces that are lent to a domain, and given back as they were. ip(8) and /proc/sys tell what they were.
 //!
 //! The interface is one end of a veth that the test makes; its other end is in a namespace of somebody else.
 
@@ -28,22 +28,27 @@ fn plug_in() {
         ip address add 10.8.0.9/24 dev nic0 && ip address add fd00:8::1/64 dev nic0 nodad
         ip route add default via 10.8.0.2 metric 7
         ip route add 10.77.0.0/16 dev nic0 proto static table 77
-        ip -6 route add fd00:77::/64 via fd00:8::2 metric 9");
+        ip -6 route add fd00:77::/64 via fd00:8::2 metric 9
+        echo 2 >/proc/sys/net/ipv4/conf/nic0/rp_filter
+        echo 70 >/proc/sys/net/ipv4/neigh/nic0/gc_stale_time
+        echo 0 >/proc/sys/net/ipv6/conf/nic0/accept_ra");
 }
 
 fn unplug() {
     ok("ip link delete nic0 && ip netns delete far");
 }
 
-/// Everything that ip(8) tells of the interface where it is at home.
-fn at_home() -> [Value; 4] {
-    ["-d link show nic0", "address show nic0", "route show table all", "-6 route show table all"]
-        .map(|words| json(&format!("ip -j {words}")))
+/// Everything that there is to tell of the interface where it is at home.
+fn at_home() -> [Value; 5] {
+    let of_ip = ["-d link show nic0", "address show nic0", "route show table all", "-6 route show table all"];
+    let [link, addresses, routes, routes6] = of_ip.map(|words| json(&format!("ip -j {words}")));
+    let sysctls = "cd /proc/sys/net; cat ipv4/conf/nic0/rp_filter ipv4/neigh/nic0/gc_stale_time ipv6/conf/nic0/accept_ra";
+    [link, addresses, routes, routes6, ok(sysctls).into()]
 }
 
 /// A carrier takes a moment to show.
 #[track_caller]
-fn is_home_as(before: &[Value; 4]) {
+fn is_home_as(before: &[Value; 5]) {
     for _ in 0..500 {
         if at_home() == *before {
             return;
@@ -54,7 +59,7 @@ fn is_home_as(before: &[Value; 4]) {
 }
 
 /// Runs the test with the interface at home, and holds what is left against what was.
-fn with_interface(name: &'static str, test: fn(&[Value; 4])) {
+fn with_interface(name: &'static str, test: fn(&[Value; 5])) {
     in_private_copies(name, || {
         ok("mkdir -p /run/netns");
         plug_in();
@@ -141,6 +146,21 @@ fn what_fails_afterwards_gives_it_back() {
                 .replace("domains:", "domains:\n  0: {interfaces: {lan0: {bridge: {}}}}"),
         );
         ok("rdom up -d n.yaml && rdom down");
+    });
+}
+
+#[test]
+fn it_has_its_index_again_though_that_was_taken_elsewhere() {
+    with_interface("lent::it_has_its_index_again_though_that_was_taken_elsewhere", |before| {
+        write("less.yaml", "name: n\ndefaults: {isolation: netns}\ndomains:\n  blue: {rdomain: 1}\n");
+        ok("rdom up -d less.yaml");
+        let index = &before[0][0]["ifindex"];
+        ok(&format!("ip -n blue link add taken index {index} type bridge"));
+        ok("rdom apply n.yaml");
+        assert_ne!(json("ip -n blue -j link show lan0")[0]["ifindex"], *index);
+        ok("rdom apply less.yaml");
+        is_home_as(before);
+        ok("rdom down");
     });
 }
 

@@ -20,7 +20,10 @@ fn every_example_holds() {
         files.push(root.join("domains.yaml"));
         files.retain(|file| !needs_more_than_this_kernel(file));
         let files: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
-        sh(&format!("rdom test {}", files.join(" "))).ends_with(0).says(", 0 failed").says("PASS");
+        sh(&format!("rdom test --substitute dummy {}", files.join(" ")))
+            .ends_with(0)
+            .says(", 0 failed")
+            .says("PASS");
         before.is_all_there_is();
     });
 }

@@ -21,6 +21,7 @@ mod namespace_id;
 mod namespaces;
 pub mod netlink;
 mod observe;
+mod own_sysctls;
 mod port;
 mod qdisc;
 mod route;

@@ -42,7 +42,7 @@ enum Format {
 }
 
 /// What the kernel of a script is taken to have: nothing that a distribution's lacks, and no VRF unless asked for.
-const USUAL: Capabilities = Capabilities { kernel_wireguard: true, vrf: false };
+const USUAL: Capabilities = Capabilities { kernel_wireguard: true, ..Capabilities::PLAIN };
 
 pub(super) fn run(words: &Words, common: &Common) -> Ended {
     let mut document = file::read(words.file.as_deref())?;

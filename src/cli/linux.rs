@@ -18,6 +18,7 @@ mod resolve;
 mod route;
 mod run;
 mod status;
+mod substitute;
 mod test;
 mod unit;
 mod up;

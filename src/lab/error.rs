@@ -86,8 +86,9 @@ impl LabError {
         match error {
             UpError::Failed(failure) => Self::File(Box::new(explain(&failure, document))),
             UpError::Unsupported(unsupported) => unsupported.into(),
-            UpError::Lacking { who, lack } => {
-                Unsupported { missing: format!("{who}: {}", lack.missing), ..lack }.into()
+            UpError::Lacking { mut lacks } if !lacks.is_empty() => {
+                let (need, lack) = lacks.swap_remove(0);
+                Unsupported { missing: format!("{}: {}", need.object, lack.missing), ..lack }.into()
             }
             other => Self::Up(Box::new(other)),
         }

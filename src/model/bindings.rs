@@ -23,4 +23,13 @@ pub struct Capabilities {
     pub kernel_wireguard: bool,
     /// Whether the kernel has VRF devices.
     pub vrf: bool,
+    /// Whether a new namespace has IPv6: not without it in the kernel, nor where all are born with it switched off.
+    pub ipv6: bool,
+    /// Whether what is made in the default domain's namespace has IPv6.
+    pub ipv6_at_home: bool,
+}
+
+impl Capabilities {
+    /// What every kernel of a distribution has.
+    pub const PLAIN: Self = Self { kernel_wireguard: false, vrf: false, ipv6: true, ipv6_at_home: true };
 }

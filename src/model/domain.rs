@@ -144,6 +144,20 @@ impl Domain {
         std::iter::once((id.into(), &self.routes)).chain(others)
     }
 
+    /// Whether it is in the default domain's namespace; `id` is the domain's number.
+    pub fn is_at_home(&self, id: DomainId) -> bool {
+        id.is_default() || !self.isolation.has_namespace()
+    }
+
+    /// Whether its sysctls switch IPv6 on or off for an interface: `all` switches every one.
+    pub fn switches_ipv6(&self, interface: &InterfaceName) -> Option<bool> {
+        let named = ["all", interface.as_str()].into_iter().find_map(|name| {
+            let path = format!("net/ipv6/conf/{name}/disable_ipv6");
+            self.sysctls.iter().find(|(name, _)| name.path() == path)
+        });
+        named.map(|(_, value)| value == "0")
+    }
+
     /// The routes of one of its rtables, to be changed; the rtable is made if there is none.
     pub fn table_mut(&mut self, id: DomainId, rtable: RtableId) -> &mut BTreeSet<Route> {
         if rtable == id.into() { &mut self.routes } else { self.rtables.entry(rtable).or_default() }

@@ -1,5 +1,7 @@
 //! What a diagnostic or a kernel's error can be about.
 
+use std::fmt;
+
 use super::interface::Address;
 use super::name::{DomainId, End, RtableId, SysctlName};
 use super::prefix::Prefix;
@@ -21,6 +23,24 @@ pub enum Object {
     Rule(DomainId, u32),
     /// A sysctl.
     Sysctl(DomainId, SysctlName),
+}
+
+/// As a message names it: `1/wg1`, `route 10.0.0.0/8 of rtable 10 of domain 1`.
+impl fmt::Display for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Object::Domain(domain) => write!(f, "domain {domain}"),
+            Object::Interface(end) => end.fmt(f),
+            Object::Address(end, address) => write!(f, "address {address} of {end}"),
+            Object::Peer(end, peer) => write!(f, "peer {peer} of {end}"),
+            Object::Route(domain, rtable, to, _) => match *rtable == RtableId::from(*domain) {
+                true => write!(f, "route {to} of domain {domain}"),
+                false => write!(f, "route {to} of rtable {rtable} of domain {domain}"),
+            },
+            Object::Rule(domain, priority) => write!(f, "rule {priority} of domain {domain}"),
+            Object::Sysctl(domain, name) => write!(f, "sysctl {name} of domain {domain}"),
+        }
+    }
 }
 
 impl Object {

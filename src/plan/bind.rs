@@ -11,7 +11,7 @@ pub fn bind(network: &Network, bindings: &Bindings, capabilities: &Capabilities)
     let mut bound = network.clone();
     for (&domain, inside) in &mut bound.domains {
         inside.isolation = isolate::choose(domain, inside.isolation, capabilities);
-        isolate::spell_out(domain, inside);
+        isolate::spell_out(domain, inside, capabilities);
         for (name, interface) in &mut inside.interfaces {
             let at = End { domain, interface: name.clone() };
             bind_interface(&at, interface, network, bindings, capabilities);
@@ -92,7 +92,10 @@ mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
     use super::*;
-    use crate::model::{DomainId, Fingerprint, Host, InterfaceName, NetworkName, PublicKey, SecretName};
+    use crate::model::{
+        Address, Domain, DomainId, Fingerprint, Host, InterfaceName, NetworkName, PublicKey, SecretName,
+        SysctlName,
+    };
 
     fn end(domain: u32, interface: &str) -> End {
         End { domain: DomainId::new(domain).unwrap(), interface: InterfaceName::new(interface).unwrap() }
@@ -134,7 +137,7 @@ mod tests {
             ports: BTreeMap::from([(one.clone(), 7111), (two.clone(), 7222)]),
         };
 
-        let bound = bind(&network, &bindings, &Capabilities { kernel_wireguard: false, vrf: false });
+        let bound = bind(&network, &bindings, &Capabilities::PLAIN);
 
         let interface = bound.interface(&one).unwrap();
         let tunnel = interface.wireguard().unwrap();
@@ -146,9 +149,62 @@ mod tests {
         assert_eq!(peer.preshared_key, Some(Preshared::Known(Fingerprint([7; 8]))));
     }
 
+    /// What a domain has for IPv6 although its file says nothing of it.
+    fn of_ipv6(domain: &Domain) -> Vec<String> {
+        let addresses = domain.interfaces.values().flat_map(|interface| &interface.addresses);
+        let addresses = addresses.filter(|own| own.network.is_ipv6()).map(ToString::to_string);
+        let routes = domain.routes.iter().filter(|route| route.to.is_ipv6()).map(ToString::to_string);
+        let rules = domain.rules.iter().map(ToString::to_string).filter(|rule| rule.contains("::"));
+        addresses.chain(routes).chain(rules).collect()
+    }
+
+    #[test]
+    fn who_has_no_ipv6_goes_without_what_every_domain_has_of_it() {
+        let (domain, lo) = (DomainId::new(1).unwrap(), InterfaceName::loopback());
+        let all = Capabilities { vrf: true, ..Capabilities::PLAIN };
+        let none = Capabilities { ipv6: false, ipv6_at_home: false, ..all };
+        let switch = SysctlName::new("net.ipv6.conf.all.disable_ipv6").unwrap();
+        for isolation in [Isolation::Netns, Isolation::NetnsVrf, Isolation::Vrf] {
+            let mut network = Network::empty(NetworkName::new("n").unwrap());
+            let mut inside = Domain { isolation, ..Domain::bare(domain) };
+            let mut interface = Interface::new(Kind::Loopback);
+            interface.addresses = Address::of_loopback().into();
+            inside.interfaces.insert(lo.clone(), interface);
+            inside.rtables.insert("10".parse::<DomainId>().unwrap().into(), BTreeSet::new());
+            network.domains.insert(domain, inside);
+            let bound = |network: &Network, capabilities: &Capabilities| {
+                of_ipv6(&bind(network, &Bindings::default(), capabilities).domains[&domain])
+            };
+            assert!(bound(&network, &all).contains(&"::1/128".to_owned()), "{isolation}");
+            assert_eq!(bound(&network, &none), [""; 0], "{isolation}");
+            let elsewhere = Capabilities { ipv6: false, ..all };
+            assert_eq!(bound(&network, &elsewhere).is_empty(), isolation.has_namespace(), "{isolation}");
+            let mut switched = |value: &str, capabilities: &Capabilities| {
+                let sysctls = &mut network.domains.get_mut(&domain).unwrap().sysctls;
+                sysctls.insert(switch.clone(), value.to_owned());
+                bound(&network, capabilities).is_empty()
+            };
+            assert!(switched("1", &all) && !switched("0", &none), "{isolation}: by its own switch");
+        }
+    }
+
+    #[test]
+    fn what_a_file_asks_of_ipv6_stays_to_be_told_of() {
+        let at = end(1, "d0");
+        let mut network = Network::empty(NetworkName::new("n").unwrap());
+        let mut interface = Interface::new(Kind::Dummy);
+        interface.addresses.insert(Address::new("fd00::1/64".parse().unwrap()));
+        let mut inside = Domain::bare(at.domain);
+        inside.interfaces.insert(at.interface.clone(), interface);
+        network.domains.insert(at.domain, inside);
+        let none = Capabilities { ipv6: false, ipv6_at_home: false, ..Capabilities::PLAIN };
+        let bound = bind(&network, &Bindings::default(), &none);
+        assert_eq!(of_ipv6(&bound.domains[&at.domain]), ["fd00::1/64"]);
+    }
+
     #[test]
     fn an_underlay_without_a_namespace_takes_our_engine() {
-        let all = Capabilities { kernel_wireguard: true, vrf: true };
+        let all = Capabilities { kernel_wireguard: true, vrf: true, ..Capabilities::PLAIN };
         for (underlay, engine) in [(Isolation::Vrf, Engine::Userspace), (Isolation::NetnsVrf, Engine::Kernel)]
         {
             assert_eq!(bind_engine(Engine::Auto, Some(underlay), &all), engine);

@@ -26,6 +26,9 @@ use crate::model::{
     Network, Prefix, Route, Rule, Selector, SysctlName, Target,
 };
 
+const V4: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+const V6: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+
 /// The metric that vrf.rst gives to the route that ends the search.
 const LAST_METRIC: u32 = 4_278_198_272;
 
@@ -51,18 +54,31 @@ pub(super) fn choose(id: DomainId, isolation: Isolation, capabilities: &Capabili
     }
 }
 
-/// Adds to a domain what its isolation and its further rtables are made of.
-pub(super) fn spell_out(id: DomainId, domain: &mut Domain) {
+/// Adds to a domain what its isolation and its further rtables are made of, and takes from it what every domain has of
+/// IPv6 where this one will have none. What its file asks for besides stays, so that somebody can say that it is missing.
+pub(super) fn spell_out(id: DomainId, domain: &mut Domain, capabilities: &Capabilities) {
+    let families = families(id, domain, capabilities);
+    if !families.contains(&V6) {
+        let own = domain.interfaces.get_mut(&InterfaceName::loopback());
+        own.into_iter().for_each(|lo| lo.addresses.retain(|own| own.network.ip() != Ipv6Addr::LOCALHOST));
+    }
     for (priority, (&rtable, routes)) in (FURTHER_PRIORITY..).zip(&mut domain.rtables) {
         let fwmark = Some(Fwmark { value: rtable.number(), mask: u32::MAX });
         let iif = Some(InterfaceName::loopback());
         let selector = Selector { fwmark, iif, ..Selector::default() };
         domain.rules.insert(Rule { priority, selector, action: Action::Lookup(rtable) });
-        routes.extend(last_routes());
+        routes.extend(last_routes(families));
     }
     if domain.isolation.has_vrf() {
-        enslave(id, domain);
+        enslave(id, domain, families);
     }
+}
+
+/// The families of addresses that a domain will have, by its file's sysctls, else by what the system has.
+fn families(id: DomainId, domain: &Domain, capabilities: &Capabilities) -> &'static [IpAddr] {
+    let system = if domain.is_at_home(id) { capabilities.ipv6_at_home } else { capabilities.ipv6 };
+    let switched = domain.switches_ipv6(&InterfaceName::loopback());
+    if switched.unwrap_or(system) { &[V4, V6] } else { &[V4] }
 }
 
 /// Lets the domains that are a VRF alone pass over the default domain's table of local addresses: one of them has the
@@ -79,7 +95,7 @@ pub(super) fn separate_guests(network: &mut Network) {
     ]);
 }
 
-fn enslave(id: DomainId, domain: &mut Domain) {
+fn enslave(id: DomainId, domain: &mut Domain, families: &[IpAddr]) {
     let device = InterfaceName::of_vrf(id);
     let mut vrf = Interface::new(Kind::Vrf { rtable: id.into() });
     if !domain.isolation.has_namespace()
@@ -96,7 +112,7 @@ fn enslave(id: DomainId, domain: &mut Domain) {
     if !domain.isolation.has_namespace() {
         forward_by_interface(domain);
     }
-    domain.routes.extend(last_routes());
+    domain.routes.extend(last_routes(families));
     domain.rules.extend(own_addresses_first(id, domain));
     if domain.isolation.has_namespace() {
         hear_and_ask_unbound(id, domain);
@@ -167,10 +183,9 @@ fn hear_and_ask_unbound(id: DomainId, domain: &mut Domain) {
     }
 }
 
-fn last_routes() -> impl Iterator<Item = Route> {
-    let everything = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
-    everything.into_iter().map(|address| Route {
-        to: Prefix::everything_like(address),
+fn last_routes(families: &[IpAddr]) -> impl Iterator<Item = Route> {
+    families.iter().map(|address| Route {
+        to: Prefix::everything_like(*address),
         metric: LAST_METRIC,
         target: Target::Unreachable,
     })
@@ -194,7 +209,7 @@ mod tests {
             }
             domain.sysctls.insert(sysctl("net.ipv4.ip_forward"), "1".to_owned());
             domain.sysctls.insert(sysctl("net.ipv4.conf.eth1.forwarding"), "0".to_owned());
-            spell_out(id, &mut domain);
+            spell_out(id, &mut domain, &Capabilities::PLAIN);
             let all = domain.sysctls.into_iter().map(|(name, value)| format!("{name}={value}"));
             all.filter(|shown| shown.contains("forward")).collect::<Vec<_>>()
         };

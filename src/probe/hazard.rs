@@ -3,15 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::firewall::ClosedChain;
-use crate::model::{Domain, DomainId, End, InterfaceName, Kind, Network, SysctlName, Target};
+use super::firewall::{ClosedChain, Hook};
+use crate::model::{Domain, DomainId, End, InterfaceName, Kind, Network, SysctlName, Target, WireGuard};
 
 /// One of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hazard {
-    /// Its name: `no-ipv6`, `no-forwarding`, `strict-rp-filter`, `closed-firewall`.
+    /// Its name: `no-forwarding`, `strict-rp-filter`, `closed-firewall`.
     pub name: &'static str,
     /// What is in the way of what.
     pub message: String,
@@ -37,30 +37,13 @@ pub trait Surroundings {
 /// Those of this network, in these surroundings.
 pub fn hazards(network: &Network, around: &impl Surroundings) -> Vec<Hazard> {
     let domains = || network.domains.iter().map(|(&id, domain)| (id, domain));
-    let mut found: Vec<Hazard> = domains().filter_map(|(id, domain)| no_ipv6(id, domain, around)).collect();
-    found.extend(routers(network).into_iter().filter_map(|router| no_forwarding(router, network, around)));
+    let routers = || routers(network).into_iter();
+    let mut found: Vec<Hazard> =
+        routers().filter_map(|router| no_forwarding(router, network, around)).collect();
     found.extend(domains().filter_map(|(id, domain)| strict_reverse_path(id, domain, around)));
-    found.extend(closed_firewalls(network, around));
+    found.extend(closed_to_tunnels(network, around));
+    found.extend(routers().filter_map(|router| closed_to_others(router, network, around)));
     found
-}
-
-fn no_ipv6(id: DomainId, domain: &Domain, around: &impl Surroundings) -> Option<Hazard> {
-    let mut of_ipv6 = domain.interfaces.iter().filter(|(_, interface)| {
-        interface.kind != Kind::Loopback
-            && interface.addresses.iter().any(|address| address.network.is_ipv6())
-    });
-    let off = |name: &str| is(id, domain, around, &format!("net/ipv6/conf/{name}/disable_ipv6"), "1");
-    let (interface, switch) = of_ipv6.find_map(|(name, _)| {
-        let switch = ["all", name.as_str()].into_iter().find(|switch| off(switch))?;
-        Some((name, switch.to_owned()))
-    })?;
-    Some(Hazard {
-        name: "no-ipv6",
-        message: format!(
-            "{id}/{interface} has an IPv6 address, but net.ipv6.conf.{switch}.disable_ipv6 is 1 there"
-        ),
-        remedy: in_domain(id, domain, &format!("net.ipv6.conf.{switch}.disable_ipv6"), "0"),
-    })
 }
 
 /// A domain that others use as a gateway, and whether for IPv6.
@@ -147,25 +130,67 @@ fn strict_reverse_path(id: DomainId, domain: &Domain, around: &impl Surroundings
     })
 }
 
-fn closed_firewalls(network: &Network, around: &impl Surroundings) -> Vec<Hazard> {
+/// Of tunnels: their UDP has to come in to the underlay and to leave it.
+fn closed_to_tunnels(network: &Network, around: &impl Surroundings) -> Vec<Hazard> {
     let underlays: BTreeSet<_> = network.tunnels().map(|(_, tunnel)| tunnel.underlay).collect();
     let mut found = Vec::new();
     for underlay in underlays {
         let chains = around.closed_chains(underlay);
         for (at, tunnel) in network.tunnels().filter(|(_, tunnel)| tunnel.underlay == underlay) {
             let Some(port) = tunnel.listen_port else { continue };
-            found.extend(chains.iter().filter(|chain| !chain.mentions(port)).map(|chain| Hazard {
-                name: "closed-firewall",
-                message: format!(
-                    "the firewall chain `{}` of domain {underlay} drops what no rule accepts, and none names UDP \
-                     port {port} of {at}",
-                    chain.name
-                ),
-                remedy: format!("nft add rule {} udp dport {port} accept", chain.name),
-            }));
+            found.extend(
+                chains.iter().filter_map(|chain| closed_to_tunnel(chain, underlay, &at, tunnel, port)),
+            );
         }
     }
     found
+}
+
+fn closed_to_tunnel(
+    chain: &ClosedChain,
+    underlay: DomainId,
+    at: &End,
+    tunnel: &WireGuard,
+    port: u16,
+) -> Option<Hazard> {
+    let ends = || tunnel.peers.values().filter_map(|peer| peer.endpoint.as_ref()?.port);
+    let (is_open, word) = match chain.hook {
+        Hook::Input => (chain.mentions(port), "dport"),
+        Hook::Output => (chain.mentions(port) || ends().any(|end| chain.mentions(end)), "sport"),
+        Hook::Forward => return None,
+    };
+    (!is_open).then(|| Hazard {
+        name: "closed-firewall",
+        message: format!(
+            "the firewall chain `{}` of domain {underlay} drops what no rule accepts, and none names UDP port {port} of \
+             {at}",
+            chain.name
+        ),
+        remedy: format!("nft add rule {} udp {word} {port} accept", chain.name),
+    })
+}
+
+/// Of a domain that others use as a gateway: their packets have to go through.
+fn closed_to_others((id, is_ipv6): Router, network: &Network, around: &impl Surroundings) -> Option<Hazard> {
+    let inside = network.domains.get(&id)?;
+    let apart = inside.interfaces.iter().filter(|(_, interface)| interface.kind != Kind::Loopback);
+    let interfaces: Vec<_> = apart.map(|(name, _)| name).collect();
+    let like: IpAddr = if is_ipv6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
+    let is_closed = |chain: &ClosedChain| {
+        let is_named = interfaces.iter().any(|name| chain.names(name));
+        chain.hook == Hook::Forward && chain.sees_packets_like(like) && !is_named
+    };
+    let chain = around.closed_chains(id).into_iter().find(is_closed)?;
+    let names: Vec<_> = interfaces.iter().map(|name| format!("\"{name}\"")).collect();
+    Some(Hazard {
+        name: "closed-firewall",
+        message: format!(
+            "domain {id} is a gateway of other domains, but its firewall chain `{}` drops what no rule accepts, and none \
+             names an interface of the network",
+            chain.name
+        ),
+        remedy: format!("nft add rule {} iifname '{{ {} }}' accept", chain.name, names.join(", ")),
+    })
 }
 
 /// Whether a sysctl is this: by the file, else by the system.
@@ -254,16 +279,5 @@ mod tests {
         let one = network.domains.get_mut(&id(1)).unwrap();
         one.rtables.insert("10".parse::<DomainId>().unwrap().into(), BTreeSet::new());
         assert_eq!(names(&network, &strict), ["strict-rp-filter"]);
-    }
-
-    #[test]
-    fn an_ipv6_address_wants_ipv6() {
-        let mut network = network();
-        let off = [((1, "net/ipv6/conf/all/disable_ipv6"), "1")];
-        assert_eq!(names(&network, &off), [""; 0]);
-        let inside = &mut network.domains.get_mut(&id(1)).unwrap().interfaces;
-        let address = Address::new("fd00::1/64".parse().unwrap());
-        inside.get_mut(&name("v")).unwrap().addresses.insert(address);
-        assert_eq!(names(&network, &off), ["no-ipv6"]);
     }
 }

@@ -4,9 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
-
-use super::{Finding, Unsupported, administration, control_groups, tun_device};
+use super::{Finding, Unsupported, administration, control_groups, ipv6, tun_device};
 
 /// Looks at it; changes nothing.
 pub fn look_at_host() -> Vec<Finding> {
@@ -17,7 +15,7 @@ pub fn look_at_host() -> Vec<Finding> {
             ["`rdom up`", "private copies only: `rdom demo`, `run`, `test`"],
         ),
         tun(),
-        ipv6(),
+        ipv6_here(),
         Finding::of(
             "cgroup2",
             cgroup2(),
@@ -27,15 +25,6 @@ pub fn look_at_host() -> Vec<Finding> {
         reverse_path(),
         forwarding(),
     ]
-}
-
-/// Whether sockets of IPv6 can be made.
-pub(super) fn ipv6_of_kernel() -> Result<(), Unsupported> {
-    let made = socket(AddressFamily::Inet6, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None);
-    made.map(drop).map_err(|errno| Unsupported {
-        missing: format!("this kernel has no IPv6 ({})", errno.desc()),
-        remedy: "boot without ipv6.disable=1, or a kernel with CONFIG_IPV6".into(),
-    })
 }
 
 /// A sysctl of the calling thread's namespace, by its path below /proc/sys.
@@ -51,18 +40,22 @@ fn tun() -> Finding {
     Finding::of("tun", tun_device().map(|()| seen()), used)
 }
 
-fn ipv6() -> Finding {
-    if let Err(lack) = ipv6_of_kernel() {
-        return Finding::missing("ipv6", lack, "IPv4 only");
+fn ipv6_here() -> Finding {
+    let item = "ipv6";
+    if let Err(lack) = ipv6::of_kernel() {
+        return Finding::missing(item, lack, "IPv4 only; domains go without ::1");
     }
-    if sysctl("net/ipv6/conf/all/disable_ipv6").as_deref() == Some("1") {
-        let lack = Unsupported {
-            missing: "net.ipv6.conf.all.disable_ipv6 is 1 in the default domain".into(),
-            remedy: "as root: sysctl -w net.ipv6.conf.all.disable_ipv6=0".into(),
-        };
-        return Finding::limited("ipv6", lack, "IPv6 in domains with a namespace, not in the default domain");
+    if let Err(lack) = ipv6::of_new_namespaces() {
+        return Finding::limited(
+            item,
+            lack,
+            "IPv4 only; IPv6, ::1 too, in domains whose `sysctls:` switch it on",
+        );
     }
-    Finding::available("ipv6", "sockets can be made", "IPv6 in domains and underlays")
+    if let Err(lack) = ipv6::in_default_domain() {
+        return Finding::limited(item, lack, "IPv6 in domains with a namespace, not in the default domain");
+    }
+    Finding::available(item, "sockets can be made", "IPv6 in domains and underlays")
 }
 
 fn cgroup2() -> Result<String, Unsupported> {

@@ -1,45 +1,69 @@
-//! What a network needs of the system, who needs it, and what of it is not there.
+//! What a network needs of the system, what of it needs that, and what is not there.
 
 use std::collections::BTreeMap;
 
-use super::host::ipv6_of_kernel;
 use super::trial::{in_new_namespace, kind_of_link, queueing_discipline, writable_sysctls};
-use super::{Unsupported, kernel_wireguard, tun_device};
-use crate::model::{Domain, DomainId, End, Engine, Impairment, Interface, Isolation, Kind, Network};
+use super::{Unsupported, ipv6, kernel_wireguard, tun_device};
+use crate::model::{
+    Domain, DomainId, End, Engine, Impairment, Interface, InterfaceName, Isolation, Kind, Network, Object,
+};
 
 /// An ability that something needs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Need {
     /// The item of the finding that is about it.
-    pub item: &'static str,
-    /// Who needs it: `domain 1`, `1/wg1`.
-    pub who: String,
+    pub item: Item,
+    /// What needs it.
+    pub object: Object,
 }
 
-/// Everything that a bound network needs to be brought up, each need once for each who needs it.
+/// What can be needed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Item {
+    /// The finding of this name is about it: `tun`, `vrf`, `net sysctls`, ...
+    Named(&'static str),
+    /// IPv6 of the kernel's.
+    Ipv6,
+    /// That it is not switched off in new namespaces.
+    Ipv6OfNew,
+    /// That it is not switched off for this interface in the default domain's namespace.
+    Ipv6AtHome(InterfaceName),
+}
+
+/// Everything that a bound network needs to be brought up, each need once for each object that has it.
 pub fn needs(network: &Network) -> Vec<Need> {
     let mut needs: Vec<_> = network.domains.iter().flat_map(|(&id, domain)| of_domain(id, domain)).collect();
     needs.extend(network.interfaces().flat_map(|(at, interface)| of_interface(&at, interface)));
+    needs.extend(ipv6::objects(network).into_iter().flat_map(|object| of_ipv6(object, network)));
     needs.sort();
     needs.dedup();
     needs
 }
 
-/// The needs that this system does not meet, each tried once.
+/// The needs that this system does not meet, each ability tried once.
 pub fn unmet(network: &Network) -> Vec<(Need, Unsupported)> {
     let mut tried = BTreeMap::new();
     let lack = |need: Need| {
-        let result: &Result<(), Unsupported> = tried.entry(need.item).or_insert_with(|| attempt(need.item));
+        let result: &Result<(), Unsupported> =
+            tried.entry(need.item.clone()).or_insert_with(|| attempt(&need.item));
         result.clone().err().map(|lack| (need, lack))
     };
     needs(network).into_iter().filter_map(lack).collect()
 }
 
-fn attempt(item: &str) -> Result<(), Unsupported> {
+fn attempt(item: &Item) -> Result<(), Unsupported> {
     match item {
+        Item::Named(name) => attempt_named(name),
+        Item::Ipv6 => ipv6::of_kernel(),
+        Item::Ipv6OfNew => ipv6::of_new_namespaces(),
+        Item::Ipv6AtHome(interface) => ipv6::at_home(interface.as_str()),
+    }
+}
+
+fn attempt_named(name: &str) -> Result<(), Unsupported> {
+    match name {
         "network namespaces" => in_new_namespace(|| ()),
         "net sysctls" => in_new_namespace(writable_sysctls)?,
-        "ipv6" => ipv6_of_kernel(),
         "tun" => tun_device(),
         "wireguard" if kernel_wireguard() => Ok(()),
         discipline @ ("netem" | "tbf") => queueing_discipline(discipline),
@@ -48,7 +72,7 @@ fn attempt(item: &str) -> Result<(), Unsupported> {
 }
 
 fn of_domain(id: DomainId, domain: &Domain) -> Vec<Need> {
-    let need = |item| Need { item, who: format!("domain {id}") };
+    let need = |name| Need { item: Item::Named(name), object: Object::Domain(id) };
     let mut needs = Vec::new();
     if !id.is_default() && domain.isolation.has_namespace() {
         needs.push(need("network namespaces"));
@@ -64,12 +88,24 @@ fn of_domain(id: DomainId, domain: &Domain) -> Vec<Need> {
 }
 
 fn of_interface(at: &End, interface: &Interface) -> Vec<Need> {
-    let need = |item| Need { item, who: at.to_string() };
+    let need = |name| Need { item: Item::Named(name), object: Object::Interface(at.clone()) };
     let mut needs: Vec<_> = kind(&interface.kind).map(need).into_iter().collect();
-    let is_ipv6 = interface.addresses.iter().any(|address| address.network.is_ipv6());
     needs.extend(discipline(&interface.impairment).map(need));
-    if is_ipv6 && interface.kind != Kind::Loopback {
-        needs.push(need("ipv6"));
+    needs
+}
+
+/// Addresses also need it to be switched on where they are, unless the file has a switch for them.
+fn of_ipv6(object: Object, network: &Network) -> Vec<Need> {
+    let mut needs = vec![Need { item: Item::Ipv6, object: object.clone() }];
+    if let Object::Address(at, _) = &object
+        && let Some(domain) = network.domains.get(&at.domain)
+        && domain.switches_ipv6(&at.interface).is_none()
+    {
+        let item = match domain.is_at_home(at.domain) {
+            true => Item::Ipv6AtHome(at.interface.clone()),
+            false => Item::Ipv6OfNew,
+        };
+        needs.push(Need { item, object });
     }
     needs
 }

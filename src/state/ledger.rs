@@ -95,8 +95,15 @@ pub struct TunnelRecord {
 pub struct InterfaceRecord {
     /// Its alias; none where this is empty.
     pub alias: String,
+    /// Its index; 0 where that is not known.
+    #[serde(default)]
+    pub index: u32,
     /// Bytes of the largest packet.
     pub mtu: u32,
+    /// Its sysctls that may not have been as a new interface has them, by their place below /proc/sys/net less its name:
+    /// `ipv4/conf/rp_filter`.
+    #[serde(default)]
+    pub sysctls: BTreeMap<String, String>,
     /// Whether it was administratively up.
     pub up: bool,
     /// What it was a port or member of.

@@ -57,6 +57,9 @@ pub struct ChoiceView {
 pub struct MissingView {
     /// Who needs it.
     pub who: String,
+    /// Where the file says so: `FILE:LINE:COLUMN`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
     /// What is missing.
     pub missing: String,
     /// What would provide it.
@@ -122,8 +125,10 @@ impl fmt::Display for FileView {
         for ChoiceView { what, with } in &self.choices {
             writeln!(f, "  {what:width$}  {with}")?;
         }
-        for MissingView { who, missing, remedy } in &self.missing {
-            writeln!(f, "missing for {who}: {missing}\n  help: {remedy}")?;
+        for MissingView { who, place, missing, remedy } in &self.missing {
+            writeln!(f, "missing for {who}: {missing}")?;
+            place.iter().try_for_each(|place| writeln!(f, "  at {place}"))?;
+            writeln!(f, "  help: {remedy}")?;
         }
         if self.missing.is_empty() {
             writeln!(f, "nothing that it needs is missing")?;
@@ -172,6 +177,7 @@ mod tests {
             choices: vec![ChoiceView { what: "domain 1".into(), with: "isolation vrf".into() }],
             missing: vec![MissingView {
                 who: "domain 1".into(),
+                place: Some("net.yaml:3:5".into()),
                 missing: "this kernel has no links of kind vrf".into(),
                 remedy: "as root: modprobe vrf".into(),
             }],
@@ -190,6 +196,7 @@ mod tests {
         network n would get
           domain 1  isolation vrf
         missing for domain 1: this kernel has no links of kind vrf
+          at net.yaml:3:5
           help: as root: modprobe vrf
         ");
     }

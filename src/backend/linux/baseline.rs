@@ -1,10 +1,10 @@
 //! What an interface of somebody else is like, and how it becomes that again after it was lent.
 //!
-//! A link loses its addresses, its routes and its controller when it changes its namespace, and is down in the other
-//! one (net/core/dev.c, `__dev_change_net_namespace`). Addresses and routes are kept as the kernel's own messages: so
+//! A link loses its addresses, its routes, its sysctls and its controller when it changes its namespace, and is down in the
+//! other one (net/core/dev.c, `__dev_change_net_namespace`). Addresses and routes are kept as the kernel's own messages: so
 //! labels, broadcast addresses, lifetimes, metrics and what else there may be come back without being known here. What
 //! the kernel makes of itself comes back with the link: link-local addresses, routes to the networks of its addresses, and
-//! what router advertisements tell.
+//! what router advertisements tell. Queueing disciplines, filters and what ethtool(8) sets of the driver's are not kept.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -15,7 +15,9 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage as Message};
 use nix::errno::Errno;
 
 use super::link::{self, Change, Link};
+use super::namespace::Namespace;
 use super::netlink::{Netlink, NetlinkError};
+use super::own_sysctls;
 use crate::model::InterfaceName;
 use crate::state::InterfaceRecord;
 
@@ -23,11 +25,17 @@ use crate::state::InterfaceRecord;
 const NEXTHOP_ID: u16 = 30;
 
 /// What a link is.
-pub(super) fn of(socket: &mut Netlink, link: &Link) -> Result<InterfaceRecord, NetlinkError> {
+pub(super) fn of(
+    namespace: &Namespace,
+    socket: &mut Netlink,
+    link: &Link,
+) -> Result<InterfaceRecord, NetlinkError> {
     let controller = link::dump(socket)?.into_iter().find(|other| Some(other.index) == link.controller);
     Ok(InterfaceRecord {
         alias: link.alias.clone().unwrap_or_default(),
+        index: link.index,
         mtu: link.mtu,
+        sysctls: own_sysctls::of(namespace, &link.name)?,
         up: link.up,
         controller: controller.map(|controller| controller.name),
         addresses: addresses(socket, link.index)?.iter().map(packed).collect(),
@@ -66,6 +74,8 @@ fn routes(socket: &mut Netlink, index: u32) -> Result<Vec<RouteMessage>, Netlink
             result => result?,
         };
         routes.extend(answers.into_iter().filter_map(|answer| match answer {
+            // Asked for a family that it does not have, the kernel tells of all others (`rtnl_dump_all`).
+            Message::NewRoute(route) if route.header.address_family != family => None,
             Message::NewRoute(route) if is_set_by_hand(&route) && leaves_by(&route, index) => {
                 Some(without_state(route))
             }
@@ -103,6 +113,7 @@ fn without_state(mut route: RouteMessage) -> RouteMessage {
 /// Makes the link of this index what it was. What of it cannot be any more is told, and left: a gateway may be gone, and
 /// an interface at home without a route is better than one that never comes home.
 pub(super) fn restore(
+    namespace: &Namespace,
     socket: &mut Netlink,
     name: &InterfaceName,
     index: u32,
@@ -116,6 +127,9 @@ pub(super) fn restore(
     {
         let found = link::find(socket, &controller)?.map_or(0, |controller| controller.index);
         told(name, "controller", link::change(socket, index, &[Change::Controller(found)]));
+    }
+    for (place, error) in own_sysctls::restore(namespace, name.as_str(), &record.sysctls)? {
+        tracing::warn!(interface = %name, sysctl = place, %error, "not as it was before it was lent");
     }
     for address in record.addresses.iter().filter_map(|packed| address_of(packed, index)) {
         let flags = NLM_F_CREATE | NLM_F_EXCL;

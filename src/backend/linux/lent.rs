@@ -5,6 +5,7 @@
 //! ledger before the alias is set, and until the alias is gone. So after a crash at any point the alias tells that there
 //! is something to be given back, and giving back does what has not been done yet.
 
+use std::os::fd::OwnedFd;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ use super::domains::{Domains, Inside};
 use super::explain::Doing;
 use super::link::{self, Change, Driver, Link};
 use super::mark;
-use super::netlink::NetlinkError;
+use super::netlink::{Netlink, NetlinkError};
 use crate::backend::BackendError;
 use crate::model::{DomainId, End, InterfaceName};
 
@@ -33,7 +34,7 @@ pub(super) fn lend(domains: &mut Domains, at: &End, home: &InterfaceName) -> Res
     let alias = domains.network_mark().of_lent(home);
     let namespace = domains.namespace(at.domain)?.fd().try_clone().doing(what)?;
     let default = domains.enter(DomainId::DEFAULT)?;
-    let before = baseline::of(&mut default.route, &link).doing(what)?;
+    let before = baseline::of(&default.namespace, &mut default.route, &link).doing(what)?;
     domains.change(DomainId::DEFAULT, |record| {
         record.lent.insert(home.as_str().to_owned(), before);
     })?;
@@ -85,9 +86,10 @@ pub(super) fn give_back(domains: &mut Domains, at: &End, home: &InterfaceName) -
     }
     let namespace = domains.namespace(DomainId::DEFAULT)?.fd().try_clone().doing(what)?;
     let is_away = !domains.share_a_namespace(at.domain, DomainId::DEFAULT);
+    let before = domains.record(DomainId::DEFAULT)?.lent.get(home.as_str()).map_or(0, |record| record.index);
     let route = &mut domains.enter(at.domain)?.route;
     let moved = match (is_away, at.interface == *home) {
-        (true, _) => link::change(route, link.index, &[Change::Namespace(&namespace), Change::Name(home)]),
+        (true, _) => move_home(route, link.index, &namespace, home, before),
         (false, true) => Ok(()),
         (false, false) => link::change(route, link.index, &[Change::Up(false)])
             .and_then(|()| link::change(route, link.index, &[Change::Name(home)])),
@@ -96,6 +98,25 @@ pub(super) fn give_back(domains: &mut Domains, at: &End, home: &InterfaceName) -
     // It may have another index by now: its own one was somebody else's.
     let index = domains.enter(DomainId::DEFAULT)?.link(home)?.index;
     restore(domains, home, index)
+}
+
+/// With the index that it had there, if nobody else has that by now.
+fn move_home(
+    route: &mut Netlink,
+    index: u32,
+    namespace: &OwnedFd,
+    home: &InterfaceName,
+    before: u32,
+) -> Result<(), NetlinkError> {
+    let home = [Change::Namespace(namespace), Change::Name(home)];
+    let with_index = [home[0], home[1], Change::Index(before)];
+    match before {
+        0 => link::change(route, index, &home),
+        _ => match link::change(route, index, &with_index) {
+            Err(error) if error.errno() == Some(Errno::EBUSY) => link::change(route, index, &home),
+            result => result,
+        },
+    }
 }
 
 /// The kernel moves first and renames then (net/core/rtnetlink.c, `do_setlink`): a name that is taken would be found
@@ -112,9 +133,9 @@ fn require_free(domains: &mut Domains, at: &End, what: impl Fn() -> String) -> R
 fn restore(domains: &mut Domains, home: &InterfaceName, index: u32) -> Result<(), BackendError> {
     let what = || format!("restore {}", at_home(home));
     let record = domains.record(DomainId::DEFAULT)?.lent.remove(home.as_str()).unwrap_or_default();
-    let route = &mut domains.enter(DomainId::DEFAULT)?.route;
-    baseline::restore(route, home, index, &record).doing(what)?;
-    link::change(route, index, &[Change::Alias(&record.alias)]).doing(what)?;
+    let default = domains.enter(DomainId::DEFAULT)?;
+    baseline::restore(&default.namespace, &mut default.route, home, index, &record).doing(what)?;
+    link::change(&mut default.route, index, &[Change::Alias(&record.alias)]).doing(what)?;
     forget(domains, home)
 }
 

@@ -5,7 +5,7 @@ pub(super) mod new;
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_core::{DefaultNla, NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage as Message;
 use netlink_packet_route::link::{
     AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoKind, InfoVlan, InfoVrf, InfoVxlan,
@@ -16,6 +16,9 @@ use nix::errno::Errno;
 use super::mark::Mark;
 use super::netlink::{Netlink, NetlinkError};
 use crate::model::{Engine, InterfaceName};
+
+/// `IFLA_NEW_IFINDEX` (linux/if_link.h).
+const NEW_IFINDEX: u16 = 49;
 
 /// What drives a link, as far as it matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -265,6 +268,8 @@ pub(super) enum Change<'a> {
     Alias(&'a str),
     /// Another namespace, where it is down and bare.
     Namespace(&'a OwnedFd),
+    /// The index there; kernels before 5.13 give one of their own choice.
+    Index(u32),
 }
 
 /// Changes the link of this index.
@@ -289,6 +294,10 @@ fn change_message(index: u32, changes: &[Change<'_>]) -> LinkMessage {
             Change::Alias(alias) => link.attributes.push(LinkAttribute::IfAlias((*alias).to_owned())),
             Change::Namespace(namespace) => {
                 link.attributes.push(LinkAttribute::NetNsFd(namespace.as_raw_fd()));
+            }
+            Change::Index(index) => {
+                let value = index.to_ne_bytes().to_vec();
+                link.attributes.push(LinkAttribute::Other(DefaultNla::new(NEW_IFINDEX, value)));
             }
             Change::Up(up) => {
                 link.header.change_mask |= LinkFlags::Up;

@@ -45,11 +45,11 @@ fn path(name: &SysctlName) -> PathBuf {
 }
 
 /// As `fs::write`, but never tries to make the file.
-fn put(path: &Path, value: &str) -> io::Result<()> {
+pub(super) fn put(path: &Path, value: &str) -> io::Result<()> {
     fs::OpenOptions::new().write(true).open(path)?.write_all(value.as_bytes())
 }
 
-fn plain(value: &str) -> String {
+pub(super) fn plain(value: &str) -> String {
     value.split_ascii_whitespace().collect::<Vec<_>>().join(" ")
 }
 

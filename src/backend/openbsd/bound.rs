@@ -9,7 +9,7 @@ use crate::plan::bind;
 ///
 /// [`limits`]: super::limits()
 pub fn bound(network: &Network, bindings: &Bindings) -> Network {
-    let mut bound = bind(network, bindings, &Capabilities { kernel_wireguard: true, vrf: false });
+    let mut bound = bind(network, bindings, &Capabilities { kernel_wireguard: true, ..Capabilities::PLAIN });
     for (id, inside) in &mut bound.domains {
         if let Some(asked) = network.domains.get(id) {
             inside.rtables = asked.rtables.clone();

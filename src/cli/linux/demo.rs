@@ -13,7 +13,9 @@ use super::Ended;
 use super::file::{self, Document};
 use super::run::private_copy;
 use super::say::say;
+use super::substitute::Substitution;
 use super::trouble::Trouble;
+use crate::probe;
 use crate::spec;
 
 /// The file of the example.
@@ -27,7 +29,7 @@ pub(super) fn run(_: &Words) -> Ended {
     let document = example()?;
     let show_and_judge =
         |_: &_| show_and_judge(started).unwrap_or_else(|error| Trouble::failed(error).tell());
-    let status = private_copy(&document, Trouble::tell, show_and_judge)?;
+    let status = private_copy(document, Substitution::default(), Trouble::tell, show_and_judge)?;
     Ok(ExitCode::from(status))
 }
 
@@ -49,8 +51,9 @@ fn show_and_judge(started: Instant) -> std::io::Result<u8> {
         claims.add(format!("{interface} has port {port}"), shown.says(&format!("wgport {port}")));
     }
     let sockets = Shown::of("netstat -ln")?;
+    let protocols = if probe::kernel_has_ipv6() { &["udp", "udp6"][..] } else { &["udp"] };
     for port in [7111, 7222] {
-        for protocol in ["udp", "udp6"] {
+        for protocol in protocols {
             let row = sockets.has_row(&[protocol, &format!("*.{port}")]);
             claims.add(format!("{protocol} port {port} is in the default domain"), row);
         }

@@ -34,11 +34,12 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
         Some(path) => Some(file::read(Some(path))?),
         None => None,
     };
-    let desired = document.as_ref().map(bound).transpose()?;
+    let desired = document.as_ref().map(|document| bound(document).map(|desired| (document, desired)));
+    let desired = desired.transpose()?;
     let (findings, missing) = examine(desired.as_ref())?;
     let view = DoctorView {
         findings,
-        file: desired.map(|desired| file_view(&desired, missing)),
+        file: desired.map(|(_, desired)| file_view(&desired, missing)),
         live: live::view(common)?,
     };
     print(&view, common)?;
@@ -51,6 +52,9 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
     })
 }
 
+/// A file, and its network as `up` would have it.
+type Desired<'d> = (&'d Document, Network);
+
 /// The file's network as `up` would have it, as far as it can be known without making keys.
 fn bound(document: &Document) -> Result<Network, Trouble> {
     let lowered = &document.lowered;
@@ -62,7 +66,7 @@ fn bound(document: &Document) -> Result<Network, Trouble> {
 
 /// What the host, a private copy and a new namespace can do, and what of it the network lacks. Who may make
 /// namespaces only in a copy is examined there. The copy comes first, while this process has one thread.
-fn examine(desired: Option<&Network>) -> Result<(Vec<FindingView>, Vec<MissingView>), Trouble> {
+fn examine(desired: Option<&Desired>) -> Result<(Vec<FindingView>, Vec<MissingView>), Trouble> {
     let administers = probe::administration().is_ok();
     let copy = copy::examine(|| match administers {
         true => (Vec::new(), Vec::new()),
@@ -85,10 +89,13 @@ fn examine(desired: Option<&Network>) -> Result<(Vec<FindingView>, Vec<MissingVi
     Ok((findings, missing))
 }
 
-fn namespace(desired: Option<&Network>) -> (Vec<FindingView>, Vec<MissingView>) {
+fn namespace(desired: Option<&Desired>) -> (Vec<FindingView>, Vec<MissingView>) {
     let findings = probe::try_namespace().into_iter().map(finding_view).collect();
-    let missing = desired.into_iter().flat_map(probe::unmet).map(missing_view).collect();
-    (findings, missing)
+    let missing = desired.into_iter().flat_map(|(document, desired)| {
+        let lacks = probe::unmet(desired).into_iter();
+        lacks.map(|(need, lack)| missing_view(&need, lack, document))
+    });
+    (findings, missing.collect())
 }
 
 fn file_view(desired: &Network, missing: Vec<MissingView>) -> FileView {
@@ -118,8 +125,10 @@ fn finding_view(finding: Finding) -> FindingView {
     FindingView { item: item.to_owned(), state: state.to_owned(), seen, used: used.to_owned(), remedy }
 }
 
-fn missing_view((need, lack): (Need, Unsupported)) -> MissingView {
-    MissingView { who: need.who, missing: lack.missing, remedy: lack.remedy }
+fn missing_view(need: &Need, lack: Unsupported, document: &Document) -> MissingView {
+    let place = document.lowered.origins.place(&need.object);
+    let place = place.map(|place| format!("{}:{}:{}", document.source.file, place.line, place.column));
+    MissingView { who: need.object.to_string(), place, missing: lack.missing, remedy: lack.remedy }
 }
 
 fn hazard_view(hazard: Hazard) -> HazardView {

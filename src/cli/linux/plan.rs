@@ -18,7 +18,7 @@ use crate::probe;
 use crate::spec::Origins;
 use crate::state::{Directories, Missing, Roots, Store};
 use crate::status::{InterruptionView, PlanView};
-use crate::supervisor::{NoEngines, residents};
+use crate::supervisor::{NoEngines, explain_lacks, residents};
 
 #[derive(Debug, Args)]
 pub(super) struct Words {
@@ -46,7 +46,7 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
         }
         System::Linux => {}
     }
-    let lowered = document.lowered;
+    let lowered = &document.lowered;
     probe::administration()?;
     let directories = Roots::of_environment().of(&lowered.network.name);
     let stored = Store::of(&directories).bindings(&lowered.network, &lowered.secrets, Missing::LeaveOpen);
@@ -54,6 +54,10 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
     let desired = bind(&lowered.network, &stored.bindings, &probe::capabilities());
     if let Some(held_back) = probe::isolation_held_back(&lowered.network) {
         complain(format_args!("note: {held_back}"));
+    }
+    let lacks = probe::unmet(&desired);
+    if !lacks.is_empty() {
+        return Err(Trouble::Diagnostics(Box::new(explain_lacks(&lacks, &document)), 4));
     }
     let opened = Linux::open(desired.name.clone(), &directories, stored.keys, Box::new(NoEngines));
     let observed = opened.and_then(|mut backend| backend.observe()).map_err(Trouble::failed)?;

@@ -12,6 +12,7 @@ use nix::libc;
 use super::Ended;
 use super::file::{self, Document};
 use super::say::complain;
+use super::substitute::Substitution;
 use super::trouble::Trouble;
 use super::up::bring_up;
 use crate::exec::status_of;
@@ -28,6 +29,8 @@ const OWN_FAILURE: u8 = 125;
 
 #[derive(Debug, Args)]
 pub(super) struct Words {
+    #[command(flatten)]
+    substitution: Substitution,
     /// The file
     file: PathBuf,
     /// The command, run in domain 0 of the copy; inside it `rdom exec DOMAIN` works
@@ -40,21 +43,27 @@ pub(super) fn run(words: &Words) -> Ended {
         trouble.tell();
         OWN_FAILURE
     };
-    let copy = |document: Document| private_copy(&document, own_failure, |_| run_command(&words.command));
+    let copy = |document: Document| {
+        let inside = |_: &_| run_command(&words.command);
+        private_copy(document, words.substitution, own_failure, inside)
+    };
     Ok(ExitCode::from(file::read(Some(&words.file)).and_then(copy).unwrap_or_else(own_failure)))
 }
 
 /// Brings the document's network up in a private copy, runs `inside` there in domain 0 with the environment that
-/// this program's other verbs need, and lets everything go. `inside` is given the network with its keys and ports. Trouble in there is answered with `failed`'s status.
+/// this program's other verbs need, and lets everything go. `inside` is given the network with its keys and ports, and
+/// with what stands in it for the host's interfaces. Trouble in there is answered with `failed`'s status.
 pub(super) fn private_copy(
-    document: &Document,
+    document: Document,
+    substitution: Substitution,
     failed: impl FnOnce(Trouble) -> u8,
     inside: impl FnOnce(&Network) -> u8,
 ) -> Result<u8, Trouble> {
+    substitution.check(&document)?;
     if needs_tun(&document.lowered.network) {
         probe::tun_device()?;
     }
-    let run = || match up_inside(document) {
+    let run = || match up_inside(&substitution.carry_out(document)) {
         Ok(network) => inside(&network),
         Err(trouble) => failed(trouble),
     };

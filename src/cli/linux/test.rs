@@ -18,6 +18,7 @@ use serde::Serialize;
 
 use super::file;
 use super::say::{complain, say};
+use super::substitute::Substitution;
 use super::trouble::{Trouble, paint};
 use super::{Common, Ended};
 use crate::spec::{self, Lowered, Test};
@@ -50,6 +51,8 @@ pub(super) struct Words {
     /// Leave the copies in which a test failed as they are until Ctrl-C, and say how to get into them
     #[arg(long)]
     keep_on_fail: bool,
+    #[command(flatten)]
+    substitution: Substitution,
     /// Run the one file's tests here and print what is seen, a line of JSON each: what each copy is started with
     #[arg(long, hide = true)]
     inside: bool,

@@ -20,9 +20,9 @@ use super::trouble::{Trouble, paint};
 use super::{Common, Ended, Which, accounts};
 use crate::backend::Nature;
 use crate::diagnostic::chain;
-use crate::probe::{self, Unsupported};
+use crate::probe;
 use crate::state::{Directories, Roots, make_private_directory};
-use crate::supervisor::{DownError, Lodging, Supervisor, UpError, confirmed_instead_of};
+use crate::supervisor::{DownError, Lodging, Supervisor, UpError, confirmed_instead_of, explain_lacks};
 use crate::transaction::{Cause, Failure, Signals, explain};
 
 #[derive(Debug, Args)]
@@ -87,9 +87,7 @@ pub(super) fn bring_up(
     let up = up.map_err(|error| match error {
         UpError::Failed(failure) => explained(&failure, document),
         UpError::Unsupported(unsupported) => unsupported.into(),
-        UpError::Lacking { who, lack } => {
-            Trouble::Unsupported(Unsupported { missing: format!("{who}: {}", lack.missing), ..lack })
-        }
+        UpError::Lacking { lacks } => Trouble::Diagnostics(Box::new(explain_lacks(&lacks, document)), 4),
         other => Trouble::failed(other),
     })?;
     up.warnings().iter().for_each(|warning| complain(format_args!("warning: {warning}")));

@@ -9,7 +9,7 @@ use crate::spec::{Source, read};
 fn script_of(text: &str) -> String {
     let source = Source::new(Path::new("net.yaml"), text.to_owned());
     let lowered = read(&source).unwrap_or_else(|errors| panic!("{errors}"));
-    let capabilities = Capabilities { kernel_wireguard: true, vrf: false };
+    let capabilities = Capabilities { kernel_wireguard: true, ..Capabilities::PLAIN };
     let network = bind(&lowered.network, &Bindings::default(), &capabilities);
     script(&network, KeyFiles { named: &BTreeMap::new(), directory: Path::new("/keys") })
 }

@@ -63,7 +63,10 @@ pub(super) fn dump(route: &mut Netlink, scope: &Scope, which: Which) -> Result<T
         query.header.address_family = family;
         for answer in route.dump(Message::GetRoute(query))? {
             let Message::NewRoute(message) = answer else { continue };
-            tables.add(&message, scope, which);
+            // Asked for a family that it does not have, the kernel tells of all others (`rtnl_dump_all`).
+            if message.header.address_family == family {
+                tables.add(&message, scope, which);
+            }
         }
     }
     Ok(tables)

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use netlink_packet_route::route::RouteProtocol;
 use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage as Message};
+use nix::errno::Errno;
 
 use super::super::netlink::{Netlink, NetlinkError};
 use crate::status::{Family, RuleView};
@@ -16,7 +17,11 @@ pub(super) fn dump(route: &mut Netlink, family: Family) -> Result<Vec<RuleView>,
         Family::Inet => AddressFamily::Inet,
         Family::Inet6 => AddressFamily::Inet6,
     };
-    let answers = route.dump(Message::GetRule(query))?;
+    let answers = match route.dump(Message::GetRule(query)) {
+        // A kernel without IPv6 has no rules of it.
+        Err(error) if matches!(error.errno(), Some(Errno::EAFNOSUPPORT | Errno::EOPNOTSUPP)) => Vec::new(),
+        result => result?,
+    };
     let messages = answers.iter().filter_map(|answer| match answer {
         Message::NewRule(message) => Some(message),
         _ => None,

@@ -36,7 +36,7 @@ pub(super) fn run(path: &Path, words: &Words, common: &Common) -> Ended {
     }
     let judge =
         |network: &Network| judge(&document, network, words, common).map_or_else(Trouble::tell, |()| 0);
-    let status = private_copy(&document, Trouble::tell, judge)?;
+    let status = private_copy(document.clone(), words.substitution, Trouble::tell, judge)?;
     Ok(ExitCode::from(status))
 }
 

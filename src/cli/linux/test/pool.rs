@@ -63,7 +63,7 @@ impl Pool {
         let keep = words.keep_on_fail.then(|| "--keep-on-fail".to_owned());
         let running = Arc::new(Running::default());
         Running::heed_signals(&running).map_err(Trouble::failed)?;
-        let arguments = filters.chain(keep).collect();
+        let arguments = filters.chain(keep).chain(words.substitution.arguments()).collect();
         Ok(Self { workers, arguments, next: AtomicUsize::new(0), running })
     }
 
