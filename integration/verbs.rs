@@ -6,6 +6,8 @@
 #[path = "verbs/apply.rs"]
 mod apply;
 mod capability;
+#[path = "verbs/capture.rs"]
+mod capture;
 #[path = "verbs/command_line.rs"]
 mod command_line;
 #[path = "verbs/confirm.rs"]
@@ -53,6 +55,8 @@ mod security;
 mod soak;
 #[path = "verbs/standalone.rs"]
 mod standalone;
+#[path = "verbs/stories.rs"]
+mod stories;
 #[path = "verbs/suite.rs"]
 mod suite;
 #[path = "verbs/units.rs"]

@@ -5,6 +5,7 @@
 //! | `GET /v1/status` | 200 and a status document |
 //! | `POST /v1/apply`, a JSON body with `network`, `file`, `directory` and `text` | 200 and the steps that were taken; 409 and why nothing has changed |
 //! | `POST /v1/apply?confirm=60s` | the same; it goes back by itself unless it is confirmed in time |
+//! | `POST /v1/impair`, a JSON body with `interface` and `impairment`, as `{"loss": "5%"}` or null | 200 and the ends of the link that do this from now on; 409 and why nothing has changed |
 //! | `POST /v1/confirm` | 200: it stays; 409 if nothing waits for it |
 //! | `POST /v1/apply?residents=kill` | the same; processes that live in domains which it deletes are ended |
 //! | `GET /v1/events` | 200 and, as it happens, a line of JSON for each event, until the supervisor ends |
@@ -23,7 +24,7 @@ mod events;
 mod server;
 
 pub use client::{Client, ClientError};
-pub use server::{Answer, Request, Residents, Server, Terms, Wanted, serve};
+pub use server::{Answer, Impair, Request, Residents, Server, Terms, Wanted, serve};
 
 use std::path::PathBuf;
 

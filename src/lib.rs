@@ -10,6 +10,8 @@
 //! Linux's is marked at that room's head.
 
 pub mod backend;
+#[cfg(target_os = "linux")]
+pub mod capture;
 pub mod cli;
 #[cfg(target_os = "linux")]
 pub mod control;

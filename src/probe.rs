@@ -31,7 +31,7 @@ pub use finding::{Finding, State};
 pub use firewall::{ClosedChain, Hook, closed_chains};
 pub use hazard::{Hazard, Surroundings, hazards};
 pub use host::{look_at_host, sysctl};
-pub use need::{Item, Need, needs, unmet};
+pub use need::{Item, Need, impairable, needs, unmet};
 pub use trial::{in_new_namespace, kind_of_link, try_namespace, writable_sysctls};
 pub use user_namespaces::refused_user_namespace;
 pub use vrf::vrf;

@@ -28,6 +28,7 @@ pub use test::{
     Turn, Url, Way,
 };
 pub use values::duration;
+pub use words::impairment;
 pub use write::write;
 
 use report::Report;

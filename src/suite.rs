@@ -7,6 +7,7 @@ mod assertion;
 mod evidence;
 mod ground;
 mod inside;
+mod recording;
 mod report;
 mod verdict;
 
@@ -15,7 +16,7 @@ pub use report::{github, junit, summary, tap};
 pub use verdict::{FileReport, Kept, Outcome, Verdict, exit_status};
 
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::spec::{Act, Assertion, Lowered, Test, Turn};
 
@@ -74,6 +75,7 @@ fn not_done(act: &Act, number: usize, started: Instant, failure: String) -> Verd
         duration_secs: started.elapsed().as_secs_f64(),
         failure: Some(failure),
         evidence: None,
+        capture: None,
         line: act.place.line,
     }
 }
@@ -81,16 +83,23 @@ fn not_done(act: &Act, number: usize, started: Instant, failure: String) -> Verd
 /// Runs one test; `number` is its place among the tests and steps of its file, from 0.
 fn run(number: usize, test: &Test, ground: &Ground) -> Verdict {
     let started = Instant::now();
-    let failure = assertion::failure(test, ground, started + test.within);
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let mut failure = assertion::failure(test, ground, started + test.within);
     let duration_secs = started.elapsed().as_secs_f64();
+    let evidence = failure.is_some().then(|| Box::new(evidence::of(test, ground)));
+    let saved = evidence.as_ref().and_then(|it| ground.save(test.place.line, &it.interfaces, since));
+    if let (Some(failure), Some(Err(error))) = (&mut failure, &saved) {
+        failure.push_str(&format!("\nits packets could not be kept: {error}"));
+    }
     Verdict {
         number,
         domain: test.inside.map(|inside| inside.number()),
         name: test.name.clone(),
         asserted: test.asserted.clone(),
         duration_secs,
-        evidence: failure.is_some().then(|| Box::new(evidence::of(test, ground))),
         failure,
+        evidence,
+        capture: saved.and_then(Result::ok),
         line: test.place.line,
     }
 }

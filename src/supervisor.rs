@@ -14,6 +14,7 @@ mod engines;
 mod entrance;
 mod explain;
 mod history;
+mod impair;
 mod lookup;
 mod neighbours;
 mod place;
@@ -269,7 +270,8 @@ impl Supervisor {
         let steps = missing.iter().map(ToString::to_string);
         let differs = steps.chain(misplaced.iter().map(ToString::to_string)).collect();
         let left = self.unconfirmed.as_ref().map(Pending::left_secs);
-        Ok(view.kept_by(std::process::id(), differs, self.history.view()).going_back_in(left))
+        let view = view.kept_by(std::process::id(), differs, self.history.view()).going_back_in(left);
+        Ok(view.impaired(self.impaired()))
     }
 
     /// Keeps the network until a signal or a request ends it, then takes it down. Where processes live in its domains a
@@ -284,6 +286,7 @@ impl Supervisor {
                 Event::Ask(Ask { caller, word, reply }) => {
                     drop(reply.send(admission::admit(&self.desired, &self.directories, &caller, &word)));
                 }
+                Event::Request(Request::Impair(wanted, reply)) => drop(reply.send(self.impair(&wanted))),
                 Event::Request(Request::Confirm(reply)) => drop(reply.send(self.confirm())),
                 Event::Request(Request::Down(residents, reply)) => {
                     if let Err(kept) = self.clear(residents) {

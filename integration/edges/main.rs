@@ -46,6 +46,7 @@ const ROOMS: &[Room] = &[
     },
     Room { name: "wireguard", may_use: &["model"], effects: Effects::Some },
     Room { name: "engine", may_use: &["model", "wireguard"], effects: Effects::Some },
+    Room { name: "capture", may_use: &["model"], effects: Effects::Some },
     Room { name: "sandbox", may_use: &["probe"], effects: Effects::Some },
     Room { name: "exec", may_use: &["diagnostic", "model", "probe"], effects: Effects::Some },
     Room { name: "control", may_use: &["model", "status", "state"], effects: Effects::Some },
@@ -72,7 +73,7 @@ const ROOMS: &[Room] = &[
     },
     Room {
         name: "suite",
-        may_use: &["model", "spec", "status", "backend", "sandbox", "exec"],
+        may_use: &["model", "spec", "status", "backend", "sandbox", "exec", "capture"],
         effects: Effects::Some,
     },
     Room {
@@ -108,6 +109,7 @@ const ROOMS: &[Room] = &[
             "transaction",
             "wireguard",
             "engine",
+            "capture",
             "sandbox",
             "exec",
             "control",

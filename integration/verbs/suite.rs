@@ -239,7 +239,7 @@ fn beside_a_failure_stands_what_the_network_looked_like() {
         assert!(verdicts.iter().all(|verdict| verdict["evidence"].is_object()));
         let ping = &verdicts[2]["evidence"];
         assert_eq!(ping["way"][1]["found"]["route"]["dev"], "lan1");
-        assert_eq!(ping["interfaces"], serde_json::json!(["1/eth0", "2/lan0", "2/lan1"]));
+        assert_eq!(ping["interfaces"], serde_json::json!(["router/lan0", "router/lan1", "west/eth0"]));
         let tap = sh("rdom test fails.yaml --tap").ends_with(1);
         assert_eq!(tap.out.matches("  evidence: \"").count(), 27);
         let told = sh("rdom test fails.yaml --junit out.xml").ends_with(1).out;

@@ -1,6 +1,7 @@
 //! The command line on Linux: its verbs, those that every system has among them.
 
 mod apply;
+mod capture;
 mod confirm;
 mod demo;
 mod doctor;
@@ -8,6 +9,7 @@ mod down;
 mod engine;
 mod exec;
 mod ifconfig;
+mod impair;
 mod lending;
 mod live;
 mod logs;
@@ -27,6 +29,7 @@ mod wireguard;
 
 use std::ffi::OsString;
 use std::fmt;
+use std::fs::File;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -90,6 +93,10 @@ enum Verb {
     Status(status::Words),
     /// Print what the supervisor of a network has logged; -f goes on
     Logs(logs::Words),
+    /// Record packets of interfaces, several at once, as pcapng
+    Capture(capture::Words),
+    /// Have a link lose, delay or hold back packets, until the next `apply`
+    Impair(impair::Words),
     /// Run a program in a domain: it becomes the program, as `route -T N exec` does
     Exec(citizen::Words),
     /// Run a program in a private, throw-away copy of a network; needs no root
@@ -134,6 +141,8 @@ impl Verb {
             Verb::Doctor(words) => &words.which,
             Verb::Status(words) => &words.which,
             Verb::Logs(words) => &words.which,
+            Verb::Capture(words) => &words.which,
+            Verb::Impair(words) => &words.which,
             Verb::Exec(words) => &words.which,
             Verb::Export(words) => &words.which,
             Verb::Unit(words) => &words.which,
@@ -178,6 +187,8 @@ pub(super) fn main() -> ExitCode {
         Verb::Doctor(words) => doctor::run(&words, &common),
         Verb::Status(words) => status::run(&words, &common),
         Verb::Logs(words) => logs::run(&words, &common),
+        Verb::Capture(words) => capture::run(&words, &common),
+        Verb::Impair(words) => impair::run(&words, &common),
         Verb::Exec(words) => exec::run(&words, &common),
         Verb::Export(words) => export::run(&words, &common),
         Verb::Import(words) => import::run(&words, &common),
@@ -236,11 +247,19 @@ fn heed_broken_pipes(verb: &Verb) {
         | Verb::Down(_)
         | Verb::Run(_)
         | Verb::Test(_)
+        | Verb::Capture(_)
+        | Verb::Impair(_)
         | Verb::Wireguard(_)
         | Verb::Engine => return,
     }
     // The default action runs no code of ours.
     let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
+}
+
+/// The file of this path, to be written anew.
+fn create(path: &Path) -> Result<File, trouble::Trouble> {
+    File::create(path)
+        .map_err(|error| trouble::Trouble::usage(format!("cannot write {}: {error}", path.display())))
 }
 
 /// Prints a view: as text, or as JSON if that was asked for.

@@ -10,7 +10,7 @@ use hyper_util::rt::TokioIo;
 use thiserror::Error;
 use tokio::net::UnixStream;
 
-use super::{Residents, Terms, Wanted};
+use super::{Impair, Residents, Terms, Wanted};
 use crate::state::Directories;
 use crate::status::AppliedView;
 
@@ -59,6 +59,14 @@ impl Client {
     /// Keeps what was applied on the condition that it is confirmed.
     pub fn confirm(&self) -> Result<(), ClientError> {
         ask(&self.socket, Method::POST, "/v1/confirm", Bytes::new()).map(|_| ())
+    }
+
+    /// Has a link do this to packets; returns the ends that do.
+    pub fn impair(&self, wanted: &Impair) -> Result<Vec<String>, ClientError> {
+        let refused = |error: serde_json::Error| ClientError::Refused(error.to_string());
+        let body = serde_json::to_vec(wanted).map_err(refused)?;
+        let answer = ask(&self.socket, Method::POST, "/v1/impair", body.into())?;
+        serde_json::from_str(&answer).map_err(refused)
     }
 
     /// Makes the network what this says; returns when that is done, or nothing has changed.

@@ -1,5 +1,6 @@
 //! The supervisor's side.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::os::unix::net::UnixListener as StdListener;
@@ -44,6 +45,8 @@ pub enum Request {
     Apply(Box<Wanted>, Terms, oneshot::Sender<Answer>),
     /// To keep what it has become.
     Confirm(oneshot::Sender<Answer>),
+    /// To have a link do something to packets.
+    Impair(Impair, oneshot::Sender<Answer>),
     /// To take everything down and end.
     Down(Residents, oneshot::Sender<Answer>),
 }
@@ -59,6 +62,16 @@ pub struct Wanted {
     pub directory: PathBuf,
     /// What is in it.
     pub text: String,
+}
+
+/// What a link shall do to packets until another file is applied.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Impair {
+    /// One of its ends, `DOMAIN/IF`.
+    pub interface: String,
+    /// What, by the keys and in the units of a file; nothing for what the file says.
+    pub impairment: Option<BTreeMap<String, String>>,
 }
 
 /// On what terms it shall.
@@ -141,6 +154,7 @@ where
         .route("/v1/status", get(status::<E>))
         .route("/metrics", get(metrics::<E>))
         .route("/v1/confirm", post(confirm::<E>))
+        .route("/v1/impair", post(impair::<E>))
         .route("/v1/down", post(down::<E>))
         .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES))
         .layer(from_fn(|request, next| connections::take_in(BODY_LIMIT_BYTES, request, next)))
@@ -190,6 +204,10 @@ async fn down<E: From<Request>>(
 
 async fn confirm<E: From<Request>>(State(queue): State<mpsc::Sender<E>>) -> Response {
     put(queue, ANSWER_WITHIN, Request::Confirm).await
+}
+
+async fn impair<E: From<Request>>(State(queue): State<mpsc::Sender<E>>, wanted: Json<Impair>) -> Response {
+    put(queue, ANSWER_WITHIN, |reply| Request::Impair(wanted.0, reply)).await
 }
 
 async fn apply<E: From<Request>>(

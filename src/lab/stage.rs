@@ -1,7 +1,7 @@
 //! What is done to a network while it is tested, `steps:` of a file or by a lab's program: the same steps that `up` takes,
 //! on the same backend.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -9,7 +9,7 @@ use std::thread;
 use crate::backend::Backend;
 use crate::backend::linux::Linux;
 use crate::diagnostic::chain;
-use crate::model::{End, Endpoint, Kind, Network, Peer, Route, Target};
+use crate::model::{End, Endpoint, Impairment, Network, Peer, Route, Target};
 use crate::plan::Step;
 use crate::spec::{Action, Document};
 use crate::state::{Directories, Missing, Store};
@@ -26,6 +26,8 @@ struct State {
     backend: Linux,
     /// The interfaces that are down.
     cut: BTreeSet<End>,
+    /// What ends of links do that the file does not say.
+    impaired: BTreeMap<End, Impairment>,
 }
 
 impl Stage {
@@ -34,30 +36,23 @@ impl Stage {
         let lowered = &document.lowered;
         let stored = Store::of(directories).bindings(&lowered.network, &lowered.secrets, Missing::Generate);
         let backend = Linux::open(desired.name.clone(), directories, stored?.keys, Box::new(NoEngines))?;
-        Ok(Self { desired: desired.clone(), state: Mutex::new(State { backend, cut: BTreeSet::new() }) })
+        let state = State { backend, cut: BTreeSet::new(), impaired: BTreeMap::new() };
+        Ok(Self { desired: desired.clone(), state: Mutex::new(state) })
     }
 
     /// Does it; an error says why that could not be done. Must be called in the default domain.
     pub fn perform(&self, action: &Action) -> Result<(), String> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match action {
-            Action::Cut(at) => state.cut(self.ends(at)),
-            Action::Restore(at) => state.restore(&self.ends(at), &self.desired),
+            Action::Cut(at) => state.cut(self.desired.ends(at)),
+            Action::Restore(at) => state.restore(&self.desired.ends(at), &self.desired),
             Action::Move { tunnel, peer, endpoint } => state.apply(&self.moved(tunnel, peer, *endpoint)?),
+            Action::Set { link, impairment } => state.impair(self.desired.ends(link), *impairment),
             Action::Wait(time) => {
                 thread::sleep(*time);
                 Ok(())
             }
         }
-    }
-
-    /// An interface, and the other end of its link if it is one.
-    fn ends(&self, at: &End) -> Vec<End> {
-        let other = match self.desired.interface(at).map(|interface| &interface.kind) {
-            Some(Kind::Veth { peer }) => Some(peer.clone()),
-            Some(_) | None => None,
-        };
-        [Some(at.clone()), other].into_iter().flatten().collect()
     }
 
     fn moved(&self, at: &End, name: &str, endpoint: SocketAddr) -> Result<Step, String> {
@@ -84,13 +79,24 @@ impl State {
         Ok(())
     }
 
+    fn impair(&mut self, ends: Vec<End>, impairment: Impairment) -> Result<(), String> {
+        for at in ends {
+            self.apply(&Step::SetImpairment { at: at.clone(), impairment })?;
+            self.impaired.insert(at, impairment);
+        }
+        Ok(())
+    }
+
     /// What went with an interface, routes and addresses of IPv6, comes back with it.
     fn restore(&mut self, ends: &[End], desired: &Network) -> Result<(), String> {
         if !ends.iter().any(|at| self.cut.contains(at)) {
             return Err("it is not cut".to_owned());
         }
         self.cut.retain(|at| !ends.contains(at));
-        let desired = without(desired, &self.cut);
+        let mut desired = without(desired, &self.cut);
+        for (at, impairment) in &self.impaired {
+            desired.impair(at, *impairment);
+        }
         converge(&mut self.backend, &desired, &|| false).map(drop).map_err(|error| chain(&*error))
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::allow::Allow;
 use super::dns::Dns;
+use super::impairment::Impairment;
 use super::interface::{Interface, Kind};
 use super::isolation::Isolation;
 use super::name::{DomainId, DomainName, End, InterfaceName, NetworkName, RtableId, SysctlName};
@@ -42,6 +43,22 @@ impl Network {
     /// The interface at this place.
     pub fn interface(&self, at: &End) -> Option<&Interface> {
         self.domains.get(&at.domain)?.interfaces.get(&at.interface)
+    }
+
+    /// The interface itself, and the other end of its link if it is one.
+    pub fn ends(&self, at: &End) -> Vec<End> {
+        let other = match self.interface(at).map(|interface| &interface.kind) {
+            Some(Kind::Veth { peer }) => Some(peer.clone()),
+            Some(_) | None => None,
+        };
+        [Some(at.clone()), other].into_iter().flatten().collect()
+    }
+
+    /// Has an end of a link do this to packets.
+    pub fn impair(&mut self, at: &End, impairment: Impairment) {
+        let inside = self.domains.get_mut(&at.domain);
+        let interface = inside.and_then(|domain| domain.interfaces.get_mut(&at.interface));
+        interface.into_iter().for_each(|interface| interface.impairment = impairment);
     }
 
     /// These domains with what their interfaces are joined to or stand on in others, and nothing else; the domains of

@@ -205,6 +205,11 @@ impl DomainName {
             _ => Self(format!("rdom{id}")),
         }
     }
+
+    /// The domain of this name and number as people call it: by its number, unless it has a name of its own.
+    pub fn word(&self, id: DomainId) -> String {
+        if *self == Self::of_number(id) { id.to_string() } else { self.to_string() }
+    }
 }
 
 impl SysctlName {

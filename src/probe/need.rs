@@ -110,6 +110,11 @@ fn of_ipv6(object: Object, network: &Network) -> Vec<Need> {
     needs
 }
 
+/// Whether links can do this to packets here.
+pub fn impairable(impairment: &Impairment) -> Result<(), Unsupported> {
+    discipline(impairment).map_or(Ok(()), queueing_discipline)
+}
+
 /// The queueing discipline that packets are impaired by.
 fn discipline(impairment: &Impairment) -> Option<&'static str> {
     match (impairment.is_none(), impairment.is_emulated()) {

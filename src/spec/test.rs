@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::diagnostic::Place;
-use crate::model::{DomainId, End, InterfaceName, RtableId};
+use crate::model::{DomainId, End, Impairment, InterfaceName, RtableId};
 
 /// One assertion.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -337,6 +337,13 @@ pub enum Action {
         peer: String,
         /// Where it is now.
         endpoint: SocketAddr,
+    },
+    /// A link does this to packets, both ways.
+    Set {
+        /// One of its ends.
+        link: End,
+        /// What.
+        impairment: Impairment,
     },
     /// Some time passes.
     Wait(Duration),

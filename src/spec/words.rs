@@ -23,6 +23,7 @@ use crate::diagnostic::Diagnostic;
 use crate::model::{Drift, Engine, Impairment, InterfaceName, Isolation, NetworkName};
 
 pub(super) use domain::Domain;
+pub use impairment::impairment;
 pub(super) use interface::{Interface, Kind};
 pub(super) use kinds::Vxlan;
 pub(super) use route::{Dropped, Hop, Route};

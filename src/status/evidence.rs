@@ -29,7 +29,7 @@ pub struct Evidence {
     pub sockets: Vec<SocketTable>,
     /// Tunnels that the way leads through, by `DOMAIN/IF`.
     pub tunnels: BTreeMap<String, TunnelStatus>,
-    /// The interfaces that the way leads out by and in by, as `DOMAIN/IF`.
+    /// The interfaces that the way leads out by and in by, as `DOMAIN/IF`, domains by name if they have one.
     pub interfaces: BTreeSet<String>,
 }
 

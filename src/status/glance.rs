@@ -130,6 +130,11 @@ impl fmt::Display for Glance<'_> {
             self.write(f, &tunnels)?;
             writeln!(f, "\nengine: {}", view.engine_reason)?;
         }
+        if !view.impaired.is_empty() {
+            let heading = "impaired until the next apply:";
+            writeln!(f, "\n{}", self.painted(heading, Tone::Odd))?;
+            view.impaired.iter().try_for_each(|end| writeln!(f, "  {end}"))?;
+        }
         if !view.differs.is_empty() {
             writeln!(f, "\n{}", self.painted("not as asked for; missing are:", Tone::Bad))?;
             view.differs.iter().try_for_each(|step| writeln!(f, "  {step}"))?;
@@ -308,6 +313,12 @@ mod tests {
         assert!(
             !glanced().is_as_asked() && glanced().kept_by(1, vec![], HistoryView::default()).is_as_asked()
         );
+    }
+
+    #[test]
+    fn what_is_impaired_is_said() {
+        let text = glanced().impaired(vec!["1/a by loss 5%".into()]).to_string();
+        assert!(text.ends_with("\nimpaired until the next apply:\n  1/a by loss 5%\n"), "{text}");
     }
 
     #[test]

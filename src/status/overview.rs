@@ -19,6 +19,9 @@ pub struct StatusView {
     pub supervisor: Option<u32>,
     /// What is not as it was asked for, one sentence each; nobody knows it without a supervisor.
     pub differs: Vec<String>,
+    /// What links do to packets that the file does not say, one sentence each.
+    #[serde(default)]
+    pub impaired: Vec<String>,
     /// How long what was applied last may be confirmed before it goes back by itself; nothing if it stays.
     #[serde(default)]
     pub goes_back_in_secs: Option<u64>,
@@ -142,6 +145,7 @@ impl StatusView {
             network: observed.name.to_string(),
             supervisor: None,
             differs: Vec::new(),
+            impaired: Vec::new(),
             goes_back_in_secs: None,
             history: None,
             domains: domains.collect(),
@@ -157,6 +161,11 @@ impl StatusView {
     /// The same, of which what was applied last goes back by itself after so many seconds.
     pub fn going_back_in(self, goes_back_in_secs: Option<u64>) -> Self {
         Self { goes_back_in_secs, ..self }
+    }
+
+    /// The same, with what links do to packets by `rdom impair`.
+    pub fn impaired(self, impaired: Vec<String>) -> Self {
+        Self { impaired, ..self }
     }
 
     /// Whether all is as it was asked for, and somebody keeps it so.

@@ -115,7 +115,7 @@ mod tests {
         let parts = definitions.iter().filter(|(_, part)| part["properties"].is_object());
         let parts: Vec<_> = parts.map(|(name, part)| format!("{name}: {}", keys(part))).collect();
         insta::assert_snapshot!(format!("{}\n{}", keys(&schema), parts.join("\n")), @r"
-        differs domains engine_reason goes_back_in_secs history network supervisor
+        differs domains engine_reason goes_back_in_secs history impaired network supervisor
         Counters: rx_bytes rx_dropped rx_errors rx_packets tx_bytes tx_dropped tx_errors tx_packets
         DomainStatus: domain interfaces isolation name
         HappeningView: secs_ago what

@@ -82,7 +82,7 @@ impl Search<'_> {
 
     /// Follows a packet, and shows the tables where it begins and where it ends; returns where that is.
     fn way(&mut self, domain: DomainId, which: Which, to: IpAddr) -> DomainId {
-        let end = self.follow(domain, which, to);
+        let end = self.leave(domain, which, to);
         self.tables(domain, which, to);
         if end != domain {
             self.tables(end, Which::Own, to);
@@ -99,6 +99,17 @@ impl Search<'_> {
     fn rules(&mut self, domain: DomainId, family: Family) {
         let rules = self.ground.survey.rules(domain, family).ok();
         self.evidence.rules.extend(rules.filter(|table| !table.rules.is_empty()));
+    }
+
+    /// Follows a packet from where it is sent: one to the domain itself goes by its loopback.
+    fn leave(&mut self, domain: DomainId, which: Which, to: IpAddr) -> DomainId {
+        let first = self.evidence.way.len();
+        let end = self.follow(domain, which, to);
+        let found = self.evidence.way.get(first).and_then(|lookup| lookup.found.as_ref());
+        if found.is_some_and(RouteGet::is_local) {
+            self.passes(&End { domain, interface: InterfaceName::loopback() });
+        }
+        end
     }
 
     /// Looks an address up in domain after domain, as far as the file says where links and tunnels lead.
@@ -120,11 +131,11 @@ impl Search<'_> {
             return None;
         }
         let at = End { domain, interface: InterfaceName::new(found.route.dev.as_str()).ok()? };
-        self.evidence.interfaces.insert(at.to_string());
+        self.passes(&at);
         let network = &self.ground.network;
         if network.interface(&at)?.wireguard().is_some() {
             let far = self.through(&at, found.route_to)?;
-            self.evidence.interfaces.insert(far.to_string());
+            self.passes(&far);
             return Some(far.domain);
         }
         let gateway = found.route.via.unwrap_or(found.route_to);
@@ -134,8 +145,12 @@ impl Search<'_> {
         };
         let segment = segment(network, &at);
         let far = segment.iter().find(has_it)?;
-        self.evidence.interfaces.insert(far.to_string());
+        self.passes(far);
         Some(far.domain)
+    }
+
+    fn passes(&mut self, at: &End) {
+        self.evidence.interfaces.insert(self.ground.end_word(at));
     }
 
     /// The far end of a tunnel for packets to an address, if it is in the file; shows the tunnel and what carries it.
@@ -160,7 +175,7 @@ impl Search<'_> {
         let endpoints: Vec<_> = tunnel.peers.iter().filter_map(|peer| peer.view.endpoint).collect();
         self.evidence.tunnels.insert(at.to_string(), tunnel);
         for endpoint in endpoints {
-            self.follow(underlay, Which::Own, endpoint.ip());
+            self.leave(underlay, Which::Own, endpoint.ip());
         }
     }
 
@@ -196,7 +211,7 @@ impl Search<'_> {
                 if found.is_ok_and(|found| {
                     found.is_some_and(|found| found.leads_somewhere() && !found.is_local())
                 }) {
-                    self.follow(*from, Which::Own, to);
+                    self.leave(*from, Which::Own, to);
                 }
             }
         }

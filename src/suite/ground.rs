@@ -1,12 +1,16 @@
 //! Where tests run: a network that is up, as it should be and as the kernel has it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use super::inside::Inside;
+use super::recording::Recording;
 use crate::backend::linux::{Namespaces, Survey};
-use crate::model::{DomainId, DomainName, End, InterfaceName, Network};
+use crate::model::{DomainId, End, InterfaceName, Network};
 use crate::spec::Action;
 use crate::status::TunnelView;
 
@@ -25,14 +29,31 @@ pub struct Ground {
     perform: Perform,
     /// The encrypted bytes of each tunnel when the last step was taken.
     marks: Mutex<BTreeMap<End, u64>>,
+    recording: Option<Recording>,
 }
 
 impl Ground {
     /// The network as it is now, with the counters that it has.
     pub fn new(survey: Survey, network: Network, enter: Enter, perform: Perform) -> Self {
-        let ground = Self { survey, network, enter, perform, marks: Mutex::default() };
+        let ground = Self { survey, network, enter, perform, marks: Mutex::default(), recording: None };
         ground.mark();
         ground
+    }
+
+    /// The same, with what goes by its interfaces kept from now on: a file for each failure, in this directory.
+    pub fn recorded(self, directory: &Path) -> Result<Self, String> {
+        let recording = Recording::start(&self, directory)?;
+        Ok(Self { recording: Some(recording), ..self })
+    }
+
+    /// Writes what went by on the way of a test at this line since it began into a file, if packets are kept.
+    pub(super) fn save(
+        &self,
+        line: usize,
+        way: &BTreeSet<String>,
+        since: Duration,
+    ) -> Option<io::Result<PathBuf>> {
+        self.recording.as_ref().map(|it| it.save(self.network.name.as_str(), line, way, since))
     }
 
     /// Does something to the network; counters count from then on.
@@ -89,9 +110,13 @@ impl Ground {
 
     /// The domain as people call it.
     pub(super) fn word(&self, domain: DomainId) -> String {
-        let named = self.network.domains.get(&domain).map(|domain| domain.name.as_str());
-        let unnamed = DomainName::of_number(domain);
-        named.filter(|name| *name != unnamed.as_str()).map_or_else(|| domain.to_string(), str::to_owned)
+        let named = self.network.domains.get(&domain).map(|named| named.name.word(domain));
+        named.unwrap_or_else(|| domain.to_string())
+    }
+
+    /// An interface as people call it.
+    pub(super) fn end_word(&self, at: &End) -> String {
+        format!("{}/{}", self.word(at.domain), at.interface)
     }
 
     /// Places as people call them.

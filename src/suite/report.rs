@@ -39,11 +39,17 @@ impl Verdict {
         let seen = self.failure.as_deref().unwrap_or_default().replace('\n', "\n            ");
         let Self { line, asserted, .. } = self;
         let domain = self.domain.map(|domain| format!(" in domain {domain}")).unwrap_or_default();
+        let packets = self.capture_line("  packets:  ");
         let shown = self.surroundings().replace('\n', "\n  ");
-        format!("  {file}:{line}:{domain}\n  expected: {asserted}\n  seen:     {seen}\n  {shown}")
+        format!("  {file}:{line}:{domain}\n  expected: {asserted}\n  seen:     {seen}\n{packets}  {shown}")
             .trim_end()
             .to_owned()
             + "\n"
+    }
+
+    /// A line with the path of its capture behind this; nothing if there is none.
+    fn capture_line(&self, before: &str) -> String {
+        self.capture.as_ref().map(|path| format!("{before}{}\n", path.display())).unwrap_or_default()
     }
 
     /// What the network looked like, in lines; nothing if the assertion held.
@@ -89,9 +95,6 @@ fn write_trouble(text: &mut String, report: &FileReport) -> fmt::Result {
 fn write_kept(text: &mut String, report: &FileReport) -> fmt::Result {
     let Some(kept) = &report.kept else { return Ok(()) };
     writeln!(text, "{:>WORD$} {}: the copy is still there", "KEPT", report.label())?;
-    for capture in &kept.captures {
-        writeln!(text, "  packets:  {}", capture.display())?;
-    }
     writeln!(text, "  enter it: {}\n  end it:   {}", kept.enter, kept.end)
 }
 
@@ -155,6 +158,8 @@ mod tests {
   expected: ping 192.168.5.2
   seen:     no answer
             ";
+        let packets = "\n  packets:  /tmp/a-line21.pcapng\n  the way, domain by domain:\n";
+        assert!(text.contains(packets), "{text}");
         assert!(text.starts_with(&format!("------------\n{failure}")), "{text}");
         let trouble = " UNSUPPORTED b.yaml: this system lacks what it needs
 rdom: 1/x: this kernel has no links of kind dummy

@@ -28,6 +28,8 @@ pub struct Verdict {
     pub failure: Option<String>,
     /// What the network looked like then, if the assertion did not hold.
     pub evidence: Option<Box<Evidence>>,
+    /// The file of the packets that went by on its way, in the pcapng format, if it failed and packets are kept.
+    pub capture: Option<PathBuf>,
     /// The line of the file, from 1.
     pub line: usize,
 }
@@ -67,8 +69,6 @@ pub struct Kept {
     pub enter: String,
     /// What to type to end it.
     pub end: String,
-    /// Packets of the links, in the pcapng format.
-    pub captures: Vec<PathBuf>,
 }
 
 /// What became of a file as a whole.
@@ -164,6 +164,7 @@ mod tests {
             duration_secs: 0.0,
             failure: Some("b".into()),
             evidence: None,
+            capture: None,
             line: 1,
         };
         let failed = FileReport { verdicts: vec![failed], ..FileReport::new("a.yaml", None, 1) };

@@ -18,7 +18,7 @@ use super::{Prepared, Supervisor, UpError, greet, greet_anew, place, prepare};
 use crate::backend::Backend;
 use crate::control::{Answer, Residents, Terms, Wanted};
 use crate::diagnostic::chain;
-use crate::model::{DomainId, End, Kind, Network, Object};
+use crate::model::{DomainId, Network, Object};
 use crate::plan::{Step, plan};
 use crate::spec::{self, Document, Source};
 use crate::state::{Unconfirmed, write_lookups};
@@ -211,14 +211,10 @@ impl Supervisor {
 
 /// The domains that a change from one network to another has to do with.
 fn touched(from: &Network, to: &Network) -> BTreeSet<DomainId> {
-    let other_end = |network: &Network, at: &End| match network.interface(at)?.kind {
-        Kind::Veth { ref peer } => Some(peer.domain),
-        _ => None,
-    };
     let domains = |step: Step| match step.object() {
         Object::Interface(at) => {
-            let ends = [from, to].into_iter().filter_map(|network| other_end(network, &at));
-            ends.chain([at.domain]).collect::<Vec<_>>()
+            let ends = [from, to].into_iter().flat_map(|network| network.ends(&at));
+            ends.map(|end| end.domain).collect()
         }
         object => vec![object.domain()],
     };

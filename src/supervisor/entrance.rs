@@ -5,7 +5,7 @@ use crate::backend::linux::{Linux, Survey};
 use crate::backend::{Backend, BackendError};
 use crate::exec::group::{self, Device, Membership};
 use crate::exec::{Lookups, Place};
-use crate::model::{DomainId, DomainName, Network, NetworkName, RtableId};
+use crate::model::{DomainId, Network, NetworkName, RtableId};
 use crate::state::{Directories, KeyRing, lookups};
 
 use super::NoEngines;
@@ -38,8 +38,7 @@ impl Entrances<'_> {
         let mut domains = survey.namespaces().iter();
         let found = domains.find(|(id, place)| word == place.name.as_str() || word.parse() == Ok(*id));
         found.map(|(id, _)| id).ok_or_else(|| {
-            let known: Vec<_> =
-                survey.namespaces().iter().map(|(id, place)| label(id, &place.name)).collect();
+            let known: Vec<_> = survey.namespaces().iter().map(|(id, place)| place.name.word(id)).collect();
             let (network, known) = (self.network, known.join(", "));
             BackendError::new(format!(
                 "routing table {word}: No such file or directory (network {network} has {known})"
@@ -109,8 +108,4 @@ impl Entrances<'_> {
 fn device_of(survey: &Survey, domain: DomainId) -> Result<Option<Device>, BackendError> {
     let found = survey.vrf_device(domain)?;
     Ok(found.map(|(index, interfaces)| Device { index, interfaces }))
-}
-
-fn label(id: DomainId, name: &DomainName) -> String {
-    if *name == DomainName::of_number(id) { id.to_string() } else { name.to_string() }
 }

@@ -6,7 +6,6 @@ use clap::Args;
 
 use super::live::Live;
 use super::say::say;
-use super::trouble::Trouble;
 use super::{Common, Ended, Which};
 use crate::control::Client;
 
@@ -23,9 +22,6 @@ pub(super) fn run(_: &Words, common: &Common) -> Ended {
             say(format_args!("network {} stays as it is", live.name));
             Ok(ExitCode::SUCCESS)
         }
-        None => Err(Trouble::Usage {
-            message: format!("network {} has no supervisor: it was killed", live.name),
-            help: Some("rdom up -d FILE takes over what it left, and goes back or waits on".into()),
-        }),
+        None => Err(live.has_no_supervisor()),
     }
 }

@@ -89,6 +89,14 @@ impl Live {
         true
     }
 
+    /// That nobody is there who could be asked.
+    pub(super) fn has_no_supervisor(&self) -> Trouble {
+        Trouble::Usage {
+            message: format!("network {} has no supervisor: it was killed", self.name),
+            help: Some("rdom up -d FILE takes over what it left, and goes back or waits on".into()),
+        }
+    }
+
     /// A look at all of its domains.
     pub(super) fn survey(&self) -> Result<Survey, Trouble> {
         Survey::of(&self.directories).map_err(Trouble::failed)

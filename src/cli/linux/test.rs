@@ -5,7 +5,9 @@
 mod copy;
 mod pool;
 
-use std::fs::File;
+use std::env;
+use std::fmt::Display;
+use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -14,6 +16,7 @@ use std::thread;
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
+use nix::unistd::mkdtemp;
 use serde::Serialize;
 
 use super::file;
@@ -48,9 +51,12 @@ pub(super) struct Words {
     /// Print TAP version 14 and nothing else
     #[arg(long)]
     tap: bool,
-    /// Leave the copies in which a test failed as they are until Ctrl-C, and say how to get into them
+    /// Leave the copies in which a test failed as they are until Ctrl-C, and say how to get into them; captures too
     #[arg(long)]
     keep_on_fail: bool,
+    /// Keep the packets of each failure, on its way and since its beginning, as a file of pcapng in this directory
+    #[arg(long, value_name = "DIRECTORY")]
+    captures: Option<PathBuf>,
     #[command(flatten)]
     substitution: Substitution,
     /// Run the one file's tests here and print what is seen, a line of JSON each: what each copy is started with
@@ -90,7 +96,7 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
         )));
     }
     // Before anything is run: who waits for minutes for a report shall not learn then that it cannot be written.
-    let junit = words.junit.as_deref().map(create).transpose()?;
+    let junit = words.junit.as_deref().map(super::create).transpose()?;
     run_all(&files, words, common, junit)
 }
 
@@ -180,10 +186,6 @@ fn list(files: &[Candidate], common: &Common) -> Ended {
     Ok(ExitCode::from(unreadable.iter().map(|file| file.status).max().unwrap_or(0)))
 }
 
-fn create(path: &Path) -> Result<File, Trouble> {
-    File::create(path).map_err(|error| Trouble::usage(format!("cannot write {}: {error}", path.display())))
-}
-
 fn run_all(files: &[Candidate], words: &Words, common: &Common, junit: Option<File>) -> Ended {
     let started = Instant::now();
     let format = match (common.json, words.tap) {
@@ -193,7 +195,8 @@ fn run_all(files: &[Candidate], words: &Words, common: &Common, junit: Option<Fi
         (false, false) => Format::Lines,
     };
     let jobs = jobs_of(files, words);
-    let pool = Pool::new(jobs.len(), words)?;
+    let captures = captures(words)?;
+    let pool = Pool::new(jobs.len(), words, captures.as_deref())?;
     let mut reports: Vec<FileReport> = jobs.iter().map(|job| job.report().interrupted()).collect();
     let (tell, told) = mpsc::channel();
     thread::scope(|scope| {
@@ -212,7 +215,29 @@ fn run_all(files: &[Candidate], words: &Words, common: &Common, junit: Option<Fi
         let text = suite::junit(&reports, started.elapsed()).map_err(Trouble::failed)?;
         file.write_all(text.as_bytes()).map_err(Trouble::failed)
     })?;
+    if let (None, Some(directory)) = (&words.captures, captures) {
+        // Where no packets were kept in it, it was made for nothing.
+        let _ = fs::remove_dir(directory);
+    }
     Ok(ExitCode::from(suite::exit_status(&reports)))
+}
+
+/// The directory for captures, if there shall be some: the one that was named, or a new one for copies that are kept.
+fn captures(words: &Words) -> Result<Option<PathBuf>, Trouble> {
+    let cannot = |path: &Path, why: &dyn Display| {
+        Trouble::usage(format!("cannot make the directory {}: {why}", path.display()))
+    };
+    match &words.captures {
+        Some(path) => {
+            fs::create_dir_all(path).map_err(|error| cannot(path, &error))?;
+            Ok(Some(path.clone()))
+        }
+        None if words.keep_on_fail => {
+            let new = env::temp_dir().join("rdom-test.XXXXXX");
+            mkdtemp(&new).map(Some).map_err(|error| cannot(&new, &error))
+        }
+        None => Ok(None),
+    }
 }
 
 fn jobs_of<'f>(files: &'f [Candidate], words: &Words) -> Vec<Job<'f>> {
@@ -228,7 +253,7 @@ fn tell_all(reports: &[FileReport], format: Format, started: Instant) -> Result<
         Format::Tap => say(suite::tap(reports).trim_end()),
         Format::Json => say(serde_json::to_string_pretty(reports).map_err(Trouble::failed)?),
     }
-    let on_github = std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true");
+    let on_github = env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true");
     let annotations = suite::github(reports);
     if on_github && format == Format::Lines && !annotations.is_empty() {
         say(annotations.trim_end());

@@ -185,7 +185,8 @@ impl Renamed {
 
     fn action(&self, action: &mut Action) {
         match action {
-            Action::Cut(end) | Action::Restore(end) | Action::Move { tunnel: end, .. } => self.end(end),
+            Action::Cut(end) | Action::Restore(end) => self.end(end),
+            Action::Move { tunnel: end, .. } | Action::Set { link: end, .. } => self.end(end),
             Action::Wait(_) => {}
         }
     }

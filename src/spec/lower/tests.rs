@@ -66,6 +66,10 @@ fn act(words: &words::Act, scope: &Scope<'_>, report: &mut Report) -> Option<Act
         words::Action::Restore(word) => {
             (format!("restore {}", text(word)), Action::Restore(end(word, scope, report)?))
         }
+        words::Action::Set { link, impairment } => {
+            let words = format!("set {}: {impairment}", text(link));
+            (words, Action::Set { link: end_of_link(link, scope, report)?, impairment: *impairment })
+        }
         words::Action::Move { tunnel: word, peer, endpoint } => {
             let at = end(word, scope, report)?;
             let found = tunnel_at(&at, word.place, scope, report)?;
@@ -87,6 +91,16 @@ fn end(word: &Placed<EndWord>, scope: &Scope<'_>, report: &mut Report) -> Option
     let at = End { domain, interface: word.value.interface.clone() };
     check_interface(&at, word.place, scope, report);
     Some(at)
+}
+
+fn end_of_link(word: &Placed<EndWord>, scope: &Scope<'_>, report: &mut Report) -> Option<End> {
+    let at = end(word, scope, report)?;
+    let is_end = scope.links.contains_key(&at);
+    if !is_end && scope.links_whole && scope.ends.contains_key(&at) {
+        let message = format!("`{}` is no end of a link", text(word));
+        report.push(Diagnostic::error(word.place, message).help("only links do something to packets"));
+    }
+    is_end.then_some(at)
 }
 
 fn check_interface(at: &End, place: Place, scope: &Scope<'_>, report: &mut Report) {

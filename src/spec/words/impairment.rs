@@ -1,10 +1,12 @@
 //! What a link does to packets, in the user's words.
 
-use crate::diagnostic::Diagnostic;
 use crate::model::Impairment;
-use crate::spec::fields::Fields;
+use crate::spec::fields::{Fields, listed};
 use crate::spec::report::Report;
 use crate::spec::values::Trouble;
+
+/// What a link can do to packets.
+pub(super) const KEYS: [&str; 5] = ["delay", "jitter", "loss", "reorder", "rate"];
 
 /// The keys of a link that are about packets; those that make no sense are reported.
 pub(super) fn read(fields: Fields<'_>, report: &mut Report) -> Impairment {
@@ -20,18 +22,53 @@ pub(super) fn read(fields: Fields<'_>, report: &mut Report) -> Impairment {
         reorder_ppm: reorder.as_ref().map_or(0, |reorder| reorder.value),
         rate_bytes_per_sec: rate.map_or(0, |rate| rate.value),
     };
-    if let Some(jitter) = jitter.filter(|jitter| jitter.value > given.delay_us) {
-        let much = Diagnostic::error(jitter.place, "the delay varies by more than itself");
+    if let (Some(jitter), Err(trouble)) = (jitter, jitter_fits(&given)) {
+        let much = trouble.at(jitter.place);
         report.push(match &delay {
-            Some(delay) => much.related(delay.place, "the delay").help("write a jitter of at most the delay"),
-            None => much.help("write a `delay` too, of at least the jitter"),
+            Some(delay) => much.related(delay.place, "the delay"),
+            None => much,
         });
     }
-    if let (Some(reorder), None) = (reorder, delay) {
-        let alone = Diagnostic::error(reorder.place, "packets overtake only others that are delayed");
-        report.push(alone.help("write a `delay` too"));
+    if let (Some(reorder), Err(trouble)) = (reorder, reorder_fits(&given)) {
+        report.push(trouble.at(reorder.place));
     }
     given
+}
+
+/// The same of keys and values that stand in no file.
+pub fn impairment<'w>(words: impl IntoIterator<Item = (&'w str, &'w str)>) -> Result<Impairment, Trouble> {
+    let mut given = Impairment::default();
+    for (key, text) in words {
+        match key {
+            "delay" => given.delay_us = micros(text)?,
+            "jitter" => given.jitter_us = micros(text)?,
+            "loss" => given.loss_ppm = share(text)?,
+            "reorder" => given.reorder_ppm = share(text)?,
+            "rate" => given.rate_bytes_per_sec = rate(text)?,
+            other => {
+                let message = format!("`{other}` is nothing that a link does to packets");
+                return Err(Trouble::new(message).help(format!("there are {}", listed(&KEYS))));
+            }
+        }
+    }
+    jitter_fits(&given).and_then(|()| reorder_fits(&given)).map(|()| given)
+}
+
+fn jitter_fits(given: &Impairment) -> Result<(), Trouble> {
+    let much = Trouble::new("the delay varies by more than itself");
+    match (given.delay_us, given.jitter_us) {
+        (delay, jitter) if jitter <= delay => Ok(()),
+        (0, _) => Err(much.help("write a `delay` too, of at least the jitter")),
+        (_, _) => Err(much.help("write a jitter of at most the delay")),
+    }
+}
+
+fn reorder_fits(given: &Impairment) -> Result<(), Trouble> {
+    let alone = "packets overtake only others that are delayed";
+    match given.delay_us == 0 && given.reorder_ppm != 0 {
+        true => Err(Trouble::new(alone).help("write a `delay` too")),
+        false => Ok(()),
+    }
 }
 
 /// `20ms`, `1.5ms`, `300us`, `1s`; at most a minute.
@@ -77,6 +114,17 @@ fn with_unit(text: &str, units: &[(&str, f64)]) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_without_a_file_mean_the_same() {
+        let given = impairment([("delay", "20ms"), ("jitter", "1ms"), ("loss", "5%")]);
+        assert_eq!(given.map(|given| given.to_string()), Ok("delay 20ms jitter 1ms loss 5%".to_owned()));
+        let told = |words: &[(&str, &str)]| impairment(words.to_vec()).map_err(|trouble| trouble.to_string());
+        let much = "the delay varies by more than itself: write a `delay` too, of at least the jitter";
+        assert_eq!(told(&[("jitter", "1ms")]), Err(much.to_owned()));
+        assert!(told(&[("reorder", "5%")]).is_err() && told(&[("colour", "red")]).is_err());
+        assert_eq!(told(&[("loss", "0%")]), Ok(Impairment::default()));
+    }
 
     #[test]
     fn amounts_have_units() {

@@ -4,19 +4,36 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::test::{Test, socket_address};
-use super::{EndWord, end_word};
+use super::{EndWord, end_word, impairment};
 use crate::diagnostic::{Diagnostic, Place};
+use crate::model::Impairment;
 use crate::spec::fields::{Fields, Shape, listed, parsed};
 use crate::spec::node::{Entry, Node, Value};
 use crate::spec::report::{Placed, Report};
 use crate::spec::values;
 
 /// The keys by which an item is one that does something.
-const ACTIONS: [&str; 4] = ["cut", "restore", "move", "wait"];
+const ACTIONS: [&str; 5] = ["cut", "restore", "move", "set", "wait"];
+/// The keys beside that of an action, and whose they are.
+const FURTHER: [(&str, &str); 7] = [
+    ("peer", "move"),
+    ("endpoint", "move"),
+    ("delay", "set"),
+    ("jitter", "set"),
+    ("loss", "set"),
+    ("reorder", "set"),
+    ("rate", "set"),
+];
 /// Those that later versions will have.
-const LATER: [&str; 4] = ["kill", "start", "set", "apply"];
-const STEP: Shape =
-    Shape { what: "a step", keys: &["cut", "restore", "move", "peer", "endpoint", "wait"], later: &LATER };
+const LATER: [&str; 3] = ["kill", "start", "apply"];
+const STEP: Shape = Shape {
+    what: "a step",
+    keys: &[
+        "cut", "restore", "move", "peer", "endpoint", "set", "delay", "jitter", "loss", "reorder", "rate",
+        "wait",
+    ],
+    later: &LATER,
+};
 
 /// One item of `steps`.
 #[derive(Debug)]
@@ -38,6 +55,7 @@ pub(in crate::spec) enum Action {
     Cut(Placed<EndWord>),
     Restore(Placed<EndWord>),
     Move { tunnel: Placed<EndWord>, peer: Placed<String>, endpoint: SocketAddr },
+    Set { link: Placed<EndWord>, impairment: Impairment },
     Wait(Duration),
 }
 
@@ -71,18 +89,30 @@ fn action(fields: Fields<'_>, report: &mut Report) -> Option<Action> {
         return None;
     };
     let (key, node) = (entry.key.value.as_str(), &entry.value);
-    if key == "move" {
-        return moved(node, fields, report);
-    }
-    for stranger in ["peer", "endpoint"].iter().filter_map(|key| fields.entry(key)) {
+    let strangers = FURTHER.iter().filter(|(_, whose)| *whose != key);
+    for stranger in strangers.filter_map(|(further, _)| fields.entry(further)) {
         let message = format!("`{key}` has no `{}`", stranger.key.value);
         report.push(Diagnostic::error(stranger.key.place, message).help("leave it out"));
     }
     match key {
+        "move" => moved(node, fields, report),
+        "set" => set(node, fields, report),
         "wait" => parsed(node, "a time", values::duration, report).map(|time| Action::Wait(time.value)),
         "cut" => parsed(node, "`DOMAIN/IF`", end_word, report).map(Action::Cut),
         _ => parsed(node, "`DOMAIN/IF`", end_word, report).map(Action::Restore),
     }
+}
+
+fn set(node: &Node, fields: Fields<'_>, report: &mut Report) -> Option<Action> {
+    let link = parsed(node, "`DOMAIN/IF`", end_word, report);
+    if impairment::KEYS.iter().all(|key| fields.value(key).is_none()) {
+        let nothing = Diagnostic::error(fields.place, "a set without anything that the link shall do");
+        report.push(
+            nothing.help("write `loss: 5%`, `delay`, `jitter`, `reorder` or `rate`; `loss: 0%` for nothing"),
+        );
+    }
+    let impairment = impairment::read(fields, report);
+    Some(Action::Set { link: link?, impairment })
 }
 
 fn moved(node: &Node, fields: Fields<'_>, report: &mut Report) -> Option<Action> {

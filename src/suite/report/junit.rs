@@ -40,7 +40,8 @@ fn case(report: &FileReport, verdict: &Verdict) -> TestCase {
 
 fn description(report: &FileReport, verdict: &Verdict, failure: &str) -> String {
     let place = format!("{}:{}", report.file, verdict.line);
-    format!("{place}\nexpected: {}\nseen: {failure}\n{}", verdict.asserted, verdict.surroundings())
+    let packets = verdict.capture_line("packets: ");
+    format!("{place}\nexpected: {}\nseen: {failure}\n{packets}{}", verdict.asserted, verdict.surroundings())
 }
 
 /// What stands for a file whose tests were not all run.
@@ -89,6 +90,7 @@ mod tests {
         };
         assert!(seen.as_str().contains("100% <lost>"), "{seen:?}");
         assert!(seen.as_str().contains("1: get host 192.168.5.2: not in table"), "{seen:?}");
+        assert!(seen.as_str().contains("\npackets: /tmp/a-line21.pcapng\n"), "{seen:?}");
         assert!(!text.contains('\u{1b}'), "a character that XML does not have");
     }
 }

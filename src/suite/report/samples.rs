@@ -12,6 +12,7 @@ pub(super) fn reports() -> Vec<FileReport> {
         duration_secs: 0.25,
         failure: failure.map(str::to_owned),
         evidence: failure.map(|_| Box::new(evidence())),
+        capture: failure.map(|_| "/tmp/a-line21.pcapng".into()),
         line: 20 + number,
     };
     let passed = verdict(0, "1: ping 192.168.5.2", None);

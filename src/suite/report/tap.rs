@@ -26,9 +26,11 @@ fn test(report: &FileReport, verdict: &Verdict) -> String {
     let Some(failure) = &verdict.failure else { return format!("ok - {name}\n  ---\n  {millis}\n  ...\n") };
     let place = format!("file: {}\n  line: {}", quoted(&report.file), verdict.line);
     let (expected, seen) = (quoted(&verdict.asserted), quoted(failure));
+    let packets = verdict.capture.as_ref().map(|path| quoted(&path.display().to_string()));
+    let packets = packets.map(|path| format!("  packets: {path}\n")).unwrap_or_default();
     let evidence = quoted(&verdict.surroundings());
     format!(
-        "not ok - {name}\n  ---\n  {place}\n  {millis}\n  expected: {expected}\n  seen: {seen}\n  evidence: {evidence}\n  ...\n"
+        "not ok - {name}\n  ---\n  {place}\n  {millis}\n  expected: {expected}\n  seen: {seen}\n{packets}  evidence: {evidence}\n  ...\n"
     )
 }
 
@@ -72,7 +74,7 @@ mod tests {
         ));
         assert!(
             text.contains(
-                "\n  seen: \"no answer\\n\\u001b[31m100% <lost>, # not \\\\ there\"\n  evidence: \"the way, "
+                "\n  seen: \"no answer\\n\\u001b[31m100% <lost>, # not \\\\ there\"\n  packets: \"/tmp/a-line21.pcapng\"\n  evidence: \"the way, "
             ),
             "{text}"
         );

@@ -1,6 +1,6 @@
 //! A copy's side: brings the file's network up, runs its tests and tells what came of each, a line of JSON at a time.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::thread;
 
@@ -15,7 +15,8 @@ use crate::cli::trouble::Trouble;
 use crate::cli::{Common, Ended};
 use crate::lab::Stage;
 use crate::model::{DomainId, Drift, Network};
-use crate::spec::{Action, Test};
+use crate::probe;
+use crate::spec::{Act, Action, Test, Turn};
 use crate::suite::{self, Ground, Verdict};
 
 /// What a copy says.
@@ -24,8 +25,8 @@ use crate::suite::{self, Ground, Verdict};
 pub(super) enum Said {
     /// What came of a test.
     Verdict(Verdict),
-    /// That it stays until it is ended, and where packets of its links are.
-    Kept { captures: Vec<PathBuf> },
+    /// That it stays until it is ended.
+    Kept,
 }
 
 pub(super) fn run(path: &Path, words: &Words, common: &Common) -> Ended {
@@ -33,6 +34,11 @@ pub(super) fn run(path: &Path, words: &Words, common: &Common) -> Ended {
     if !document.lowered.steps.is_empty() {
         // What a step does is no drift.
         document.lowered.drift = Drift::Off;
+    }
+    for turn in &document.lowered.steps {
+        if let Turn::Act(Act { action: Action::Set { impairment, .. }, .. }) = turn {
+            probe::impairable(impairment)?;
+        }
     }
     let judge =
         |network: &Network| judge(&document, network, words, common).map_or_else(Trouble::tell, |()| 0);
@@ -51,6 +57,10 @@ fn judge(document: &Document, network: &Network, words: &Words, common: &Common)
     };
     let perform = move |action: &Action| stage.perform(action);
     let ground = Ground::new(live.survey()?, network.clone(), Box::new(enter), Box::new(perform));
+    let ground = match &words.captures {
+        Some(directory) => ground.recorded(directory).map_err(Trouble::failed)?,
+        None => ground,
+    };
     let is_chosen = |test: &Test| is_chosen(&Listed::of(&document.source.file, test).text(), &words.filter);
     let mut failed = false;
     let mut told = Ok(());
@@ -62,8 +72,9 @@ fn judge(document: &Document, network: &Network, words: &Words, common: &Common)
         }
     });
     told?;
+    drop(ground);
     if failed && words.keep_on_fail {
-        tell(&Said::Kept { captures: Vec::new() })?;
+        tell(&Said::Kept)?;
         loop {
             thread::park();
         }

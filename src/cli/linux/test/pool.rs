@@ -1,10 +1,11 @@
 //! Copies as processes: so many at a time, each heard until it ends, all of them ended by Ctrl-C.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
@@ -47,7 +48,7 @@ pub(super) enum Event {
 /// Processes that make copies.
 pub(super) struct Pool {
     workers: usize,
-    arguments: Vec<String>,
+    arguments: Vec<OsString>,
     next: AtomicUsize,
     running: Arc<Running>,
 }
@@ -55,15 +56,17 @@ pub(super) struct Pool {
 impl Pool {
     /// For so many jobs. From here on Ctrl-C, SIGTERM and SIGHUP end copies and not this process, which has one thread
     /// yet.
-    pub(super) fn new(jobs: usize, words: &Words) -> Result<Self, Trouble> {
+    pub(super) fn new(jobs: usize, words: &Words, captures: Option<&Path>) -> Result<Self, Trouble> {
         let processors = thread::available_parallelism().map_or(1, usize::from);
         // A copy waits more than it works.
         let workers = words.jobs.unwrap_or(2 * processors).min(jobs);
-        let filters = words.filter.iter().flat_map(|filter| ["--filter".to_owned(), filter.clone()]);
-        let keep = words.keep_on_fail.then(|| "--keep-on-fail".to_owned());
+        let filters = words.filter.iter().flat_map(|filter| ["--filter".into(), OsString::from(filter)]);
+        let keep = words.keep_on_fail.then(|| "--keep-on-fail".into());
+        let captures = captures.into_iter().flat_map(|path| ["--captures".into(), OsString::from(path)]);
         let running = Arc::new(Running::default());
         Running::heed_signals(&running).map_err(Trouble::failed)?;
-        let arguments = filters.chain(keep).chain(words.substitution.arguments()).collect();
+        let substitution = words.substitution.arguments().map(OsString::from);
+        let arguments = filters.chain(keep).chain(captures).chain(substitution).collect();
         Ok(Self { workers, arguments, next: AtomicUsize::new(0), running })
     }
 
@@ -150,8 +153,8 @@ impl Pool {
                     tell(verdict.clone());
                     report.verdicts.push(verdict);
                 }
-                Said::Kept { captures } => {
-                    report.kept = Some(kept(&child, captures));
+                Said::Kept => {
+                    report.kept = Some(kept(&child));
                     return Ok(Some(child));
                 }
             }
@@ -181,13 +184,13 @@ fn drain(mut pipe: impl Read + Send + 'static) -> thread::JoinHandle<String> {
 
 /// How to get into a copy, and how to end it. Its process 1 is that child of the process that made it which has
 /// processes of its own.
-fn kept(child: &Child, captures: Vec<PathBuf>) -> Kept {
+fn kept(child: &Child) -> Kept {
     let maker = child.id();
     let children = fs::read_to_string(format!("/proc/{maker}/task/{maker}/children")).unwrap_or_default();
     let first = children.split_whitespace().find(|pid| is_apart(pid, "pid")).unwrap_or_default();
     let user = if is_apart(first, "user") { "-U --preserve-credentials " } else { "" };
     let enter = format!("nsenter -t {first} {user}-n -m -p sh");
-    Kept { enter, end: format!("kill {maker}, or Ctrl-C for all"), captures }
+    Kept { enter, end: format!("kill {maker}, or Ctrl-C for all") }
 }
 
 /// Whether a process is in another namespace of this type than we are.

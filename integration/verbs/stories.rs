@@ -1,0 +1,108 @@
+//! `steps:` and what it takes to try them: links that are cut and impaired, peers that move, a real server.
+
+use crate::capability::lacks;
+use crate::copy::in_private_copies;
+use crate::world::{sh, write};
+
+/// Two tunnels' ends, and two cables between their underlays.
+///
+/// ```text
+/// a wg0 10.8.0.1 -. a-wire p0 192.0.2.1 ---- p0 192.0.2.2 b-wire .- b wg0 10.8.0.2
+///                 '        q0 198.51.100.1 - q0 198.51.100.2     '
+/// ```
+const STORY: &str = r#"
+domains:
+  a:
+    rdomain: 1
+    interfaces:
+      wg0:
+        addresses: [10.8.0.1/24]
+        wireguard: {underlay: a-wire, peers: {b/wg0: {endpoint: "192.0.2.2:7000"}}}
+  b:
+    rdomain: 2
+    interfaces:
+      wg0: {addresses: [10.8.0.2/24], wireguard: {underlay: b-wire, listen_port: 7000, peers: {a/wg0: {}}}}
+  a-wire: {rdomain: 3, interfaces: {p0: {addresses: [192.0.2.1/30]}, q0: {addresses: [198.51.100.1/30]}}}
+  b-wire: {rdomain: 4, interfaces: {p0: {addresses: [192.0.2.2/30]}, q0: {addresses: [198.51.100.2/30]}}}
+links: [{ends: [a-wire/p0, b-wire/p0]}, {ends: [a-wire/q0, b-wire/q0]}]
+steps:
+"#;
+
+fn story(steps: &[&str]) {
+    let steps: String = steps.iter().map(|step| format!("  - {{{step}}}\n")).collect();
+    write("story.yaml", &(STORY.trim_start().to_owned() + &steps));
+}
+
+#[test]
+fn a_peer_that_moves_is_found_where_it_is_said_to_be() {
+    in_private_copies("stories::a_peer_that_moves_is_found_where_it_is_said_to_be", || {
+        let endpoint = |at: &str| format!("in: a, exec: [wg, show, wg0, endpoints], stdout: \"{at}\"");
+        story(&[
+            "in: a, ping: 10.8.0.2",
+            &endpoint("192.0.2.2:7000"),
+            "cut: b-wire/p0",
+            "in: a, ping: 10.8.0.2, expect: unreachable",
+            "move: a/wg0, peer: b/wg0, endpoint: \"198.51.100.2:7000\"",
+            "in: a, ping: 10.8.0.2",
+            &endpoint("198.51.100.2:7000"),
+            // There is nobody there.
+            "move: a/wg0, peer: b/wg0, endpoint: \"198.51.100.2:7001\"",
+            "in: a, ping: 10.8.0.2, expect: unreachable",
+            "restore: a-wire/p0",
+            "move: a/wg0, peer: b/wg0, endpoint: \"192.0.2.2:7000\"",
+            "in: a, ping: 10.8.0.2",
+        ]);
+        sh("rdom test story.yaml").ends_with(0).says("7 tests in 1 file: 7 passed, 0 failed");
+    });
+}
+
+#[test]
+fn a_link_does_to_packets_what_is_set_until_something_else_is() {
+    in_private_copies("stories::a_link_does_to_packets_what_is_set_until_something_else_is", || {
+        let shown = |domain: &str, words: &str| {
+            format!("in: {domain}, exec: [tc, qdisc, show, dev, q0], stdout: {words}")
+        };
+        story(&[
+            &shown("a-wire", "noqueue"),
+            "set: a-wire/q0, rate: 8mbit",
+            &shown("a-wire", "rate 8Mbit"),
+            &shown("b-wire", "rate 8Mbit"),
+            "cut: b-wire/q0",
+            "restore: b-wire/q0",
+            &shown("b-wire", "rate 8Mbit"),
+            "in: a-wire, ping: 198.51.100.2",
+            "set: a-wire/q0, loss: 0%",
+            &shown("b-wire", "noqueue"),
+        ]);
+        sh("rdom test story.yaml").ends_with(0).says("6 tests in 1 file: 6 passed, 0 failed");
+        story(&["set: a-wire/q0, loss: 100%", "in: a-wire, ping: 198.51.100.2, expect: unreachable"]);
+        let lossy = sh("rdom test story.yaml");
+        match lacks("netem") {
+            true => lossy.ends_with(4).says("netem"),
+            false => lossy.ends_with(0).says("1 passed"),
+        };
+    });
+}
+
+#[test]
+fn a_web_server_answers_and_is_told_from_what_was_expected_of_it() {
+    in_private_copies("stories::a_web_server_answers_and_is_told_from_what_was_expected_of_it", || {
+        if lacks("python3") {
+            return;
+        }
+        write("page.txt", "a page of its own\n");
+        let serve =
+            "exec: [sh, -c, 'python3 -m http.server 80 --bind 192.0.2.2 >/dev/null 2>&1 </dev/null &']";
+        story(&[
+            &format!("in: b-wire, {serve}"),
+            "in: a-wire, http: \"http://192.0.2.2/page.txt\", within: 20s",
+            "in: a-wire, http: \"http://192.0.2.2/page.txt\", status: 200, body: a page of its own",
+            "in: a-wire, http: \"http://192.0.2.2/none\", status: 404",
+            "in: b, http: \"http://192.0.2.2/page.txt\", expect: unreachable",
+            "in: a-wire, http: \"http://192.0.2.2/none\", within: 200ms",
+            "in: a-wire, http: \"http://192.0.2.2/page.txt\", body: another, within: 200ms",
+        ]);
+        let run = sh("rdom test story.yaml").ends_with(1).says("5 passed, 2 failed");
+        run.says("404").says("a page of its own");
+    });
+}
