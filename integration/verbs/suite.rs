@@ -175,7 +175,8 @@ fn a_copy_in_which_a_test_failed_can_be_entered_until_ctrl_c() {
         let fail = "domains: {1: {}}\ntests:\n  - {in: 1, exec: ['false']}\n  - {in: 1, exec: ['true']}\n";
         write("fail.yaml", fail);
         let before = Traces::now();
-        let run = Background::start("test", "rdom test fail.yaml --keep-on-fail").waits_until("end it:");
+        let run = Background::start("test", "env TMPDIR=$PWD rdom test fail.yaml --keep-on-fail")
+            .waits_until("end it:");
         let said = run.said();
         let enter = said.lines().find_map(|line| line.trim().strip_prefix("enter it: ")).expect("a command");
         let inside = ok(&format!("{enter} -c 'rdom exec 1 printenv RDOM_DOMAIN; ip netns'"));
@@ -183,7 +184,7 @@ fn a_copy_in_which_a_test_failed_can_be_entered_until_ctrl_c() {
         signal(run.pid(), Signal::SIGINT);
         run.end().ends_with(1).says("2 tests in 1 file: 1 passed, 1 failed");
         before.is_all_there_is();
-        sh("rdom test fail.yaml --keep-on-fail --filter true").ends_with(0);
+        sh("TMPDIR=$PWD rdom test fail.yaml --keep-on-fail --filter true").ends_with(0);
     });
 }
 
