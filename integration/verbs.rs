@@ -51,6 +51,8 @@ mod rights;
 mod run;
 #[path = "verbs/security.rs"]
 mod security;
+#[path = "verbs/services.rs"]
+mod services;
 #[path = "verbs/soak.rs"]
 mod soak;
 #[path = "verbs/standalone.rs"]

@@ -12,6 +12,10 @@ mod lookups;
 pub mod ping;
 #[cfg(target_os = "linux")]
 mod place;
+#[cfg(target_os = "linux")]
+mod programs;
+#[cfg(target_os = "linux")]
+mod user;
 
 use std::convert::Infallible;
 use std::ffi::{CString, OsStr, OsString};
@@ -30,6 +34,10 @@ use crate::model::{DomainId, NetworkName};
 pub use lookups::Lookups;
 #[cfg(target_os = "linux")]
 pub use place::{Place, enter, replace};
+#[cfg(target_os = "linux")]
+pub use programs::is_here;
+#[cfg(target_os = "linux")]
+pub use user::{become_user, user};
 
 /// Why a program did not become one.
 #[derive(Debug, Error)]

@@ -156,6 +156,9 @@ impl Blueprint {
         if let Some(end) = tunnel_to_a_name(&lowered.network) {
             return Err(LabError::EndpointByName(end));
         }
+        if let Some(service) = lowered.services.keys().next() {
+            return Err(LabError::Service(service.clone()));
+        }
         // What a test does to its network is no drift.
         lowered.drift = Drift::Off;
         Ok(Self(Document { source, lowered }))

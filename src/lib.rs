@@ -30,6 +30,8 @@ pub mod plan;
 pub mod probe;
 #[cfg(target_os = "linux")]
 pub mod sandbox;
+#[cfg(target_os = "linux")]
+pub mod service;
 pub mod spec;
 pub mod state;
 pub mod status;

@@ -19,6 +19,7 @@ mod object;
 mod prefix;
 mod route;
 mod rule;
+mod service;
 mod wireguard;
 
 pub use allow::{Account, Allow};
@@ -30,9 +31,12 @@ pub use impairment::Impairment;
 pub use interface::{Address, Interface, Kind, Vxlan};
 pub use isolation::Isolation;
 pub use key::{Fingerprint, Key, ParseKeyError, Preshared, PublicKey, SecretName};
-pub use name::{DomainId, DomainName, End, InterfaceName, NameError, NetworkName, RtableId, SysctlName};
+pub use name::{
+    DomainId, DomainName, End, InterfaceName, NameError, NetworkName, RtableId, ServiceName, SysctlName,
+};
 pub use object::Object;
 pub use prefix::{ParsePrefixError, Prefix};
 pub use route::{Hop, Route, Target};
 pub use rule::{Action, Fwmark, Rule, Selector};
+pub use service::{Ready, Restart, Service, Sign};
 pub use wireguard::{Endpoint, Engine, Host, Peer, WireGuard};

@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Place, Severity};
-use crate::model::{Drift, Network, NetworkName, SecretName};
+use crate::model::{Drift, Network, NetworkName, SecretName, Service, ServiceName};
 
 pub use origins::Origins;
 pub use test::{
@@ -78,6 +78,8 @@ pub struct Lowered {
     pub secrets: BTreeMap<SecretName, PathBuf>,
     /// The users and groups that it names, and where.
     pub accounts: BTreeMap<Named, Place>,
+    /// The programs that run in its domains, and where it has them.
+    pub services: BTreeMap<ServiceName, (Service, Place)>,
     /// What it asserts, in its order.
     pub tests: Vec<Test>,
     /// What is done to it after those, and asserted then.

@@ -26,17 +26,19 @@ mod rule;
 #[cfg(test)]
 mod samples;
 mod schema;
+mod service;
 mod socket;
 mod text;
 mod tunnel;
 mod unit;
+mod verdict;
 mod wg;
 
 pub use doctor::{
     ChoiceView, DoctorView, FileView, FindingView, HazardView, LiveView, MissingView, TunnelPlace,
 };
 pub use event::{EventView, Occurrence};
-pub use evidence::{Evidence, Lookup};
+pub use evidence::{Evidence, Lookup, ServiceEvidence};
 pub use facts::{
     AddressFacts, Counters, LinkFacts, LinkKind, NeighbourFacts, NeighbourState, NextHop, RouteFacts,
     RouteType,
@@ -54,7 +56,9 @@ pub use route::{Family, RouteFlag, RouteRow, RouteTable, not_in_table};
 pub use route_get::RouteGet;
 pub use rule::{RuleTable, RuleView};
 pub use schema::{DOCUMENTS, schema};
+pub use service::{ServiceState, ServiceView};
 pub use socket::{Protocol, SocketTable, SocketView};
 pub use tunnel::{Health, PeerView, REJECT_AFTER_SECS, TunnelView};
 pub use unit::UnitView;
+pub use verdict::{FileReport, Kept, Outcome, Verdict, exit_status};
 pub use wg::WgShow;

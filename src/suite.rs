@@ -9,11 +9,10 @@ mod ground;
 mod inside;
 mod recording;
 mod report;
-mod verdict;
 
-pub use ground::{Enter, Ground, Perform};
+pub use crate::status::{FileReport, Kept, Outcome, Verdict, exit_status};
+pub use ground::{Enter, Ground, Perform, Services};
 pub use report::{github, junit, summary, tap};
-pub use verdict::{FileReport, Kept, Outcome, Verdict, exit_status};
 
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -57,7 +56,7 @@ pub fn carry_out(
                 run_all(&std::mem::take(&mut due), ground, &mut tell);
                 let started = Instant::now();
                 if let Err(failure) = ground.perform(&act.action) {
-                    return tell(not_done(&act, number, started, failure));
+                    return tell(not_done(&act, number, started, failure, ground));
                 }
             }
         }
@@ -66,7 +65,7 @@ pub fn carry_out(
 }
 
 /// What came of a step that could not be taken.
-fn not_done(act: &Act, number: usize, started: Instant, failure: String) -> Verdict {
+fn not_done(act: &Act, number: usize, started: Instant, failure: String, ground: &Ground) -> Verdict {
     Verdict {
         number,
         domain: None,
@@ -74,7 +73,7 @@ fn not_done(act: &Act, number: usize, started: Instant, failure: String) -> Verd
         asserted: act.text.clone(),
         duration_secs: started.elapsed().as_secs_f64(),
         failure: Some(failure),
-        evidence: None,
+        evidence: Some(Box::new(evidence::of_step(ground))),
         capture: None,
         line: act.place.line,
     }

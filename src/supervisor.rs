@@ -21,13 +21,14 @@ mod place;
 mod pointing;
 mod residents;
 mod service_manager;
+mod services;
 mod signals;
 mod surroundings;
 mod watching;
 
 pub use confirm::confirmed_instead_of;
 pub use entrance::Entrances;
-pub use explain::explain_lacks;
+pub use explain::{explain_all, explain_lacks};
 pub use neighbours::Clash;
 pub use place::{Misplaced, misplaced};
 pub use residents::{KeptError, Resident, kill_all, residents};
@@ -53,14 +54,15 @@ use crate::control::enter::{self, Ask, Opened};
 use crate::control::{self, Answer, Request, Residents, Server};
 use crate::diagnostic::chain;
 use crate::exec::group;
-use crate::model::{Network, NetworkName};
+use crate::model::{Network, NetworkName, ServiceName};
 use crate::plan::{Step, bind, plan};
 use crate::probe::{self, Hazard, Need, Unsupported};
+use crate::service::Connection;
 use crate::spec::Document;
 use crate::state::{
     Directories, KeyRing, Lock, LockError, Missing, StateError, Store, Stored, write_lookups,
 };
-use crate::status::{Occurrence, StatusView};
+use crate::status::{Occurrence, ServiceView, StatusView};
 use crate::transaction::{Failure, Outcome, Signals, converge};
 use apply::texts;
 use confirm::Pending;
@@ -71,6 +73,7 @@ pub use engines::{Hosted, Lodging, NoEngines};
 use history::History;
 use lookup::Found;
 use residents::Eviction;
+use services::Services;
 
 /// A network that is up, held by this process.
 pub struct Supervisor {
@@ -82,6 +85,7 @@ pub struct Supervisor {
     watch: Watch,
     endpoints: Endpoints,
     unconfirmed: Option<Pending>,
+    services: Services,
     history: History,
     monitor: Option<Monitor>,
     sender: mpsc::WeakSender<Event>,
@@ -152,6 +156,14 @@ pub enum UpError {
         /// All that is missing, and what needs it.
         lacks: Vec<(Need, Unsupported)>,
     },
+    /// Something that a service needs is missing here.
+    #[error("service {name}: {lack}")]
+    ServiceLacks {
+        /// The service.
+        name: ServiceName,
+        /// What is missing.
+        lack: Unsupported,
+    },
     /// Keys, ports or the lock could not be read or kept.
     #[error(transparent)]
     State(#[from] StateError),
@@ -173,6 +185,12 @@ pub enum UpError {
     /// Privileges that a supervisor does not need could not be given up.
     #[error("cannot give up privileges")]
     Privileges(#[source] io::Error),
+    /// What keeps services could not be started, or does not answer.
+    #[error("cannot run services")]
+    Services(#[source] io::Error),
+    /// Services of a private copy are not what they shall be.
+    #[error("{}", .0.join("\n"))]
+    Unwell(Vec<String>),
     /// The control socket could not be made.
     #[error("cannot listen at {}", path.display())]
     Control {
@@ -212,6 +230,7 @@ impl Supervisor {
         backend.tidy()?;
         let weak = sender.downgrade();
         let unconfirmed = Pending::resumed(document, directories, &weak)?;
+        let services = Services::open(&desired.name, directories, lodging).map_err(UpError::Services)?;
         match bring_up(&mut backend, &desired, directories, signals, sender, lodging) {
             Ok(Up { hazards, server, door }) => {
                 let (document, directories) = (document.clone(), directories.clone());
@@ -220,6 +239,7 @@ impl Supervisor {
                     watch: Watch::new(document.lowered.drift),
                     endpoints: Endpoints::of(&desired, Instant::now()),
                     unconfirmed,
+                    services,
                     history: History::default(),
                     monitor: None,
                     sender: weak,
@@ -235,6 +255,7 @@ impl Supervisor {
                     _lock: lock,
                 };
                 supervisor.await_endpoints();
+                supervisor.begin_services(lodging, signals)?;
                 Ok(supervisor)
             }
             Err(error) => {
@@ -268,10 +289,16 @@ impl Supervisor {
         let missing = plan(&self.desired, &observed);
         let misplaced = misplaced(&survey, &self.desired)?;
         let steps = missing.iter().map(ToString::to_string);
-        let differs = steps.chain(misplaced.iter().map(ToString::to_string)).collect();
+        let mut differs: Vec<_> = steps.chain(misplaced.iter().map(ToString::to_string)).collect();
+        let services = self.services.views().unwrap_or_else(|error| {
+            let wanted = !self.document.lowered.services.is_empty();
+            differs.extend(wanted.then(|| error.to_string()));
+            Vec::new()
+        });
+        differs.extend(services.iter().filter(|service| !service.is_well()).map(ServiceView::text));
         let left = self.unconfirmed.as_ref().map(Pending::left_secs);
         let view = view.kept_by(std::process::id(), differs, self.history.view()).going_back_in(left);
-        Ok(view.impaired(self.impaired()))
+        Ok(view.impaired(self.impaired()).running(services))
     }
 
     /// Keeps the network until a signal or a request ends it, then takes it down. Where processes live in its domains a
@@ -372,6 +399,7 @@ impl Supervisor {
     pub fn down(&mut self) -> Result<(), Box<Failure>> {
         service_manager::stopping();
         self.door = None;
+        self.services.end();
         let steps = take_down(&mut self.backend, &self.desired.name)?;
         forget(&self.directories);
         for residents in group::remove_all(&self.desired.name) {
@@ -396,7 +424,8 @@ pub fn status(
     desired: Option<&Network>,
 ) -> Result<StatusView, BackendError> {
     let observed = backend.observe()?;
-    Survey::of(directories)?.status(&observed, desired, engine_reason())
+    let view = Survey::of(directories)?.status(&observed, desired, engine_reason())?;
+    Ok(view.running(services::left_behind(directories)))
 }
 
 fn engine_reason() -> String {
@@ -425,7 +454,13 @@ fn prepare(document: &Document, directories: &Directories) -> Result<Prepared, U
     warnings.extend(probe::isolation_held_back(network));
     let desired = bind(network, &bindings, &probe::capabilities());
     let lacks = probe::unmet(&desired);
-    if lacks.is_empty() { Ok(Prepared { desired, keys, warnings }) } else { Err(UpError::Lacking { lacks }) }
+    if !lacks.is_empty() {
+        return Err(UpError::Lacking { lacks });
+    }
+    match services::unmet(document) {
+        Some((service, lack)) => Err(UpError::ServiceLacks { name: service.name.clone(), lack }),
+        None => Ok(Prepared { desired, keys, warnings }),
+    }
 }
 
 /// What there is besides the kernel's part once everything is up.
@@ -480,7 +515,11 @@ fn greet_anew(backend: &mut Linux, taken: &[Step]) {
 pub fn clean_up(network: &NetworkName, directories: &Directories, what: Residents) -> Result<usize, UpError> {
     probe::administration()?;
     let lock = take_lock(network, directories)?;
+    let keeper = services::keeper_left_behind(network, directories);
     Eviction::all(network, &|| residents(network, directories)).carry_out(what)?;
+    if let Some(Err(error)) = keeper.map(Connection::end) {
+        warn!(%error, "services are left behind");
+    }
     let engines = Box::new(Processes::of(directories));
     let mut backend = Linux::open(network.clone(), directories, KeyRing::default(), engines)?;
     let steps = take_down(&mut backend, network).map_err(UpError::Failed)?;

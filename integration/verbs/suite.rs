@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use nix::sys::signal::Signal;
+use rdomain::suite::FileReport;
 
 use crate::capability::lacks;
 use crate::copy::{self, Owner, in_private_copies};
@@ -37,6 +38,7 @@ fn needs_more_than_this_kernel(file: &Path) -> bool {
         Some("kinds") => &["dummy", "vlan", "macvlan", "vxlan"],
         Some("slow-link") => &["netem"],
         Some("ospf") => &["bird"],
+        Some("services") => &["socat"],
         _ => &[],
     };
     needs.iter().any(|need| lacks(need))
@@ -236,6 +238,8 @@ fn beside_a_failure_stands_what_the_network_looked_like() {
     in_private_copies("suite::beside_a_failure_stands_what_the_network_looked_like", || {
         write("fails.yaml", include_str!("files/fails.yaml"));
         let seen = sh("rdom test fails.yaml --json").ends_with(1).json();
+        let reports: Vec<FileReport> = serde_json::from_value(seen.clone()).expect("reports");
+        assert_eq!(serde_json::to_value(reports).expect("JSON"), seen, "as `rdom schema test` has it");
         let verdicts = seen[0]["verdicts"].as_array().expect("verdicts");
         assert!(verdicts.iter().all(|verdict| verdict["evidence"].is_object()));
         let ping = &verdicts[2]["evidence"];

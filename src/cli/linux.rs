@@ -19,6 +19,7 @@ mod plan;
 mod resolve;
 mod route;
 mod run;
+mod services;
 mod status;
 mod substitute;
 mod test;
@@ -91,7 +92,7 @@ enum Verb {
     Import(import::Words),
     /// Show domains, interfaces, tunnels and peers
     Status(status::Words),
-    /// Print what the supervisor of a network has logged; -f goes on
+    /// Print what the supervisor of a network has logged, or what a service has written; -f goes on
     Logs(logs::Words),
     /// Record packets of interfaces, several at once, as pcapng
     Capture(capture::Words),
@@ -127,6 +128,12 @@ enum Verb {
     /// The userspace engine's process, as a supervisor starts it
     #[command(hide = true)]
     Engine,
+    /// The process that keeps services, likewise
+    #[command(hide = true)]
+    Services(services::Words),
+    /// What a service is before it becomes its program
+    #[command(hide = true)]
+    Become(services::BecomeWords),
 }
 
 impl Verb {
@@ -146,6 +153,8 @@ impl Verb {
             Verb::Exec(words) => &words.which,
             Verb::Export(words) => &words.which,
             Verb::Unit(words) => &words.which,
+            Verb::Services(words) => &words.which,
+            Verb::Become(words) => &words.which,
             Verb::Demo(_)
             | Verb::Check(_)
             | Verb::Import(_)
@@ -205,6 +214,8 @@ pub(super) fn main() -> ExitCode {
         Verb::Resolve(words) => resolve::run(&words),
         Verb::Wireguard(words) => wireguard::run(&words),
         Verb::Engine => engine::run(),
+        Verb::Services(_) => services::run(&common),
+        Verb::Become(words) => services::become_service(&words, &common),
     };
     ended.unwrap_or_else(|trouble| ExitCode::from(trouble.tell()))
 }
@@ -237,6 +248,7 @@ fn usual_level(common: &Common, verb: &Verb) -> &'static str {
 fn heed_broken_pipes(verb: &Verb) {
     match verb {
         Verb::Check(_) | Verb::Plan(_) | Verb::Doctor(_) | Verb::Status(_) | Verb::Exec(_) => {}
+        Verb::Become(_) => {}
         Verb::Logs(_) | Verb::Wg(_) | Verb::Completions(_) | Verb::Man(_) | Verb::Schema(_) => {}
         Verb::Export(_) | Verb::Import(_) | Verb::Resolve(_) => {}
         Verb::Route(_) | Verb::Ifconfig(_) | Verb::Netstat(_) | Verb::Unit(_) => {}
@@ -250,6 +262,7 @@ fn heed_broken_pipes(verb: &Verb) {
         | Verb::Capture(_)
         | Verb::Impair(_)
         | Verb::Wireguard(_)
+        | Verb::Services(_)
         | Verb::Engine => return,
     }
     // The default action runs no code of ours.

@@ -6,7 +6,8 @@ use super::file::Document;
 use super::say::complain;
 use super::trouble::{Trouble, paint};
 use crate::backend::openbsd;
-use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::diagnostic::{Diagnostic, Diagnostics, Place};
+use crate::model::Service;
 use crate::spec::{Lowered, Source};
 
 /// A kind of kernel.
@@ -14,6 +15,13 @@ use crate::spec::{Lowered, Source};
 pub(super) enum System {
     Linux,
     Openbsd,
+}
+
+/// rc.d(8) has services there, and starts each in an rtable (rc.conf.local(8)).
+fn service_by_hand((service, place): &(Service, Place)) -> Diagnostic {
+    let message = format!("openbsd: service {} is not started there", service.name);
+    let help = format!("make it one of rc.d(8): rcctl set {} rtable {}", service.name, service.domain);
+    Diagnostic::warning(*place, message).help(help)
 }
 
 impl System {
@@ -35,7 +43,8 @@ impl System {
             };
             diagnostic.help(limit.help)
         });
-        Diagnostics::new(&source.file, &source.text, told.collect())
+        let services = lowered.services.values().filter(|_| self == System::Openbsd).map(service_by_hand);
+        Diagnostics::new(&source.file, &source.text, told.chain(services).collect())
     }
 
     /// What it cannot do ends a verb with status 4; what has to be done by hand is said.

@@ -11,7 +11,7 @@ use thiserror::Error;
 use crate::backend::{BackendError, help_of};
 use crate::diagnostic::{Diagnostics, chain};
 use crate::exec::ExecError;
-use crate::model::End;
+use crate::model::{End, ServiceName};
 use crate::probe::Unsupported;
 use crate::sandbox::SandboxError;
 use crate::spec::Document;
@@ -38,6 +38,9 @@ pub enum LabError {
     /// A tunnel has a peer whose endpoint is a name.
     #[error("{0} has a peer with a name as its endpoint, which a lab does not look up")]
     EndpointByName(End),
+    /// A service, which the program `rdom` keeps.
+    #[error("a lab runs no services, and the file has `{0}`")]
+    Service(ServiceName),
     /// There is no private copy.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
@@ -101,6 +104,9 @@ impl LabError {
                 Some(&lack.remedy)
             }
             LabError::EndpointByName(_) => Some("write an address"),
+            LabError::Service(_) => {
+                Some("start its program: lab.domain(NAME).exec([PROGRAM]); or use rdom test")
+            }
             LabError::Enter(error) => error.help(),
             LabError::Domain(error) => error.help.as_deref(),
             LabError::Up(error) => help_of(&**error),

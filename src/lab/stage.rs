@@ -2,22 +2,33 @@
 //! on the same backend.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::backend::Backend;
 use crate::backend::linux::Linux;
 use crate::diagnostic::chain;
-use crate::model::{End, Endpoint, Impairment, Network, Peer, Route, Target};
+use crate::model::{End, Endpoint, Impairment, Network, Peer, Route, ServiceName, Target};
 use crate::plan::Step;
+use crate::service::{self, Connection};
 use crate::spec::{Action, Document};
 use crate::state::{Directories, Missing, Store};
+use crate::status::ServiceEvidence;
 use crate::supervisor::{NoEngines, UpError};
 use crate::transaction::converge;
 
+/// How long a service may take to be ready in any case.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How many lines of a service's log are shown.
+const LINES: usize = 10;
+
 /// A network to which things are done.
 pub struct Stage {
+    runtime: PathBuf,
     desired: Network,
     state: Mutex<State>,
 }
@@ -37,7 +48,8 @@ impl Stage {
         let stored = Store::of(directories).bindings(&lowered.network, &lowered.secrets, Missing::Generate);
         let backend = Linux::open(desired.name.clone(), directories, stored?.keys, Box::new(NoEngines))?;
         let state = State { backend, cut: BTreeSet::new(), impaired: BTreeMap::new() };
-        Ok(Self { desired: desired.clone(), state: Mutex::new(state) })
+        let runtime = directories.runtime.clone();
+        Ok(Self { runtime, desired: desired.clone(), state: Mutex::new(state) })
     }
 
     /// Does it; an error says why that could not be done. Must be called in the default domain.
@@ -48,11 +60,45 @@ impl Stage {
             Action::Restore(at) => state.restore(&self.desired.ends(at), &self.desired),
             Action::Move { tunnel, peer, endpoint } => state.apply(&self.moved(tunnel, peer, *endpoint)?),
             Action::Set { link, impairment } => state.impair(self.desired.ends(link), *impairment),
+            Action::Kill(name) => self.kill(name),
+            Action::Start(name) => self.start(name),
             Action::Wait(time) => {
                 thread::sleep(*time);
                 Ok(())
             }
         }
+    }
+
+    fn kill(&self, name: &ServiceName) -> Result<(), String> {
+        let killed = self.keeper().and_then(|mut keeper| {
+            keeper.kill(name)?;
+            keeper.settled(|| false)
+        });
+        killed.map(drop).map_err(|error| error.to_string())
+    }
+
+    fn start(&self, name: &ServiceName) -> Result<(), String> {
+        let deadline = Instant::now() + PATIENCE;
+        let started = self.keeper().and_then(|mut keeper| {
+            keeper.start_service(name)?;
+            keeper.settled(|| Instant::now() > deadline)
+        });
+        let services = started.map_err(|error| error.to_string())?;
+        match services.iter().find(|service| service.name == name.as_str()) {
+            Some(service) if !service.is_well() => Err(service.text()),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// What services do, and what they have written last.
+    pub fn services(&self) -> Vec<ServiceEvidence> {
+        let services = self.keeper().and_then(|mut keeper| keeper.services()).unwrap_or_default();
+        let seen = |view| ServiceEvidence { log: service::last_words(&self.runtime, &view, LINES), view };
+        services.into_iter().map(seen).collect()
+    }
+
+    fn keeper(&self) -> io::Result<Connection> {
+        Connection::adopt(&service::socket(&self.runtime))
     }
 
     fn moved(&self, at: &End, name: &str, endpoint: SocketAddr) -> Result<Step, String> {

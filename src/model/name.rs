@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// Why a text cannot be the name or number of something.
@@ -44,7 +45,8 @@ pub enum NameError {
 ///
 /// 0 is the default domain. On Linux 0 to 4294967295 without 253-255, which are the kernel's own tables
 /// (linux/rtnetlink.h, `RT_TABLE_DEFAULT`, `_MAIN`, `_LOCAL`); OpenBSD has 0 to 255 (rdomain(4)).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "u32", into = "u32")]
 pub struct DomainId(u32);
 
 impl DomainId {
@@ -67,6 +69,20 @@ impl DomainId {
     /// Whether this is domain 0.
     pub fn is_default(self) -> bool {
         self.0 == 0
+    }
+}
+
+impl TryFrom<u32> for DomainId {
+    type Error = NameError;
+
+    fn try_from(number: u32) -> Result<Self, NameError> {
+        Self::new(number)
+    }
+}
+
+impl From<DomainId> for u32 {
+    fn from(domain: DomainId) -> Self {
+        domain.0
     }
 }
 
@@ -178,6 +194,13 @@ name_type!(
     check_file_name
 );
 name_type!(
+    /// The name of a service: of its log, and in messages.
+    #[derive(Serialize, Deserialize)]
+    #[serde(try_from = "String", into = "String")]
+    ServiceName,
+    check_file_name
+);
+name_type!(
     /// A sysctl in dots, `net.ipv4.ip_forward`; only below `net.`, for only that is a domain's own.
     ///
     /// As in sysctl(8), a `/` stands for a dot within one component: `net.ipv4.conf.eth0/7.rp_filter`.
@@ -209,6 +232,20 @@ impl DomainName {
     /// The domain of this name and number as people call it: by its number, unless it has a name of its own.
     pub fn word(&self, id: DomainId) -> String {
         if *self == Self::of_number(id) { id.to_string() } else { self.to_string() }
+    }
+}
+
+impl TryFrom<String> for ServiceName {
+    type Error = NameError;
+
+    fn try_from(text: String) -> Result<Self, NameError> {
+        Self::new(text)
+    }
+}
+
+impl From<ServiceName> for String {
+    fn from(name: ServiceName) -> Self {
+        name.0
     }
 }
 

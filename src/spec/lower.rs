@@ -17,6 +17,7 @@ mod routes;
 mod rtables;
 mod rules;
 mod scope;
+mod services;
 mod shared;
 mod tests;
 mod tunnels;
@@ -39,6 +40,7 @@ use shared::Renamed;
 /// Lowers a whole file.
 pub(super) fn lower(file: &File, source: &Source, report: &mut Report) -> Lowered {
     let scope = Scope::of(file, report);
+    let services = services::lower(&scope, &source.directory, report);
     let mut lowered = Lowered {
         network: Network::empty(file.name.clone().unwrap_or_else(|| source.network.clone())),
         drift: file.drift.unwrap_or_default(),
@@ -46,7 +48,8 @@ pub(super) fn lower(file: &File, source: &Source, report: &mut Report) -> Lowere
         secrets: BTreeMap::new(),
         accounts: allow::accounts(&scope),
         tests: file.tests.iter().filter_map(|words| tests::test(words, &scope, report)).collect(),
-        steps: file.steps.iter().filter_map(|words| tests::turn(words, &scope, report)).collect(),
+        steps: file.steps.iter().filter_map(|words| tests::turn(words, &scope, &services, report)).collect(),
+        services,
         warnings: Diagnostics::new(&source.file, "", Vec::new()),
         notes: Diagnostics::new(&source.file, "", Vec::new()),
     };

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::diagnostic::Place;
-use crate::model::{DomainId, End, Impairment, InterfaceName, RtableId};
+use crate::model::{DomainId, End, Impairment, InterfaceName, RtableId, ServiceName};
 
 /// One assertion.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -345,6 +345,10 @@ pub enum Action {
         /// What.
         impairment: Impairment,
     },
+    /// A service is killed, and stays so.
+    Kill(ServiceName),
+    /// It is started, and is ready then.
+    Start(ServiceName),
     /// Some time passes.
     Wait(Duration),
 }

@@ -11,7 +11,7 @@ use ipnetwork::IpNetwork;
 use crate::diagnostic::{Diagnostic, Place};
 use crate::model::{
     DomainName, Endpoint, Host, InterfaceName, NameError, NetworkName, ParseKeyError, Prefix, PublicKey,
-    SysctlName,
+    ServiceName, SysctlName,
 };
 
 /// Why a text does not mean what it must, and what to write instead.
@@ -216,6 +216,10 @@ pub(super) fn network_name(text: &str) -> Result<NetworkName, Trouble> {
 
 pub(super) fn domain_name(text: &str) -> Result<DomainName, Trouble> {
     DomainName::new(text).map_err(|error| named("domain", &error))
+}
+
+pub(super) fn service_name(text: &str) -> Result<ServiceName, Trouble> {
+    ServiceName::new(text).map_err(|error| named("service", &error))
 }
 
 pub(super) fn interface_name(text: &str) -> Result<InterfaceName, Trouble> {

@@ -5,17 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::overview::TunnelStatus;
 use super::route::{RouteTable, not_in_table};
 use super::route_get::RouteGet;
 use super::rule::RuleTable;
+use super::service::ServiceView;
 use super::socket::SocketTable;
 use super::wg::WgShow;
 
 /// What was seen of the network when a test had failed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Evidence {
     /// The way of a packet, from table to table, as far as the file knows where a link leads.
     pub way: Vec<Lookup>,
@@ -31,10 +33,23 @@ pub struct Evidence {
     pub tunnels: BTreeMap<String, TunnelStatus>,
     /// The interfaces that the way leads out by and in by, as `DOMAIN/IF`, domains by name if they have one.
     pub interfaces: BTreeSet<String>,
+    /// What the file's services did, and what they wrote last.
+    #[serde(default)]
+    pub services: Vec<ServiceEvidence>,
+}
+
+/// A service where a test had failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ServiceEvidence {
+    /// What it did.
+    #[serde(flatten)]
+    pub view: ServiceView,
+    /// The last lines that it wrote.
+    pub log: Vec<String>,
 }
 
 /// One look into the tables of a domain.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Lookup {
     /// The number of the domain.
     pub domain: u32,
@@ -76,6 +91,9 @@ impl fmt::Display for Evidence {
         if !self.tunnels.is_empty() {
             write_under(f, "rdom wg show", &WgShow::from(&self.tunnels).to_string())?;
         }
+        for ServiceEvidence { view, log } in &self.services {
+            write_under(f, &format!("rdom logs {} ({})", view.name, view.text()), &log.join("\n"))?;
+        }
         Ok(())
     }
 }
@@ -91,15 +109,15 @@ fn write_under(f: &mut fmt::Formatter<'_>, heading: &str, text: &str) -> fmt::Re
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::facts::RouteType;
     use super::super::samples::*;
     use super::super::socket::{Protocol, SocketView};
     use super::*;
-    use crate::status::RuleView;
+    use crate::status::{RuleView, ServiceState};
 
-    #[test]
-    fn each_part_stands_below_the_command_that_shows_it_whole() {
+    /// Something of everything but tunnels.
+    pub(in crate::status) fn evidence() -> Evidence {
         let links = [lo(), eth0()];
         let matched = facts(RouteType::Unicast, "0.0.0.0/0", &["192.0.2.254"], 2);
         let to: IpAddr = "203.0.113.7".parse().unwrap();
@@ -115,14 +133,28 @@ mod tests {
             send_queue: 0,
         };
         let rule = RuleView { priority: 5, selector: "from all".into(), action: "prohibit".into() };
-        let evidence = Evidence {
+        let view = ServiceView {
+            name: "web".into(),
+            domain: 3,
+            state: ServiceState::Failed,
+            pid: None,
+            restarts: 2,
+            status: Some(1),
+        };
+        Evidence {
             way: vec![at(1, Some(found)), at(2, Some(blackhole)), at(3, None)],
             routes: vec![RouteTable::new(domain(1), &[matched], &[], &links)],
             rules: vec![RuleTable { domain: 1, rules: vec![rule] }],
             port: Some(80),
             sockets: vec![SocketTable::new(domain(2), vec![]), SocketTable::new(domain(3), vec![web])],
+            services: vec![ServiceEvidence { view, log: vec!["ready".into()] }],
             ..Evidence::default()
-        };
+        }
+    }
+
+    #[test]
+    fn each_part_stands_below_the_command_that_shows_it_whole() {
+        let evidence = evidence();
         assert_eq!(
             evidence.to_string(),
             "\
@@ -142,6 +174,8 @@ rdom netstat -ln -T3, port 80:
   Active Internet connections (only servers)
   Proto   Recv-Q Send-Q  Local Address          Foreign Address        TCP-State
   tcp          0      0  *.80                   *.*                    LISTEN
+rdom logs web (service web: failed, it ended with status 1):
+  ready
 "
         );
         let json = serde_json::to_string(&evidence).unwrap();

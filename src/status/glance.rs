@@ -7,6 +7,7 @@ use super::interval::short;
 use super::overview::{
     DomainStatus, HappeningView, HistoryView, InterfaceStatus, PeerStatus, StatusView, TunnelStatus,
 };
+use super::service::{ServiceState, ServiceView};
 use super::tunnel::Health;
 
 /// More of addresses than this goes onto lines of its own, in columns.
@@ -130,6 +131,10 @@ impl fmt::Display for Glance<'_> {
             self.write(f, &tunnels)?;
             writeln!(f, "\nengine: {}", view.engine_reason)?;
         }
+        if !view.services.is_empty() {
+            writeln!(f)?;
+            self.write(f, &service_lines(&view.services))?;
+        }
         if !view.impaired.is_empty() {
             let heading = "impaired until the next apply:";
             writeln!(f, "\n{}", self.painted(heading, Tone::Odd))?;
@@ -212,6 +217,26 @@ fn tunnel_lines(domain: &DomainStatus, interface: &InterfaceStatus, tunnel: &Tun
         }
     }
     lines
+}
+
+fn service_lines(services: &[ServiceView]) -> Vec<Line> {
+    let line = |service: &ServiceView| {
+        let tone = match service.state {
+            ServiceState::Ready | ServiceState::Done => Tone::Good,
+            ServiceState::Waiting | ServiceState::Starting | ServiceState::Restarting => Tone::Odd,
+            ServiceState::Stopping => Tone::Odd,
+            ServiceState::Late | ServiceState::Failed | ServiceState::Killed => Tone::Bad,
+        };
+        Line::Cells(vec![
+            Cell::usual(&service.name),
+            Cell::usual(service.domain.to_string()),
+            Cell { text: service.state.to_string(), tone },
+            Cell::usual(service.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string())),
+            Cell::usual(service.restarts.to_string()),
+        ])
+    };
+    let head = heading(&["SERVICE", "DOMAIN", "STATE", "PID", "RESTARTS"]);
+    std::iter::once(head).chain(services.iter().map(line)).collect()
 }
 
 fn peer_line(peer: &PeerStatus) -> Line {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::facts::Counters;
 use super::interface::{InterfaceFlag, InterfaceView};
+use super::service::ServiceView;
 use super::socket::{Protocol, SocketTable};
 use super::text;
 use super::tunnel::{Health, PeerView};
@@ -30,6 +31,9 @@ pub struct StatusView {
     pub history: Option<HistoryView>,
     /// Its domains, by number.
     pub domains: Vec<DomainStatus>,
+    /// The programs that are kept running in them, by name.
+    #[serde(default)]
+    pub services: Vec<ServiceView>,
     /// Why tunnels have the engine that they have.
     pub engine_reason: String,
 }
@@ -149,6 +153,7 @@ impl StatusView {
             goes_back_in_secs: None,
             history: None,
             domains: domains.collect(),
+            services: Vec::new(),
             engine_reason,
         }
     }
@@ -156,6 +161,11 @@ impl StatusView {
     /// The same, seen by the process that keeps the network, with what is not as it was asked for and what has been done.
     pub fn kept_by(self, pid: u32, differs: Vec<String>, history: HistoryView) -> Self {
         Self { supervisor: Some(pid), differs, history: Some(history), ..self }
+    }
+
+    /// The same, in whose domains these services run.
+    pub fn running(self, services: Vec<ServiceView>) -> Self {
+        Self { services, ..self }
     }
 
     /// The same, of which what was applied last goes back by itself after so many seconds.

@@ -24,6 +24,9 @@ pub struct AppliedView {
     /// The steps that were taken.
     #[serde(flatten)]
     pub plan: PlanView,
+    /// What became of services, one sentence each.
+    #[serde(default)]
+    pub services: Vec<String>,
     /// What its operator should know, one sentence each.
     pub warnings: Vec<String>,
     /// How long it may be confirmed before it goes back by itself, if it does.

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::art;
@@ -17,7 +18,7 @@ use super::text;
 use crate::model::{DomainId, Prefix};
 
 /// The routes of a domain's own rtable, in the order in which OpenBSD walks its own.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RouteTable {
     /// The number of the domain.
     pub domain: u32,
@@ -26,10 +27,11 @@ pub struct RouteTable {
 }
 
 /// One route, one gateway: a multipath route has a row for each.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RouteRow {
     /// Where to.
     #[serde(with = "text")]
+    #[schemars(with = "String")]
     pub to: Prefix,
     /// What becomes of a packet, in the words of ip-route(8); `neighbour` for a host whose link address is known.
     #[serde(rename = "type")]
@@ -57,7 +59,7 @@ pub struct RouteRow {
 }
 
 /// A flag of a route; in the order of OpenBSD's bits (`RTF_*`, net/route.h).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RouteFlag {
     /// Usable: its interface has a carrier.

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::facts::{LinkFacts, NextHop, RouteFacts};
@@ -14,7 +15,7 @@ use super::route_map;
 use crate::model::DomainId;
 
 /// The route that a packet to an address would take.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RouteGet {
     /// The number of the domain.
     pub domain: u32,

@@ -26,7 +26,12 @@ pub(super) fn of(test: &Test, ground: &Ground) -> Evidence {
         (Some(domain), assertion) => search.about(domain, assertion),
         (None, _) => {}
     }
-    search.evidence
+    Evidence { services: ground.services(), ..search.evidence }
+}
+
+/// What is to be seen where a step could not be taken.
+pub(super) fn of_step(ground: &Ground) -> Evidence {
+    Evidence { services: ground.services(), ..Evidence::default() }
 }
 
 struct Search<'g> {

@@ -12,13 +12,16 @@ use super::recording::Recording;
 use crate::backend::linux::{Namespaces, Survey};
 use crate::model::{DomainId, End, InterfaceName, Network};
 use crate::spec::Action;
-use crate::status::TunnelView;
+use crate::status::{ServiceEvidence, TunnelView};
 
 /// Makes the command that becomes these words as a citizen of a domain.
 pub type Enter = Box<dyn Fn(DomainId, &[String]) -> Command + Send + Sync>;
 
 /// Does something to the network; an error says why that could not be done.
 pub type Perform = Box<dyn Fn(&Action) -> Result<(), String> + Send + Sync>;
+
+/// Looks what the file's services do, and what they have written.
+pub type Services = Box<dyn Fn() -> Vec<ServiceEvidence> + Send + Sync>;
 
 /// The domains of a network that is up.
 pub struct Ground {
@@ -27,6 +30,7 @@ pub struct Ground {
     pub(super) network: Network,
     enter: Enter,
     perform: Perform,
+    services: Services,
     /// The encrypted bytes of each tunnel when the last step was taken.
     marks: Mutex<BTreeMap<End, u64>>,
     recording: Option<Recording>,
@@ -34,8 +38,9 @@ pub struct Ground {
 
 impl Ground {
     /// The network as it is now, with the counters that it has.
-    pub fn new(survey: Survey, network: Network, enter: Enter, perform: Perform) -> Self {
-        let ground = Self { survey, network, enter, perform, marks: Mutex::default(), recording: None };
+    pub fn new(survey: Survey, network: Network, enter: Enter, perform: Perform, services: Services) -> Self {
+        let marks = Mutex::default();
+        let ground = Self { survey, network, enter, perform, services, marks, recording: None };
         ground.mark();
         ground
     }
@@ -61,6 +66,11 @@ impl Ground {
         let done = (self.perform)(action);
         self.mark();
         done
+    }
+
+    /// What the file's services do, and what they have written.
+    pub(super) fn services(&self) -> Vec<ServiceEvidence> {
+        (self.services)()
     }
 
     /// Remembers what the counters show.

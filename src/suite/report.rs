@@ -14,7 +14,7 @@ pub use tap::tap;
 
 use std::fmt::{self, Write};
 
-use super::verdict::{FileReport, Outcome, Verdict};
+use crate::status::{FileReport, Outcome, Verdict};
 
 /// Width of the column in which the word for an outcome stands.
 const WORD: usize = 12;

@@ -12,14 +12,15 @@ use tracing::{debug, info, warn};
 
 use super::confirm::{self, Pending, within};
 use super::explain::explain_all;
-use super::residents::{Eviction, residents_of_deleted};
+use super::residents::{Eviction, deleted, residents_of_deleted};
 use super::watching::Part;
-use super::{Prepared, Supervisor, UpError, greet, greet_anew, place, prepare};
+use super::{Prepared, Supervisor, UpError, greet, greet_anew, place, prepare, services};
 use crate::backend::Backend;
 use crate::control::{Answer, Residents, Terms, Wanted};
 use crate::diagnostic::chain;
 use crate::model::{DomainId, Network, Object};
 use crate::plan::{Step, plan};
+use crate::service;
 use crate::spec::{self, Document, Source};
 use crate::state::{Unconfirmed, write_lookups};
 use crate::status::{AppliedView, Occurrence, PlanView};
@@ -39,6 +40,7 @@ impl Supervisor {
             network: running.clone(),
             directory: wanted.directory.clone(),
         })?;
+        let running = services::of(&self.document);
         let steps = match within {
             Some(within) => self.change_for_now(document, within, terms.residents),
             None => self.change_for_good(document, terms.residents),
@@ -47,6 +49,7 @@ impl Supervisor {
         let steps = steps.inspect_err(|told| warn!("not applied: {told}"))?;
         let applied = AppliedView {
             plan: PlanView::new(&steps),
+            services: service::changes(&running, &services::of(&self.document)),
             warnings: self.warnings.clone(),
             goes_back_in_secs: self.unconfirmed.as_ref().map(Pending::left_secs),
         };
@@ -146,6 +149,7 @@ impl Supervisor {
             Ok((prepared, outcome)) => {
                 let Prepared { desired, warnings, .. } = prepared;
                 (self.desired, self.warnings, self.document) = (desired, warnings, document);
+                self.keep_services();
                 info!(network = %self.desired.name, steps = outcome.taken.len(), "applied");
                 self.watch.set(self.document.lowered.drift);
                 self.open_or_close_door();
@@ -154,12 +158,17 @@ impl Supervisor {
                 self.renew_groups();
                 Ok(outcome.taken)
             }
-            Err(error) => Err(told(&error, &document)),
+            Err(error) => {
+                self.keep_services();
+                Err(told(&error, &document))
+            }
         }
     }
 
     fn change_to(&mut self, document: &Document) -> Result<(Prepared, Outcome), UpError> {
         let prepared = prepare(document, &self.directories)?;
+        let deleted = deleted(&self.desired, &prepared.desired);
+        self.pause_services(document, &deleted).map_err(UpError::Services)?;
         self.backend.learn(prepared.keys.clone());
         let touched = touched(&self.desired, &prepared.desired);
         let outcome = self.converge_to(&prepared.desired, &touched).map_err(UpError::Failed)?;

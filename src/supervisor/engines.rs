@@ -6,7 +6,7 @@ use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -119,7 +119,7 @@ impl Processes {
             ended.end();
         }
         DirBuilder::new().recursive(true).mode(0o700).create(&self.directory)?;
-        let (path, log) = (self.path(underlay), self.open_log()?);
+        let (path, log) = (self.path(underlay), open_log(&self.log)?);
         let start = || Connection::start(&path, log);
         let engine = in_namespace(namespace, start).map_err(io::Error::other)??;
         tracing::info!(%underlay, pid = engine.pid(), "engine started");
@@ -127,16 +127,6 @@ impl Processes {
             look_after(&engine, Some(Instant::now()), queue.clone());
         }
         Ok(self.engines.entry(underlay).or_insert(engine))
-    }
-
-    /// Beside the log of a supervisor without a terminal, for the engine keeps no terminal and no pipe from ending;
-    /// the journal, if that is where the supervisor's goes.
-    fn open_log(&self) -> io::Result<Stdio> {
-        if std::env::var_os("JOURNAL_STREAM").is_some() {
-            return Ok(Stdio::inherit());
-        }
-        let options = File::options().append(true).create(true).mode(0o600).clone();
-        Ok(options.clone().custom_flags(libc::O_NOFOLLOW).open(&self.log)?.into())
     }
 
     fn running(&mut self, at: &End) -> Option<DomainId> {
@@ -186,6 +176,16 @@ impl Engines for Processes {
         }
         stopped
     }
+}
+
+/// What a process that outlives this one writes to: the log of a supervisor without a terminal, so that it keeps no
+/// terminal and no pipe from ending; the journal, if that is where the supervisor's goes.
+pub(super) fn open_log(path: &Path) -> io::Result<Stdio> {
+    if std::env::var_os("JOURNAL_STREAM").is_some() {
+        return Ok(Stdio::inherit());
+    }
+    let options = File::options().append(true).create(true).mode(0o600).clone();
+    Ok(options.clone().custom_flags(libc::O_NOFOLLOW).open(path)?.into())
 }
 
 /// Waits for the end of an engine's process on a thread of its own. One that ends again and again is not told of more

@@ -11,7 +11,7 @@ use crate::transaction::explain;
 const SHOWN: usize = 8;
 
 /// Any reason why the document's network did not come about.
-pub(super) fn explain_all(error: &UpError, document: &Document) -> Diagnostics {
+pub fn explain_all(error: &UpError, document: &Document) -> Diagnostics {
     let place = |object: &Object| document.lowered.origins.place(object);
     match error {
         UpError::Failed(failure) => explain(failure, document),
@@ -19,6 +19,10 @@ pub(super) fn explain_all(error: &UpError, document: &Document) -> Diagnostics {
             let message = error.to_string();
             let place = place(&Object::Interface(at.clone()));
             of(document, vec![placed(place, &message)])
+        }
+        UpError::ServiceLacks { name, lack } => {
+            let place = document.lowered.services.get(name).map(|(_, place)| *place);
+            of(document, vec![placed(place, &error.to_string()).help(&lack.remedy)])
         }
         UpError::Lacking { lacks } => explain_lacks(lacks, document),
         UpError::Unsupported(unsupported) => {
@@ -31,6 +35,8 @@ pub(super) fn explain_all(error: &UpError, document: &Document) -> Diagnostics {
         | UpError::Backend(_)
         | UpError::Misplaced(Misplaced::Backend(_))
         | UpError::Privileges(_)
+        | UpError::Services(_)
+        | UpError::Unwell(_)
         | UpError::Control { .. } => of(document, vec![Diagnostic::error_of_file(chain(error))]),
     }
 }

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 use std::fs;
+use std::iter;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -25,6 +26,7 @@ use crate::engine::Process;
 use crate::exec::group;
 use crate::model::{DomainId, DomainName, Network, NetworkName};
 use crate::plan::{Step, plan};
+use crate::service;
 use crate::state::Directories;
 
 /// How long a resident may take to end when it is asked to, and how long to be killed.
@@ -33,6 +35,8 @@ const GRACE: Duration = Duration::from_secs(5);
 const ROUNDS: usize = 2;
 /// The most of a command line that is shown, in characters.
 const COMMAND_LENGTH: usize = 60;
+/// How many ancestors of a process are asked for.
+const GENERATIONS: usize = 64;
 /// What an engine calls itself.
 const ENGINE: &str = "rdom-engine";
 
@@ -162,15 +166,18 @@ pub(super) fn residents_of_deleted(
     to: &Network,
     directories: &Directories,
 ) -> Result<Vec<Resident>, BackendError> {
-    let deleted: BTreeSet<_> = plan(to, from)
-        .into_iter()
-        .filter_map(|step| if let Step::DeleteDomain { domain, .. } = step { Some(domain) } else { None })
-        .collect();
+    let deleted = deleted(from, to);
     if deleted.is_empty() {
         return Ok(Vec::new());
     }
     let all = residents(&from.name, directories)?.into_iter();
     Ok(all.filter(|resident| deleted.contains(&resident.domain)).collect())
+}
+
+/// The domains that a change from one network to another deletes.
+pub(super) fn deleted(from: &Network, to: &Network) -> BTreeSet<DomainId> {
+    let domain = |step| if let Step::DeleteDomain { domain, .. } = step { Some(domain) } else { None };
+    plan(to, from).into_iter().filter_map(domain).collect()
 }
 
 /// Asks residents to end, and kills those that do not.
@@ -258,16 +265,23 @@ fn parent(pid: i32) -> Option<Pid> {
     after_name.split(' ').nth(1)?.parse().ok().map(Pid::from_raw)
 }
 
+/// Whether it is one, or somebody's whom one has started: all of them descend from what keeps them.
+fn is_service(pid: i32) -> bool {
+    let name = |pid: &i32| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let ancestors = iter::successors(Some(pid), |pid| Some(parent(*pid)?.as_raw()).filter(|pid| *pid > 0));
+    ancestors.take(GENERATIONS).any(|pid| name(&pid).trim_end() == service::PROCESS)
+}
+
 fn processes() -> impl Iterator<Item = i32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
 /// Its command line as it may be printed, or its name where it has none; nothing of an engine, of a child of this process,
-/// which looks a name up, or of who has gone.
+/// which looks a name up, of a service, or of who has gone.
 fn command(pid: i32) -> Option<String> {
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
-    if name.trim_end() == ENGINE || parent(pid)? == getpid() {
+    if name.trim_end() == ENGINE || parent(pid)? == getpid() || is_service(pid) {
         return None;
     }
     let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;

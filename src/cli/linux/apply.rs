@@ -57,7 +57,8 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
         Some(Ok(applied)) => {
             applied.warnings.iter().for_each(|warning| complain(format_args!("warning: {warning}")));
             applied.plan.steps.iter().for_each(|step| say(&step.text));
-            match applied.plan.steps.len() {
+            applied.services.iter().for_each(say);
+            match applied.plan.steps.len() + applied.services.len() {
                 0 => say(format_args!("network {} is as the file says: nothing to do", live.name)),
                 steps => {
                     say(format_args!("network {} is as the file says: {}", live.name, count(steps, "step")))

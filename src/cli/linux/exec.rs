@@ -32,13 +32,23 @@ fn replaced(domain: &str, command: &[OsString], common: &Common) -> Ended {
     if let Some(network) = door(common)? {
         return by_door(&network, domain, command);
     }
-    let live = Live::find(common)?;
+    enter(&Live::find(common)?, domain)?;
+    become_command(command)
+}
+
+/// Makes this process a citizen of a domain.
+pub(super) fn enter(live: &Live, domain: &str) -> Result<(), Trouble> {
     let survey = live.survey_for(domain)?;
     let (id, which) = live.rtable(&survey, domain)?;
-    let (program, arguments) = command.split_first().ok_or_else(no_command)?;
     let place = live.entrances().place(survey, id, which).map_err(Trouble::failed)?;
     exec::announce(&live.name, id, &place.name);
-    match exec::replace(&place, program, arguments) {
+    Ok(exec::enter(&place)?)
+}
+
+/// Turns this process into the command, where it is.
+pub(super) fn become_command(command: &[OsString]) -> Ended {
+    let (program, arguments) = command.split_first().ok_or_else(no_command)?;
+    match exec::become_program(program, arguments) {
         Ok(never) => match never {},
         Err(ExecError::NotFound { .. }) if program == "ping" => ping::run(arguments),
         Err(error) => Err(error.into()),

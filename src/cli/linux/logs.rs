@@ -1,4 +1,4 @@
-//! `rdom logs`: what a supervisor in the background has logged.
+//! `rdom logs`: what a supervisor in the background has logged, or a service has written.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
@@ -11,6 +11,8 @@ use clap::Args;
 use super::live::Live;
 use super::trouble::Trouble;
 use super::{Common, Ended, Which};
+use crate::model::ServiceName;
+use crate::service;
 use crate::state::Lock;
 
 /// How often `-f` looks for more.
@@ -26,17 +28,18 @@ pub(super) struct Words {
     /// Begin this many lines before the end; -n names the network
     #[arg(long, value_name = "LINES")]
     lines: Option<usize>,
+    /// What this service has written; without it, what the supervisor has logged
+    service: Option<ServiceName>,
 }
 
 pub(super) fn run(words: &Words, common: &Common) -> Ended {
     let live = Live::find(common).map_err(|trouble| meant_lines(trouble, common))?;
-    let path = live.directories.runtime.join("log");
+    let path = match &words.service {
+        Some(service) => service::log(&live.directories.runtime, service),
+        None => live.directories.runtime.join("log"),
+    };
     let file = File::open(&path).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => Trouble::failed(format!(
-            "network {name} has no log of its own: its supervisor writes to the terminal, or the journal, that it \
-             was started from",
-            name = live.name
-        )),
+        ErrorKind::NotFound => missing(&live, words.service.as_ref()),
         _ => Trouble::failed(format!("cannot read {}: {error}", path.display())),
     })?;
     let mut log = BufReader::new(file);
@@ -45,6 +48,20 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
         follow(&mut log, &live)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn missing(live: &Live, service: Option<&ServiceName>) -> Trouble {
+    let name = &live.name;
+    match service {
+        Some(service) => Trouble::Usage {
+            message: format!("network {name} has run no service {service}"),
+            help: Some(format!("its services: rdom status -n {name}")),
+        },
+        None => Trouble::failed(format!(
+            "network {name} has no log of its own: its supervisor writes to the terminal, or the journal, that it \
+             was started from"
+        )),
+    }
 }
 
 /// `-n 20` means lines in tail(1), and here a network.

@@ -22,7 +22,9 @@ use crate::backend::Nature;
 use crate::diagnostic::chain;
 use crate::probe;
 use crate::state::{Directories, Roots, make_private_directory};
-use crate::supervisor::{DownError, Lodging, Supervisor, UpError, confirmed_instead_of, explain_lacks};
+use crate::supervisor::{
+    DownError, Lodging, Supervisor, UpError, confirmed_instead_of, explain_all, explain_lacks,
+};
 use crate::transaction::{Cause, Failure, Signals, explain};
 
 #[derive(Debug, Args)]
@@ -87,6 +89,9 @@ pub(super) fn bring_up(
     let up = up.map_err(|error| match error {
         UpError::Failed(failure) => explained(&failure, document),
         UpError::Unsupported(unsupported) => unsupported.into(),
+        error @ UpError::ServiceLacks { .. } => {
+            Trouble::Diagnostics(Box::new(explain_all(&error, document)), 4)
+        }
         UpError::Lacking { lacks } => Trouble::Diagnostics(Box::new(explain_lacks(&lacks, document)), 4),
         other => Trouble::failed(other),
     })?;

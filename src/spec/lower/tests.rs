@@ -1,8 +1,9 @@
 //! Tests and steps: the domains that they name, and the interfaces and peers that they are about.
 
 use super::scope::{Scope, tunnel};
+use super::services::{self, Services};
 use crate::diagnostic::{Diagnostic, Place};
-use crate::model::{DomainId, End, InterfaceName};
+use crate::model::{DomainId, End, InterfaceName, ServiceName};
 use crate::spec::fields::{listed, nearest};
 use crate::spec::report::{Placed, Report};
 use crate::spec::test::{Act, Action, Assertion, Test, Turn};
@@ -52,14 +53,23 @@ fn check(assertion: &Assertion, inside: DomainId, place: Place, scope: &Scope<'_
 }
 
 /// One item of `steps`.
-pub(super) fn turn(words: &words::Step, scope: &Scope<'_>, report: &mut Report) -> Option<Turn> {
+pub(super) fn turn(
+    words: &words::Step,
+    scope: &Scope<'_>,
+    services: &Services,
+    report: &mut Report,
+) -> Option<Turn> {
     match words {
         words::Step::Test(words) => test(words, scope, report).map(Turn::Test),
-        words::Step::Act(words) => act(words, scope, report).map(Turn::Act),
+        words::Step::Act(words) => act(words, scope, services, report).map(Turn::Act),
     }
 }
 
-fn act(words: &words::Act, scope: &Scope<'_>, report: &mut Report) -> Option<Act> {
+fn act(words: &words::Act, scope: &Scope<'_>, services: &Services, report: &mut Report) -> Option<Act> {
+    let mut service = |name: &Placed<ServiceName>| {
+        services::check(name, services, scope, report);
+        name.value.clone()
+    };
     let (text, action) = match &words.action {
         words::Action::Wait(time) => (format!("wait {} ms", time.as_millis()), Action::Wait(*time)),
         words::Action::Cut(word) => (format!("cut {}", text(word)), Action::Cut(end(word, scope, report)?)),
@@ -70,6 +80,8 @@ fn act(words: &words::Act, scope: &Scope<'_>, report: &mut Report) -> Option<Act
             let words = format!("set {}: {impairment}", text(link));
             (words, Action::Set { link: end_of_link(link, scope, report)?, impairment: *impairment })
         }
+        words::Action::Kill(name) => (format!("kill {name}"), Action::Kill(service(name))),
+        words::Action::Start(name) => (format!("start {name}"), Action::Start(service(name))),
         words::Action::Move { tunnel: word, peer, endpoint } => {
             let at = end(word, scope, report)?;
             let found = tunnel_at(&at, word.place, scope, report)?;

@@ -9,6 +9,7 @@ use super::isolation;
 use super::route::Route;
 use super::rtable::{self, Rtable};
 use super::rule::Rule;
+use super::service::{self, Service};
 use crate::diagnostic::{Diagnostic, Place};
 use crate::model::{Dns, DomainId, DomainName, Isolation, NameError, SysctlName};
 use crate::spec::Named;
@@ -30,8 +31,9 @@ const DOMAIN: Shape = Shape {
         "sysctls",
         "allow",
         "dns",
+        "services",
     ],
-    later: &["services"],
+    later: &[],
 };
 const LOOPBACK: Shape = Shape { what: "`lo`", keys: &["addresses"], later: &[] };
 
@@ -59,6 +61,8 @@ pub(in crate::spec) struct Domain {
     pub(in crate::spec) dns: Dns,
     /// Where it speaks of that.
     pub(in crate::spec) dns_place: Option<Place>,
+    /// What runs in it.
+    pub(in crate::spec) services: Vec<Service>,
     /// Whether the name of every interface could be read.
     pub(in crate::spec) all_named: bool,
     /// Whether everything in it could be read, so that what is missing is missing in the file too.
@@ -99,6 +103,7 @@ impl Domain {
             allow_place: fields.entry("allow").map(|entry| entry.key.place),
             dns: fields.value("dns").and_then(|node| dns::read(node, report)).unwrap_or_default(),
             dns_place: fields.entry("dns").map(|entry| entry.key.place),
+            services: fields.value("services").map(|node| service::read(node, report)).unwrap_or_default(),
             whole: report.errors() == errors,
         }
     }
@@ -119,6 +124,7 @@ impl Domain {
             allow_place: None,
             dns: Dns::Unsaid,
             dns_place: None,
+            services: Vec::new(),
             all_named: false,
             whole: false,
         }

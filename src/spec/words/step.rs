@@ -6,14 +6,14 @@ use std::time::Duration;
 use super::test::{Test, socket_address};
 use super::{EndWord, end_word, impairment};
 use crate::diagnostic::{Diagnostic, Place};
-use crate::model::Impairment;
+use crate::model::{Impairment, ServiceName};
 use crate::spec::fields::{Fields, Shape, listed, parsed};
 use crate::spec::node::{Entry, Node, Value};
 use crate::spec::report::{Placed, Report};
 use crate::spec::values;
 
 /// The keys by which an item is one that does something.
-const ACTIONS: [&str; 5] = ["cut", "restore", "move", "set", "wait"];
+const ACTIONS: [&str; 7] = ["cut", "restore", "move", "set", "kill", "start", "wait"];
 /// The keys beside that of an action, and whose they are.
 const FURTHER: [(&str, &str); 7] = [
     ("peer", "move"),
@@ -25,12 +25,12 @@ const FURTHER: [(&str, &str); 7] = [
     ("rate", "set"),
 ];
 /// Those that later versions will have.
-const LATER: [&str; 3] = ["kill", "start", "apply"];
+const LATER: [&str; 1] = ["apply"];
 const STEP: Shape = Shape {
     what: "a step",
     keys: &[
         "cut", "restore", "move", "peer", "endpoint", "set", "delay", "jitter", "loss", "reorder", "rate",
-        "wait",
+        "kill", "start", "wait",
     ],
     later: &LATER,
 };
@@ -56,6 +56,8 @@ pub(in crate::spec) enum Action {
     Restore(Placed<EndWord>),
     Move { tunnel: Placed<EndWord>, peer: Placed<String>, endpoint: SocketAddr },
     Set { link: Placed<EndWord>, impairment: Impairment },
+    Kill(Placed<ServiceName>),
+    Start(Placed<ServiceName>),
     Wait(Duration),
 }
 
@@ -97,6 +99,8 @@ fn action(fields: Fields<'_>, report: &mut Report) -> Option<Action> {
     match key {
         "move" => moved(node, fields, report),
         "set" => set(node, fields, report),
+        "kill" => parsed(node, "a service", values::service_name, report).map(Action::Kill),
+        "start" => parsed(node, "a service", values::service_name, report).map(Action::Start),
         "wait" => parsed(node, "a time", values::duration, report).map(|time| Action::Wait(time.value)),
         "cut" => parsed(node, "`DOMAIN/IF`", end_word, report).map(Action::Cut),
         _ => parsed(node, "`DOMAIN/IF`", end_word, report).map(Action::Restore),

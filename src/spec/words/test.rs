@@ -2,7 +2,7 @@
 
 mod assertions;
 
-pub(super) use assertions::socket_address;
+pub(super) use assertions::{command, socket_address};
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! Annotations, which GitHub shows beside the lines of the files: workflow commands, a line each
 //! (docs.github.com, "Workflow commands for GitHub Actions").
 
-use crate::suite::verdict::{FileReport, Outcome, Verdict};
+use crate::status::{FileReport, Outcome, Verdict};
 
 /// One annotation for each failure, each file that could not be run, and each that is not supported here.
 pub fn github(reports: &[FileReport]) -> String {

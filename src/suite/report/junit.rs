@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use quick_junit::{NonSuccessKind, Report, SerializeError, TestCase, TestCaseStatus, TestSuite};
 
-use crate::suite::verdict::{FileReport, Outcome, Verdict};
+use crate::status::{FileReport, Outcome, Verdict};
 
 /// The document; `time` is how long all of it took.
 pub fn junit(reports: &[FileReport], time: Duration) -> Result<String, SerializeError> {

@@ -1,7 +1,7 @@
 //! Verdicts of every sort, with what has to be escaped.
 
 use crate::status::{Evidence, Lookup};
-use crate::suite::verdict::{FileReport, Verdict};
+use crate::status::{FileReport, Verdict};
 
 pub(super) fn reports() -> Vec<FileReport> {
     let verdict = |number, name: &str, failure: Option<&str>| Verdict {

@@ -1,6 +1,6 @@
 //! TAP version 14 (testanything.org/tap-version-14-specification.html).
 
-use crate::suite::verdict::{FileReport, Outcome, Verdict};
+use crate::status::{FileReport, Outcome, Verdict};
 
 /// A test point for each test, and for each file that could not be run; the plan comes first.
 pub fn tap(reports: &[FileReport]) -> String {

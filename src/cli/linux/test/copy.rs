@@ -2,22 +2,30 @@
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
+use std::sync::Arc;
 use std::thread;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Listed, Words, is_chosen};
+use super::{Listed, Words};
 use crate::cli::file::{self, Document};
 use crate::cli::linux::live::Live;
 use crate::cli::linux::run::private_copy;
 use crate::cli::say::say;
 use crate::cli::trouble::Trouble;
 use crate::cli::{Common, Ended};
+use crate::diagnostic::{Diagnostic, Diagnostics, Place};
+use crate::exec;
 use crate::lab::Stage;
 use crate::model::{DomainId, Drift, Network};
-use crate::probe;
-use crate::spec::{Act, Action, Test, Turn};
+use crate::probe::{self, Unsupported};
+use crate::spec::{Act, Action, Assertion, Test, Turn};
 use crate::suite::{self, Ground, Verdict};
+
+/// The exit status that says that this system lacks something.
+const UNSUPPORTED: u8 = 4;
+/// That of a program that is not there.
+const NOT_FOUND: u8 = 127;
 
 /// What a copy says.
 #[derive(Debug, Serialize, Deserialize)]
@@ -35,15 +43,41 @@ pub(super) fn run(path: &Path, words: &Words, common: &Common) -> Ended {
         // What a step does is no drift.
         document.lowered.drift = Drift::Off;
     }
-    for turn in &document.lowered.steps {
-        if let Turn::Act(Act { action: Action::Set { impairment, .. }, .. }) = turn {
-            probe::impairable(impairment)?;
-        }
-    }
+    require(&document, words)?;
     let judge =
         |network: &Network| judge(&document, network, words, common).map_or_else(Trouble::tell, |()| 0);
     let status = private_copy(document.clone(), words.substitution, Trouble::tell, judge)?;
     Ok(ExitCode::from(status))
+}
+
+/// What tests and steps need of this system, each told at its place: a test that lacks its program has not failed.
+fn require(document: &Document, words: &Words) -> Result<(), Trouble> {
+    let lowered = &document.lowered;
+    let chosen = lowered.all_tests().filter(|test| is_chosen(test, document, words));
+    let programs = chosen.filter_map(|test| Some((lack_of_program(test)?, test.place)));
+    let lacks = programs.chain(lowered.steps.iter().filter_map(lack_of_step));
+    let told = lacks.map(|(lack, place)| Diagnostic::error(place, lack.missing).help(lack.remedy));
+    let told = Diagnostics::new(&document.source.file, &document.source.text, told.collect());
+    if told.is_empty() { Ok(()) } else { Err(Trouble::Diagnostics(Box::new(told), UNSUPPORTED)) }
+}
+
+fn lack_of_program(test: &Test) -> Option<Unsupported> {
+    // That it is not there may be what the test says.
+    let Assertion::Exec { command, status, .. } = &test.assertion else { return None };
+    exec::is_here(command.first()?, None).err().filter(|_| *status != NOT_FOUND)
+}
+
+fn lack_of_step(turn: &Turn) -> Option<(Unsupported, Place)> {
+    match turn {
+        Turn::Act(Act { action: Action::Set { impairment, .. }, place, .. }) => {
+            Some((probe::impairable(impairment).err()?, *place))
+        }
+        Turn::Act(_) | Turn::Test(_) => None,
+    }
+}
+
+fn is_chosen(test: &Test, document: &Document, words: &Words) -> bool {
+    super::is_chosen(&Listed::of(&document.source.file, test).text(), &words.filter)
 }
 
 fn judge(document: &Document, network: &Network, words: &Words, common: &Common) -> Result<(), Trouble> {
@@ -55,13 +89,17 @@ fn judge(document: &Document, network: &Network, words: &Words, common: &Common)
         command.args(["exec", "-n", name.as_str(), "-T", &domain.to_string(), "--"]).args(words);
         command
     };
+    let stage = Arc::new(stage);
+    let looked_at = Arc::clone(&stage);
     let perform = move |action: &Action| stage.perform(action);
-    let ground = Ground::new(live.survey()?, network.clone(), Box::new(enter), Box::new(perform));
+    let services = move || looked_at.services();
+    let survey = live.survey()?;
+    let ground = Ground::new(survey, network.clone(), Box::new(enter), Box::new(perform), Box::new(services));
     let ground = match &words.captures {
         Some(directory) => ground.recorded(directory).map_err(Trouble::failed)?,
         None => ground,
     };
-    let is_chosen = |test: &Test| is_chosen(&Listed::of(&document.source.file, test).text(), &words.filter);
+    let is_chosen = |test: &Test| is_chosen(test, document, words);
     let mut failed = false;
     let mut told = Ok(());
     suite::carry_out(&document.lowered, is_chosen, &ground, |verdict| {

@@ -166,16 +166,21 @@ pub(super) fn exec(node: &Node, fields: Fields<'_>, report: &mut Report) -> Read
     let status = |text: &str| values::number(text, "an exit status", 0, u8::MAX);
     let status = fields.parsed("status", "an exit status", status, report);
     let stdout = fields.parsed("stdout", "text", values::any_text, report);
+    Some(Assertion::Exec {
+        command: command(node, report)?,
+        status: status.map_or(0, |status| status.value),
+        stdout: stdout.map(|stdout| stdout.value),
+    })
+}
+
+/// A program and its arguments.
+pub(in crate::spec::words) fn command(node: &Node, report: &mut Report) -> Option<Vec<String>> {
     let errors = report.errors();
     let command = each_parsed(node, "a command and its arguments", values::any_text, report);
     if command.is_empty() && report.errors() == errors {
         report.push(Diagnostic::error(node.place, "a command with nothing in it"));
     }
-    (report.errors() == errors).then(|| Assertion::Exec {
-        command: command.into_iter().map(|word| word.value).collect(),
-        status: status.map_or(0, |status| status.value),
-        stdout: stdout.map(|stdout| stdout.value),
-    })
+    (report.errors() == errors).then(|| command.into_iter().map(|word| word.value).collect())
 }
 
 fn address(node: &Node, report: &mut Report) -> Option<IpAddr> {

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::status::Evidence;
+use super::evidence::Evidence;
 
 /// The exit status of a file that needs what this system does not permit or does not have.
 const UNSUPPORTED: u8 = 4;
@@ -12,7 +13,7 @@ const UNSUPPORTED: u8 = 4;
 const INTERRUPTED: u8 = 130;
 
 /// What came of one test.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Verdict {
     /// Its place among the tests and steps of its file, from 0.
     pub number: usize,
@@ -42,7 +43,7 @@ impl Verdict {
 }
 
 /// What came of one file.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FileReport {
     /// The file, as it was named.
     pub file: String,
@@ -63,7 +64,7 @@ pub struct FileReport {
 }
 
 /// A copy that outlives its tests.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Kept {
     /// What to type to get into it.
     pub enter: String,

@@ -1,0 +1,167 @@
+//! The supervisor's side of what is said to a keeper, and the threads of the keeper that listen.
+
+use std::fs::{self, DirBuilder};
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{self, Sender, SyncSender};
+use std::thread;
+use std::time::Duration;
+
+use super::message::{Answer, Request};
+use super::process::Heard;
+use crate::model::{Service, ServiceName};
+use crate::status::{ServiceState, ServiceView};
+
+/// How long a keeper may take to answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// The same where services have to end first: each has ten seconds, and some end after others.
+const END_WITHIN: Duration = Duration::from_secs(50);
+
+/// How often it is looked how services get on.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// After so many restarts a service is no longer awaited.
+const HOPELESS: u32 = 3;
+
+/// A living keeper. To drop it is to leave it and its services alone.
+#[derive(Debug)]
+pub struct Connection(BufReader<UnixStream>);
+
+impl Connection {
+    /// Starts a keeper by this command, with the rights of the calling process.
+    pub fn start(socket: &Path, mut command: Command, log: Stdio) -> io::Result<Self> {
+        if let Some(directory) = socket.parent() {
+            DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        }
+        let _left_behind = fs::remove_file(socket);
+        let listener = UnixListener::bind(socket)?;
+        command.stdin(std::os::fd::OwnedFd::from(listener)).stdout(Stdio::null()).stderr(log).spawn()?;
+        Self::adopt(socket)
+    }
+
+    /// Takes over a keeper that lives. `ConnectionRefused` and `NotFound` say that there is none.
+    pub fn adopt(socket: &Path) -> io::Result<Self> {
+        let stream = UnixStream::connect(socket)?;
+        stream.set_write_timeout(Some(ANSWER_WITHIN))?;
+        Ok(Self(BufReader::new(stream)))
+    }
+
+    /// Has it keep these services and no others; who is as it was goes on.
+    pub fn keep(&mut self, services: &[Service]) -> io::Result<Vec<ServiceView>> {
+        self.ask(&Request::Keep(services.to_vec()), ANSWER_WITHIN)
+    }
+
+    /// What each service does.
+    pub fn services(&mut self) -> io::Result<Vec<ServiceView>> {
+        self.ask(&Request::Status, ANSWER_WITHIN)
+    }
+
+    /// Waits until nothing comes of waiting any more, or until it is over; what each does then.
+    pub fn settled(&mut self, is_over: impl Fn() -> bool) -> io::Result<Vec<ServiceView>> {
+        self.wait_while(is_under_way, is_over)
+    }
+
+    /// Waits until those have ended that are to end.
+    pub fn stopped(&mut self) -> io::Result<Vec<ServiceView>> {
+        self.wait_while(|view| view.state == ServiceState::Stopping, || false)
+    }
+
+    fn wait_while(
+        &mut self,
+        is_so: impl Fn(&ServiceView) -> bool,
+        is_over: impl Fn() -> bool,
+    ) -> io::Result<Vec<ServiceView>> {
+        loop {
+            let views = self.services()?;
+            if !views.iter().any(&is_so) || is_over() {
+                return Ok(views);
+            }
+            thread::sleep(LOOK_EVERY);
+        }
+    }
+
+    /// Kills a service, which stays so until it is started.
+    pub fn kill(&mut self, name: &ServiceName) -> io::Result<Vec<ServiceView>> {
+        self.ask(&Request::Kill(name.clone()), ANSWER_WITHIN)
+    }
+
+    /// Starts a service that is not running.
+    pub fn start_service(&mut self, name: &ServiceName) -> io::Result<Vec<ServiceView>> {
+        self.ask(&Request::Start(name.clone()), ANSWER_WITHIN)
+    }
+
+    /// Ends all services, those last that others depend on, and the keeper.
+    pub fn end(mut self) -> io::Result<()> {
+        self.ask(&Request::End, END_WITHIN).map(drop)
+    }
+
+    fn ask(&mut self, request: &Request, within: Duration) -> io::Result<Vec<ServiceView>> {
+        self.0.get_ref().set_read_timeout(Some(within))?;
+        write_line(self.0.get_mut(), request)?;
+        let mut line = String::new();
+        if self.0.read_line(&mut line)? == 0 {
+            return Err(io::Error::new(io::ErrorKind::BrokenPipe, "the keeper of the services has gone"));
+        }
+        match serde_json::from_str(&line)? {
+            Answer::Services(services) => Ok(services),
+            Answer::Refused(why) => Err(io::Error::other(why)),
+        }
+    }
+}
+
+fn is_under_way(view: &ServiceView) -> bool {
+    match view.state {
+        ServiceState::Starting | ServiceState::Stopping => true,
+        ServiceState::Restarting => view.restarts < HOPELESS,
+        ServiceState::Waiting | ServiceState::Ready | ServiceState::Late => false,
+        ServiceState::Done | ServiceState::Failed | ServiceState::Killed => false,
+    }
+}
+
+/// What a keeper is told, and where the answer goes.
+pub(super) struct Told {
+    pub(super) request: Request,
+    pub(super) reply: Sender<Answer>,
+}
+
+/// Hears callers, each on a thread of its own.
+pub(super) fn hear(listener: &UnixListener, tell: &SyncSender<Heard>) {
+    for caller in listener.incoming().flatten() {
+        let told = tell.clone();
+        let listen = move || {
+            let _gone = converse(&caller, &told);
+            drop(told.send(Heard::Left));
+        };
+        // Before it is heard that they have left.
+        if tell.send(Heard::Came).is_err() {
+            return;
+        }
+        if thread::Builder::new().name("caller".into()).spawn(listen).is_err() {
+            drop(tell.send(Heard::Left));
+        }
+    }
+}
+
+fn converse(caller: &UnixStream, tell: &SyncSender<Heard>) -> io::Result<()> {
+    for line in BufReader::new(caller).lines() {
+        let (reply, answer) = mpsc::channel();
+        let answer = match serde_json::from_str(&line?) {
+            Ok(request) => {
+                let gone = |_| io::Error::from(io::ErrorKind::BrokenPipe);
+                tell.send(Heard::Told(Told { request, reply })).map_err(gone)?;
+                answer.recv().map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?
+            }
+            Err(error) => Answer::Refused(error.to_string()),
+        };
+        write_line(&mut &*caller, &answer)?;
+    }
+    Ok(())
+}
+
+fn write_line(to: &mut impl Write, what: &impl serde::Serialize) -> io::Result<()> {
+    let mut line = serde_json::to_vec(what)?;
+    line.push(b'\n');
+    to.write_all(&line)
+}

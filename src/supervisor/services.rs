@@ -1,0 +1,224 @@
+//! Services as a supervisor has them kept: by a process that was started with all the rights that `rdom up` had, and
+//! that outlives the supervisor; in a private copy by one that ends with the copy.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::{self, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tracing::warn;
+
+use super::engines::open_log;
+use super::{Lodging, Supervisor, UpError};
+use crate::exec;
+use crate::model::{DomainId, NetworkName, Service};
+use crate::probe::Unsupported;
+use crate::service::{self, Connection};
+use crate::spec::Document;
+use crate::state::Directories;
+use crate::status::ServiceView;
+use crate::transaction::Signals;
+
+/// How long it is looked in any case.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How many lines of a log are shown.
+const LINES: usize = 5;
+
+/// The services of one network.
+pub(super) struct Services {
+    network: NetworkName,
+    directories: Directories,
+    lodging: Lodging,
+    connection: Option<Connection>,
+}
+
+impl Services {
+    /// Takes over what keeps them, or starts it. To be called before rights are given up.
+    pub(super) fn open(
+        network: &NetworkName,
+        directories: &Directories,
+        lodging: Lodging,
+    ) -> io::Result<Self> {
+        let connection = Connection::adopt(&service::socket(&directories.runtime)).ok();
+        let (network, directories) = (network.clone(), directories.clone());
+        let mut services = Self { network, directories, lodging, connection };
+        match lodging {
+            Lodging::Apart if services.connection.is_none() => services.start()?,
+            Lodging::Apart | Lodging::Within => {}
+        }
+        Ok(services)
+    }
+
+    fn start(&mut self) -> io::Result<()> {
+        let mut command = Command::new("/proc/self/exe");
+        command.arg0("rdom");
+        let log = match self.lodging {
+            Lodging::Apart => {
+                command.arg("-v");
+                open_log(&self.directories.runtime.join("log"))?
+            }
+            Lodging::Within => Stdio::inherit(),
+        };
+        command.args(["services", "-n", self.network.as_str()]);
+        let socket = service::socket(&self.directories.runtime);
+        service::end_orphans(&self.network, &socket);
+        self.connection = Some(Connection::start(&socket, command, log)?);
+        Ok(())
+    }
+
+    /// These are to run from now on, and no others.
+    pub(super) fn keep(&mut self, wanted: &[Service]) -> io::Result<()> {
+        match (self.lodging, &self.connection) {
+            (_, None) if wanted.is_empty() => return Ok(()),
+            (Lodging::Within, None) => self.start()?,
+            (Lodging::Apart | Lodging::Within, _) => {}
+        }
+        self.ask(|keeper| keeper.keep(wanted)).map(drop)
+    }
+
+    /// What each does; nothing where that cannot be seen.
+    pub(super) fn views(&mut self) -> io::Result<Vec<ServiceView>> {
+        if self.is_idle() {
+            return Ok(Vec::new());
+        }
+        self.ask(Connection::services)
+    }
+
+    /// Waits until nothing comes of waiting any more, or until it is over; what each does then.
+    pub(super) fn settled(
+        &mut self,
+        wanted: &[Service],
+        is_over: impl Fn() -> bool,
+    ) -> io::Result<Vec<ServiceView>> {
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let within = wanted.iter().filter_map(|service| Some(service.ready.as_ref()?.within));
+        let deadline = Instant::now() + PATIENCE + within.sum::<Duration>();
+        self.ask(|keeper| keeper.settled(|| is_over() || Instant::now() > deadline))
+    }
+
+    /// Waits until those have ended that are to end.
+    fn stopped(&mut self) -> io::Result<()> {
+        match &self.connection {
+            Some(_) => self.ask(Connection::stopped).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// A private copy without services has nothing that keeps them.
+    fn is_idle(&self) -> bool {
+        self.connection.is_none() && self.lodging == Lodging::Within
+    }
+
+    /// What is wrong with a service, and what it said last.
+    fn complaint(&self, view: &ServiceView) -> String {
+        let said = service::last_words(&self.directories.runtime, view, LINES);
+        said.iter().fold(view.text(), |text, line| format!("{text}\n  {line}"))
+    }
+
+    /// Ends them, and what keeps them.
+    pub(super) fn end(&mut self) {
+        if let Some(Err(error)) = self.connection.take().map(Connection::end) {
+            warn!(%error, "services are left behind");
+        }
+    }
+
+    fn ask<A>(&mut self, question: impl FnOnce(&mut Connection) -> io::Result<A>) -> io::Result<A> {
+        let gone = "the process that keeps the services has gone, and they with it; \
+                    a new supervisor starts it again: rdom down, and rdom up";
+        let gone = || io::Error::new(io::ErrorKind::NotConnected, gone);
+        let answer = question(self.connection.as_mut().ok_or_else(gone)?);
+        answer.map_err(|error| match error.kind() {
+            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => {
+                self.connection = None;
+                gone()
+            }
+            _ => error,
+        })
+    }
+}
+
+impl Supervisor {
+    /// Starts the document's services and waits until they are ready. In a private copy one that is not is an error,
+    /// for nothing shall be tried without it; elsewhere the network stands without it.
+    pub(super) fn begin_services(&mut self, lodging: Lodging, signals: &Signals) -> Result<(), UpError> {
+        let wanted = of(&self.document);
+        self.services.keep(&wanted).map_err(UpError::Services)?;
+        let views = self.services.settled(&wanted, || signals.pending()).map_err(UpError::Services)?;
+        let unwell = views.iter().filter(|view| !view.is_well()).map(|view| self.services.complaint(view));
+        let unwell: Vec<_> = unwell.collect();
+        match (lodging, unwell.is_empty()) {
+            (_, true) => Ok(()),
+            (Lodging::Within, false) => Err(UpError::Unwell(unwell)),
+            (Lodging::Apart, false) => {
+                self.warnings.extend(unwell);
+                Ok(())
+            }
+        }
+    }
+
+    /// Ends those services that will not be what they are, or whose domain goes, before the network changes. Whatever
+    /// comes of that, [`Self::keep_services`] has the last word.
+    pub(super) fn pause_services(
+        &mut self,
+        document: &Document,
+        deleted: &BTreeSet<DomainId>,
+    ) -> io::Result<()> {
+        let next = of(document);
+        let goes_on = |service: &Service| next.contains(service) && !deleted.contains(&service.domain);
+        let mut kept = of(&self.document);
+        kept.retain(goes_on);
+        self.services.keep(&kept)?;
+        self.services.stopped()
+    }
+
+    /// Has the document's services run, which is the network's by now.
+    pub(super) fn keep_services(&mut self) {
+        if let Err(error) = self.services.keep(&of(&self.document)) {
+            warn!(%error, "services are not as they shall be");
+            self.warnings.push(error.to_string());
+        }
+    }
+}
+
+/// What services do whose supervisor is no more.
+pub(super) fn left_behind(directories: &Directories) -> Vec<ServiceView> {
+    let keeper = Connection::adopt(&service::socket(&directories.runtime));
+    keeper.and_then(|mut keeper| keeper.services()).unwrap_or_default()
+}
+
+/// What a supervisor that is no more had kept, if that lives; else nothing of it is left after this.
+pub(super) fn keeper_left_behind(network: &NetworkName, directories: &Directories) -> Option<Connection> {
+    let socket = service::socket(&directories.runtime);
+    let keeper = Connection::adopt(&socket).ok();
+    if keeper.is_none() {
+        service::end_orphans(network, &socket);
+    }
+    keeper
+}
+
+/// A document's services, their directories told from the root.
+pub(super) fn of(document: &Document) -> Vec<Service> {
+    let absolute = |directory: &PathBuf| match directory.as_os_str().is_empty() {
+        true => path::absolute("."),
+        false => path::absolute(directory),
+    };
+    let services = document.lowered.services.values().map(|(service, _)| Service {
+        directory: absolute(&service.directory).unwrap_or_else(|_| service.directory.clone()),
+        ..service.clone()
+    });
+    services.collect()
+}
+
+/// What a service needs and is not here: its program, or its user.
+pub(super) fn unmet(document: &Document) -> Option<(&Service, Unsupported)> {
+    document.lowered.services.values().find_map(|(service, _)| {
+        let path = service.env.get("PATH").map(String::as_str);
+        let program = service.command.first().map_or(Ok(()), |program| exec::is_here(program, path));
+        let user = || service.user.as_deref().map_or(Ok(()), |user| exec::user(user).map(drop));
+        program.and_then(|()| user()).err().map(|lack| (service, lack))
+    })
+}
