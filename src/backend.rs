@@ -19,6 +19,12 @@ pub trait Backend {
 
     /// Takes one step; what a refused one leaves behind, [`Backend::observe`] sees.
     fn apply(&mut self, step: &Step) -> Result<(), BackendError>;
+
+    /// Takes the first of these steps, of which there is at least one, and as many more as it takes at the price of one;
+    /// returns how many. Where the first is refused none is taken.
+    fn apply_some(&mut self, steps: &[Step]) -> Result<usize, BackendError> {
+        self.apply(&steps[0]).map(|()| 1)
+    }
 }
 
 /// What a kernel refused, in its own words, and what to do about it where that is known.

@@ -122,7 +122,7 @@ fn deleted_interfaces(compared: &Comparison) -> Vec<Step> {
         Kind::Physical { .. } => true,
     });
     let mut gone: Vec<End> = once.map(|(at, _)| at).collect();
-    gone.sort_by_key(|at| Reverse(order(compared.observed, at)));
+    gone.sort_by_cached_key(|at| Reverse(order(compared.observed, at)));
     gone.into_iter().map(|at| removed_interface(compared.observed, at)).collect()
 }
 
@@ -141,7 +141,7 @@ fn additions(compared: &Comparison) -> Vec<Step> {
         Step::CreateDomain { domain, name, isolation }
     }));
     let mut wanted: Vec<_> = compared.desired.interfaces().collect();
-    wanted.sort_by_key(|(at, _)| order(compared.desired, at));
+    wanted.sort_by_cached_key(|(at, _)| order(compared.desired, at));
     steps.extend(wanted.into_iter().filter_map(|(at, wanted)| created_interface(compared, at, wanted)));
     for (&domain, wanted) in &compared.desired.domains {
         steps.extend(set_sysctls(compared, domain, wanted));

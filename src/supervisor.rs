@@ -36,7 +36,7 @@ pub use explain::{explain_all, explain_lacks};
 pub use neighbours::Clash;
 pub use place::{Misplaced, misplaced};
 pub use residents::{KeptError, Resident, kill_all, residents};
-pub use surroundings::{Ahead, Within};
+pub use surroundings::{Ahead, hazards_within};
 
 use std::collections::VecDeque;
 use std::time::Instant;

@@ -100,10 +100,14 @@ pub fn converge(
 ) -> Result<Outcome, Box<Failure>> {
     let before = backend.observe().map_err(|cause| unseen(cause, Restored::Untouched))?;
     let steps = plan(desired, &before);
-    for step in &steps {
-        if let Err(cause) = take(backend, step, interrupted) {
-            let restored = restore(backend, &before);
-            return Err(Box::new(Failure { step: Some(step.clone()), cause, restored }));
+    let mut left = steps.as_slice();
+    while let Some(step) = left.first() {
+        match take(backend, left, interrupted) {
+            Ok(taken) => left = &left[taken..],
+            Err(cause) => {
+                let restored = restore(backend, &before);
+                return Err(Box::new(Failure { step: Some(step.clone()), cause, restored }));
+            }
         }
     }
     let after = match backend.observe() {
@@ -120,13 +124,14 @@ fn unseen(cause: BackendError, restored: Restored) -> Box<Failure> {
     Box::new(Failure { step: None, cause: cause.into(), restored })
 }
 
-fn take(backend: &mut dyn Backend, step: &Step, interrupted: &dyn Fn() -> bool) -> Result<(), Cause> {
+/// Takes the first of these steps, and perhaps more; returns how many.
+fn take(backend: &mut dyn Backend, steps: &[Step], interrupted: &dyn Fn() -> bool) -> Result<usize, Cause> {
     if interrupted() {
         return Err(Cause::Interrupted);
     }
-    backend.apply(step)?;
-    info!(%step, "taken");
-    Ok(())
+    let taken = backend.apply_some(steps)?;
+    steps[..taken].iter().for_each(|step| info!(%step, "taken"));
+    Ok(taken)
 }
 
 /// A step may have been taken in part: a backend of command lines cannot take every one whole.
@@ -136,12 +141,18 @@ fn restore(backend: &mut dyn Backend, before: &Network) -> Restored {
         Err(error) => return Restored::Unknown(error),
     };
     let steps = plan(&without_bystanders(before), &now);
-    for step in &steps {
-        if let Err(error) = backend.apply(step) {
-            warn!(%step, %error, "not taken back");
-            return Restored::Partly(Box::new((step.clone(), error)));
+    let mut left = steps.as_slice();
+    while let Some(step) = left.first() {
+        match backend.apply_some(left) {
+            Ok(taken) => {
+                left[..taken].iter().for_each(|step| info!(%step, "taken back"));
+                left = &left[taken..];
+            }
+            Err(error) => {
+                warn!(%step, %error, "not taken back");
+                return Restored::Partly(Box::new((step.clone(), error)));
+            }
         }
-        info!(%step, "taken back");
     }
     if steps.is_empty() { Restored::Untouched } else { Restored::Completely(steps.len()) }
 }

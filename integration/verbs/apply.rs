@@ -1,5 +1,9 @@
 //! `rdom apply`: a network that is up becomes what the file says, and what stays is not touched.
 
+use std::collections::BTreeSet;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use nix::sys::signal::Signal;
 
 use crate::copy::in_private_copies;
@@ -56,6 +60,50 @@ fn a_change_touches_nothing_else() {
 
         ok("rdom down");
         before.is_all_there_is();
+    });
+}
+
+#[test]
+fn many_peers_come_and_go_by_one_apply() {
+    in_private_copies("apply::many_peers_come_and_go_by_one_apply", || {
+        let before = Traces::now();
+        up();
+        let peer = |number: u32| {
+            let key = STANDARD.encode([&[7; 28][..], &number.to_be_bytes()].concat());
+            let allowed = format!("10.{}.{}.0/24", 100 + number / 256, number % 256);
+            format!(
+                "            p{number}: {{public_key: \"{key}\", endpoint: \"127.0.0.1:{}\", allowed_ips: [{allowed}]}}\n",
+                20_000 + number
+            )
+        };
+        // More than are set at once.
+        let many: String = (0..1200).map(peer).collect();
+        write("many.yaml", &EXAMPLE.replacen("          peers:\n", &format!("          peers:\n{many}"), 1));
+        ok("rdom apply -n domains many.yaml");
+        sh("rdom plan -n domains many.yaml").ends_with(0);
+        assert_eq!(ok("wg show wg1 endpoints | grep -c '127.0.0.1:2'").trim(), "1200");
+        pings("rdom1", "192.168.5.2");
+        ok("rdom apply");
+        sh("rdom plan").ends_with(0);
+        assert_eq!(ok("wg show wg1 peers | wc -l").trim(), "1");
+        ok("rdom down");
+        before.is_all_there_is();
+    });
+}
+
+#[test]
+fn a_change_is_made_whatever_else_differs() {
+    in_private_copies("apply::a_change_is_made_whatever_else_differs", || {
+        up();
+        write("domains.yaml", &EXAMPLE.replace("[192.168.5.1/24]", "[192.168.5.1/24, 10.1.1.1/32]"));
+        ok("ip -n rdom1 address delete 192.168.5.1/24 dev wg1");
+        ok("ip -n rdom2 address delete 192.168.5.2/24 dev wg2; rdom apply");
+        wait_for("both domains", || sh("rdom plan").status == 0);
+        // Who puts back what, the apply or the watch, and in which order, is open.
+        let held = addresses("rdom1", "wg1").into_iter().collect::<BTreeSet<_>>();
+        assert_eq!(held, BTreeSet::from(["192.168.5.1/24", "10.1.1.1/32"].map(str::to_owned)));
+        assert_eq!(addresses("rdom2", "wg2"), ["192.168.5.2/24"]);
+        ok("rdom down");
     });
 }
 

@@ -41,7 +41,7 @@ pub mod view;
 mod wireguard;
 
 pub use found::{Found, found};
-pub use namespace::{Namespace, in_namespace};
+pub use namespace::{Namespace, Visitor, in_namespace, visit};
 pub use namespaces::{Namespaces, Place};
 pub use sockets::TunnelSockets;
 pub use survey::Survey;
@@ -124,10 +124,15 @@ impl Linux {
         monitor.listen_in(self.domains.namespaces()).doing(|| "listen for changes".to_owned())
     }
 
-    /// What this kernel holds of one domain; all else is as `around` has it: see [`Network::around`]. Costs a look at
-    /// that domain and those that it is joined to.
-    pub fn observe_one(&mut self, around: &Network, domain: DomainId) -> Result<Network, BackendError> {
-        observe::one(around, domain, &mut self.domains, &self.tunnels)
+    /// What this kernel holds of some domains; all else is as `around` has it. Costs a look at those domains and at
+    /// those that they are joined to.
+    pub fn observe_some(
+        &mut self,
+        around: &Network,
+        wanted: &BTreeSet<DomainId>,
+    ) -> Result<Network, BackendError> {
+        links::settle(&mut self.domains)?;
+        observe::some(around, wanted, &mut self.domains, &self.tunnels)
     }
 
     /// Removes records, sockets and links to them of domains and tunnels that are gone: after a crash, and when the
@@ -139,10 +144,15 @@ impl Linux {
 
 impl Backend for Linux {
     fn observe(&mut self) -> Result<Network, BackendError> {
+        links::settle(&mut self.domains)?;
         observe::network(&self.network, &mut self.domains, &self.tunnels)
     }
 
     fn apply(&mut self, step: &Step) -> Result<(), BackendError> {
         apply::step(&mut self.domains, &mut self.tunnels, step)
+    }
+
+    fn apply_some(&mut self, steps: &[Step]) -> Result<usize, BackendError> {
+        apply::some(&mut self.domains, &mut self.tunnels, steps)
     }
 }

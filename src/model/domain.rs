@@ -61,12 +61,20 @@ impl Network {
         interface.into_iter().for_each(|interface| interface.impairment = impairment);
     }
 
-    /// This domain with what its interfaces are joined to or stand on in others, and nothing else; the domains of its
-    /// tunnels' sockets are bare.
-    pub fn around(&self, domain: DomainId) -> Network {
+    /// These domains with what their interfaces are joined to or stand on in others, and nothing else; the domains of
+    /// their tunnels' sockets are bare.
+    pub fn around(&self, domains: &BTreeSet<DomainId>) -> Network {
         let mut around = Network::empty(self.name.clone());
-        let Some(inside) = self.domains.get(&domain) else { return around };
-        for (at, interface) in self.interfaces().filter(|(at, _)| at.domain == domain) {
+        domains.iter().for_each(|domain| self.add_around(&mut around, *domain));
+        let whole = domains.iter().filter_map(|id| Some((*id, self.domains.get(id)?.clone())));
+        around.domains.extend(whole);
+        around
+    }
+
+    fn add_around(&self, around: &mut Network, domain: DomainId) {
+        let Some(inside) = self.domains.get(&domain) else { return };
+        for (name, interface) in &inside.interfaces {
+            let at = End { domain, interface: name.clone() };
             let mut beneath = interface.kind.parent().cloned();
             let peer = if let Kind::Veth { peer } = &interface.kind { Some(peer) } else { None };
             let sockets = match &interface.kind {
@@ -82,8 +90,6 @@ impl Network {
                 beneath = self.interface(&parent).and_then(|parent| parent.kind.parent()).cloned();
             }
         }
-        around.domains.insert(domain, inside.clone());
-        around
     }
 
     fn add_bare(&mut self, whole: &Network, id: DomainId) {

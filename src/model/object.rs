@@ -44,6 +44,15 @@ impl fmt::Display for Object {
 }
 
 impl Object {
+    /// The domain that it is, or is in.
+    pub fn domain(&self) -> DomainId {
+        match self {
+            Object::Domain(domain) | Object::Route(domain, ..) => *domain,
+            Object::Rule(domain, _) | Object::Sysctl(domain, _) => *domain,
+            Object::Interface(at) | Object::Address(at, _) | Object::Peer(at, _) => at.domain,
+        }
+    }
+
     /// What it is part of.
     pub fn parent(&self) -> Option<Object> {
         match self {

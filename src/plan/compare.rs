@@ -30,8 +30,15 @@ pub(super) enum Fate {
 
 /// How many interfaces an interface of a network stands on, one on the other.
 pub(super) fn depth(network: &Network, at: &End) -> usize {
-    let parent = |at: &End| network.interface(at).and_then(|interface| interface.kind.parent()).cloned();
-    std::iter::successors(parent(at), parent).take(network.interfaces().count()).count()
+    let parent = |at: &End| network.interface(at).and_then(|interface| interface.kind.parent());
+    let mut beneath = Vec::new();
+    let mut next = parent(at);
+    // What stands on something out of sight is observed as standing on itself.
+    while let Some(at) = next.filter(|at| !beneath.contains(at)) {
+        beneath.push(at);
+        next = parent(at);
+    }
+    beneath.len()
 }
 
 /// Whether two peers of the same key are the same: all but what the file calls them.

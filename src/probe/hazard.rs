@@ -1,7 +1,7 @@
 //! What would make a network that came up without an error carry nothing: switches of the kernel, and firewalls,
 //! that are not the network's own. Each is named, and told before somebody has to look for it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -54,7 +54,22 @@ fn routers(network: &Network) -> BTreeSet<Router> {
         domain.tables(id).flat_map(move |(_, routes)| routes.iter().map(move |route| (id, route)))
     });
     let ways = routes.flat_map(|(id, route)| gateways(&route.target).into_iter().map(move |way| (id, way)));
-    ways.filter_map(|(id, (via, dev))| Some((router(network, id, via, dev)?, via.is_ipv6()))).collect()
+    let holders = holders(network);
+    ways.filter_map(|(id, (via, dev))| Some((router(network, &holders, id, via, dev)?, via.is_ipv6())))
+        .collect()
+}
+
+/// The domains that have an address, for each that one has.
+type Holders = BTreeMap<IpAddr, BTreeSet<DomainId>>;
+
+fn holders(network: &Network) -> Holders {
+    let mut holders = Holders::new();
+    for (at, interface) in network.interfaces() {
+        for address in &interface.addresses {
+            holders.entry(address.network.ip()).or_default().insert(at.domain);
+        }
+    }
+    holders
 }
 
 fn gateways(target: &Target) -> Vec<(IpAddr, &InterfaceName)> {
@@ -66,12 +81,14 @@ fn gateways(target: &Target) -> Vec<(IpAddr, &InterfaceName)> {
 }
 
 /// The domain that has this gateway: the one at the other end of the link, else the only one with the address.
-fn router(network: &Network, id: DomainId, via: IpAddr, dev: &InterfaceName) -> Option<DomainId> {
-    let holds = |(other, domain): &(&DomainId, &Domain)| {
-        let mut addresses = domain.interfaces.values().flat_map(|interface| &interface.addresses);
-        **other != id && addresses.any(|address| address.network.ip() == via)
-    };
-    let holders: Vec<_> = network.domains.iter().filter(holds).map(|(&other, _)| other).collect();
+fn router(
+    network: &Network,
+    holders: &Holders,
+    id: DomainId,
+    via: IpAddr,
+    dev: &InterfaceName,
+) -> Option<DomainId> {
+    let holders: Vec<_> = holders.get(&via)?.iter().copied().filter(|other| *other != id).collect();
     let at = End { domain: id, interface: dev.clone() };
     let across = match network.interface(&at).map(|interface| &interface.kind) {
         Some(Kind::Veth { peer }) => Some(peer.domain),
@@ -193,8 +210,6 @@ fn in_domain(id: DomainId, domain: &Domain, name: &str, value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::model::{Address, Interface, NetworkName, Route};
 

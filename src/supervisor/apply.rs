@@ -8,17 +8,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::confirm::{self, Pending, within};
 use super::explain::explain_all;
 use super::residents::{Eviction, deleted, residents_of};
+use super::watching::Part;
 use super::{Prepared, Supervisor, UpError, greet, greet_anew, place, prepare, services};
-use crate::backend::linux::Survey;
+use crate::backend::Backend;
 use crate::control::{Answer, Residents, Terms, Wanted};
 use crate::diagnostic::chain;
-use crate::model::DomainId;
-use crate::plan::Step;
+use crate::model::{DomainId, Network, Object};
+use crate::plan::{Step, plan};
 use crate::service;
 use crate::spec::{self, Document, Source};
 use crate::state::{Unconfirmed, write_lookups};
@@ -180,12 +181,13 @@ impl Supervisor {
         let deleted = deleted(&self.desired, &prepared.desired);
         self.pause_services(document, &deleted).map_err(UpError::Services)?;
         self.backend.learn(prepared.keys.clone());
-        let outcome = converge(&mut self.backend, &prepared.desired, &|| false).map_err(UpError::Failed)?;
+        let touched = touched(&self.desired, &prepared.desired);
+        let outcome = self.converge_to(&prepared.desired, &touched).map_err(UpError::Failed)?;
         greet_anew(&mut self.backend, &outcome.taken);
-        let survey = Survey::of(&self.directories);
-        let checked =
-            survey.map_err(UpError::from).and_then(|survey| Ok(place::check(&survey, &prepared.desired)?));
-        let checked = checked.and_then(|()| Ok(write_lookups(&prepared.desired, &self.directories)?));
+        let checked = place::check_some(&self.directories, &prepared.desired, &touched);
+        let checked = checked
+            .map_err(UpError::from)
+            .and_then(|()| Ok(write_lookups(&prepared.desired, &self.directories)?));
         match checked {
             Ok(()) => Ok((prepared, outcome)),
             Err(error) => {
@@ -193,6 +195,28 @@ impl Supervisor {
                 Err(error)
             }
         }
+    }
+
+    /// Looks at what the change is about. All else is as it was asked for as long as somebody watches over it, unless
+    /// the change fails: then everything is looked at, and if something was not, it is tried with that.
+    fn converge_to(
+        &mut self,
+        desired: &Network,
+        touched: &BTreeSet<DomainId>,
+    ) -> Result<Outcome, Box<Failure>> {
+        if self.is_kept() {
+            let (backend, around) = (&mut self.backend, &self.desired);
+            let failure =
+                match converge(&mut Part { backend, around, domains: touched.clone() }, desired, &|| false) {
+                    Ok(outcome) => return Ok(outcome),
+                    Err(failure) => failure,
+                };
+            if self.backend.observe().is_ok_and(|seen| plan(&self.desired, &seen).is_empty()) {
+                return Err(failure);
+            }
+            debug!(%failure, "the whole network is looked at");
+        }
+        converge(&mut self.backend, desired, &|| false)
     }
 
     fn go_back(&mut self) -> Result<(), Box<Failure>> {
@@ -203,6 +227,18 @@ impl Supervisor {
         greet(&mut self.backend);
         Ok(())
     }
+}
+
+/// The domains that a change from one network to another has to do with.
+fn touched(from: &Network, to: &Network) -> BTreeSet<DomainId> {
+    let domains = |step: Step| match step.object() {
+        Object::Interface(at) => {
+            let ends = [from, to].into_iter().flat_map(|network| network.ends(&at));
+            ends.map(|end| end.domain).collect()
+        }
+        object => vec![object.domain()],
+    };
+    plan(to, from).into_iter().flat_map(domains).collect()
 }
 
 /// Steps in words.

@@ -4,8 +4,8 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::{
-    Event, Lodging, UpError, Within, admission, neighbours, place, service_manager, services, signals,
-    take_down,
+    Event, Lodging, UpError, admission, hazards_within, neighbours, place, service_manager, services,
+    signals, take_down,
 };
 use crate::backend::linux::{Linux, Survey};
 use crate::control::enter::{self, Opened};
@@ -65,7 +65,7 @@ pub(super) fn bring_up(
     let checked = Survey::of(directories).map_err(UpError::from).and_then(|survey| {
         place::check(&survey, desired)?;
         write_lookups(desired, directories)?;
-        let hazards = probe::hazards(desired, &Within(&survey));
+        let hazards = hazards_within(&survey, desired)?;
         lodging.confine().map_err(UpError::Privileges)?;
         let door = open_door(desired, directories, sender.clone())?;
         let server = listen(&desired.name, directories, signals, sender)?;

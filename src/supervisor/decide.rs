@@ -77,6 +77,11 @@ impl Watch {
         self.drift = drift;
     }
 
+    /// Whether what differs is put back.
+    pub(super) fn repairs(&self) -> bool {
+        self.drift == Drift::Repair
+    }
+
     /// What to do about this.
     pub(super) fn handle(&mut self, happening: Happening, now: Instant) -> Vec<Action> {
         match (self.drift, happening) {

@@ -1,10 +1,14 @@
 //! Where the UDP sockets of tunnels are: in the underlay and nowhere else. Looked at in the kernel, not assumed.
 
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+
 use thiserror::Error;
 
 use crate::backend::BackendError;
 use crate::backend::linux::Survey;
 use crate::model::{DomainId, End, Network};
+use crate::state::Directories;
 use crate::status::{Protocol, SocketTable};
 
 /// A tunnel whose sockets are not where they belong.
@@ -44,21 +48,47 @@ pub(super) fn check(survey: &Survey, desired: &Network) -> Result<(), Misplaced>
     misplaced(survey, desired)?.into_iter().next().map_or(Ok(()), Err)
 }
 
+/// Checks the tunnels of these domains, with a look at those and at what they have to do with.
+pub(super) fn check_some(
+    directories: &Directories,
+    desired: &Network,
+    domains: &BTreeSet<DomainId>,
+) -> Result<(), Misplaced> {
+    let underlays =
+        desired.tunnels().filter(|(at, _)| domains.contains(&at.domain)).map(|(_, tunnel)| tunnel.underlay);
+    let guests = desired.domains.iter().filter(|(_, domain)| !domain.isolation.has_namespace());
+    let looked_at: BTreeSet<_> =
+        underlays.chain(guests.map(|(id, _)| *id)).chain(domains.iter().copied()).collect();
+    let survey = Survey::of_some(directories, &looked_at)?;
+    misplaced_in(&survey, desired, |id| domains.contains(&id))?.into_iter().next().map_or(Ok(()), Err)
+}
+
 /// The tunnels that are not where they belong, of those that are up, for others have no sockets: a wildcard UDP socket
-/// of a tunnel's port is in its underlay, and none is in its own domain.
+/// of a tunnel's port is in its underlay, and none is in its own domain. Each domain is looked at once.
 pub fn misplaced(survey: &Survey, network: &Network) -> Result<Vec<Misplaced>, BackendError> {
+    misplaced_in(survey, network, |_| true)
+}
+
+fn misplaced_in(
+    survey: &Survey,
+    network: &Network,
+    matters: impl Fn(DomainId) -> bool,
+) -> Result<Vec<Misplaced>, BackendError> {
     let mut found = Vec::new();
-    for (at, tunnel) in network.tunnels() {
+    let mut looks = Looks { survey, ports: BTreeMap::new() };
+    let carried: BTreeSet<_> =
+        network.tunnels().map(|(_, tunnel)| (tunnel.underlay, tunnel.listen_port)).collect();
+    for (at, tunnel) in network.tunnels().filter(|(at, _)| matters(at.domain)) {
         let Some(port) = tunnel.listen_port else { continue };
         if !network.interface(&at).is_some_and(|interface| interface.up) {
             continue;
         }
         let (underlay, domain) = (tunnel.underlay, at.domain);
-        if !has_port(&survey.socket_table(underlay)?, port) {
+        if !looks.at(underlay)?.contains(&port) {
             found.push(Misplaced::Missing { at, port, underlay });
         } else if domain != underlay
-            && !carries(network, domain, port)
-            && has_port(&survey.socket_table(domain)?, port)
+            && !carried.contains(&(domain, Some(port)))
+            && looks.at(domain)?.contains(&port)
         {
             found.push(Misplaced::Astray { at, port, underlay, domain });
         }
@@ -66,13 +96,25 @@ pub fn misplaced(survey: &Survey, network: &Network) -> Result<Vec<Misplaced>, B
     Ok(found)
 }
 
-/// Whether a domain is the underlay of some tunnel of this port.
-fn carries(network: &Network, domain: DomainId, port: u16) -> bool {
-    network.tunnels().any(|(_, tunnel)| tunnel.underlay == domain && tunnel.listen_port == Some(port))
+/// The ports of wildcard UDP sockets in the domains that have been looked at.
+struct Looks<'s> {
+    survey: &'s Survey,
+    ports: BTreeMap<DomainId, BTreeSet<u16>>,
 }
 
-fn has_port(table: &SocketTable, port: u16) -> bool {
-    table.sockets.iter().any(|socket| {
-        socket.protocol == Protocol::Udp && socket.local.port() == port && socket.local.ip().is_unspecified()
-    })
+impl Looks<'_> {
+    fn at(&mut self, domain: DomainId) -> Result<&BTreeSet<u16>, BackendError> {
+        match self.ports.entry(domain) {
+            Entry::Occupied(seen) => Ok(seen.into_mut()),
+            Entry::Vacant(unseen) => Ok(unseen.insert(ports(&self.survey.socket_table(domain)?))),
+        }
+    }
+}
+
+fn ports(table: &SocketTable) -> BTreeSet<u16> {
+    let wildcard = table
+        .sockets
+        .iter()
+        .filter(|socket| socket.protocol == Protocol::Udp && socket.local.ip().is_unspecified());
+    wildcard.map(|socket| socket.local.port()).collect()
 }

@@ -21,7 +21,7 @@ use tracing::info;
 
 use super::engines;
 use crate::backend::BackendError;
-use crate::backend::linux::{Namespace, Survey};
+use crate::backend::linux::{Place, Survey, Visitor, visit};
 use crate::control::Residents;
 use crate::diagnostic::chain;
 use crate::engine::Process;
@@ -158,9 +158,8 @@ pub fn residents(network: &NetworkName, directories: &Directories) -> Result<Vec
 /// Kills who lives in a network, in its default domain too: for one whose default domain is nobody else's.
 pub fn kill_all(directories: &Directories) -> Result<(), BackendError> {
     let survey = Survey::of(directories)?;
-    let homes = survey.namespaces().iter().filter_map(|(_, place)| number_of(&place.namespace));
-    let homes: BTreeSet<u64> = homes.collect();
-    let lives_there = |pid: i32| number_of_process(pid).is_some_and(|home| homes.contains(&home));
+    let homes = homes(&survey);
+    let lives_there = |pid: i32| number_of_process(pid).is_some_and(|home| homes.contains_key(&home));
     for _ in 0..ROUNDS {
         let found = processes().filter(|&pid| lives_there(pid) && pid != getpid().as_raw());
         let found = found.filter_map(|pid| Process::open(pid).ok().filter(|_| lives_there(pid)));
@@ -216,16 +215,31 @@ fn handle(resident: &Resident) -> Option<(&Resident, Process)> {
     (command(resident.pid)? == resident.command).then_some((resident, process))
 }
 
+/// Those in other namespaces than the default domain's, which the caller is in.
 fn in_namespaces(survey: &Survey) -> BTreeSet<(DomainId, i32)> {
-    let own = survey.namespaces().iter();
-    let own = own.filter(|(id, place)| !id.is_default() && place.record.isolation.has_namespace());
-    let homes: BTreeMap<u64, DomainId> =
-        own.filter_map(|(id, place)| Some((number_of(&place.namespace)?, id))).collect();
-    if homes.is_empty() {
+    let here = number(Path::new("/proc/thread-self/net/dev"));
+    let elsewhere = processes().filter_map(|pid| {
+        let there = number_of_process(pid)?;
+        (Some(there) != here).then_some((there, pid))
+    });
+    let elsewhere: Vec<_> = elsewhere.collect();
+    if elsewhere.is_empty() {
         return BTreeSet::new();
     }
-    let home = |pid: i32| homes.get(&number_of_process(pid)?).copied();
-    processes().filter_map(|pid| Some((home(pid)?, pid))).collect()
+    let homes = homes(survey);
+    elsewhere.into_iter().filter_map(|(there, pid)| Some((*homes.get(&there)?, pid))).collect()
+}
+
+/// The domains by what tells their namespaces from others in /proc; of those that share one, any.
+fn homes(survey: &Survey) -> BTreeMap<u64, DomainId> {
+    let home = |visitor: &Visitor, id: DomainId, place: &Place| {
+        visitor.enter(place.namespace.fd()).ok()?;
+        Some((number(Path::new("/proc/thread-self/net/dev"))?, id))
+    };
+    let tour = |visitor: &Visitor| {
+        survey.namespaces().iter().filter_map(|(id, place)| home(visitor, id, place)).collect()
+    };
+    visit(tour).unwrap_or_default()
 }
 
 fn in_groups(network: &NetworkName, survey: &Survey) -> Result<BTreeSet<(DomainId, i32)>, BackendError> {
@@ -241,11 +255,6 @@ fn in_groups(network: &NetworkName, survey: &Survey) -> Result<BTreeSet<(DomainI
     };
     let members = groups.iter().filter_map(|group| Some((home(&group.rtable)?, &group.pids)));
     Ok(members.flat_map(|(domain, pids)| pids.iter().map(move |pid| (domain, *pid))).collect())
-}
-
-/// What tells a namespace from others in /proc.
-fn number_of(namespace: &Namespace) -> Option<u64> {
-    namespace.run(|| number(Path::new("/proc/thread-self/net/dev"))).ok().flatten()
 }
 
 /// Whether a process is in the namespace that this one is in; nothing if it cannot be seen.

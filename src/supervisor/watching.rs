@@ -11,25 +11,29 @@ use super::{Event, Supervisor, greet_anew};
 use crate::backend::linux::Linux;
 use crate::backend::linux::monitor::{Heard, Monitor};
 use crate::backend::{Backend, BackendError};
-use crate::model::{DomainId, Network};
+use crate::model::{DomainId, Kind, Network};
 use crate::plan::{Step, plan};
 use crate::status::Occurrence;
 use crate::transaction::{Outcome, converge};
 
-/// A kernel as one of its domains: all else is taken to be as it shall be.
-struct Alone<'k> {
-    backend: &'k mut Linux,
-    around: &'k Network,
-    domain: DomainId,
+/// A kernel as some of its domains: all else is taken to be as `around` has it.
+pub(super) struct Part<'k> {
+    pub(super) backend: &'k mut Linux,
+    pub(super) around: &'k Network,
+    pub(super) domains: BTreeSet<DomainId>,
 }
 
-impl Backend for Alone<'_> {
+impl Backend for Part<'_> {
     fn observe(&mut self) -> Result<Network, BackendError> {
-        self.backend.observe_one(self.around, self.domain)
+        self.backend.observe_some(self.around, &self.domains)
     }
 
     fn apply(&mut self, step: &Step) -> Result<(), BackendError> {
         self.backend.apply(step)
+    }
+
+    fn apply_some(&mut self, steps: &[Step]) -> Result<usize, BackendError> {
+        self.backend.apply_some(steps)
     }
 }
 
@@ -52,6 +56,24 @@ fn stays_inside(step: &Step) -> bool {
     }
 }
 
+/// The differences in each of these domains. What is to be done at the other end of an interface, in a domain that is not
+/// among them, differs in the one that has this end.
+fn by_domain(steps: &[Step], domains: &BTreeSet<DomainId>) -> BTreeMap<DomainId, Vec<String>> {
+    let mut steps_of: BTreeMap<DomainId, Vec<Step>> = domains.iter().map(|id| (*id, Vec::new())).collect();
+    for step in steps {
+        let far = match step {
+            Step::CreateInterface { kind: Kind::Veth { peer }, .. } => Some(peer.domain),
+            _ => None,
+        };
+        let here = [step.object().domain()].into_iter().chain(far).find(|id| domains.contains(id));
+        let here = here.or_else(|| domains.first().copied());
+        if let Some(steps) = here.and_then(|id| steps_of.get_mut(&id)) {
+            steps.push(step.clone());
+        }
+    }
+    steps_of.into_iter().map(|(id, steps)| (id, differences(&steps))).collect()
+}
+
 impl Supervisor {
     /// Listens to every domain, and then looks at each: what changes from now on is heard.
     pub(super) fn begin_to_watch(&mut self) {
@@ -64,6 +86,11 @@ impl Supervisor {
             Err(error) => warn!(%error, "changes by others will not be noticed"),
         }
         self.listen_everywhere();
+    }
+
+    /// Whether all that differs from what was asked for is put back as soon as it is seen.
+    pub(super) fn is_kept(&self) -> bool {
+        self.monitor.is_some() && self.watch.repairs()
     }
 
     /// To be called whenever there may be other domains than before.
@@ -119,16 +146,22 @@ impl Supervisor {
         }
     }
 
+    /// What differs in each of these domains. They are looked at together, for each is seen by those that it is joined
+    /// to; one that cannot be looked at keeps none but itself from being seen.
     fn look(&mut self, domains: &BTreeSet<DomainId>) -> BTreeMap<DomainId, Vec<String>> {
-        let mut found = BTreeMap::new();
-        for &domain in domains {
-            let around = self.desired.around(domain);
-            debug!(%domain, "looked at");
-            match self.backend.observe_one(&around, domain) {
-                Ok(seen) => drop(found.insert(domain, differences(&plan(&around, &seen)))),
-                Err(error) => debug!(%domain, %error, "not looked at"),
+        let around = self.desired.around(domains);
+        debug!(?domains, "looked at");
+        let found = match self.backend.observe_some(&around, domains) {
+            Ok(seen) => by_domain(&plan(&around, &seen), domains),
+            Err(error) if domains.len() > 1 => {
+                debug!(%error, "looked at one by one");
+                return domains.iter().flat_map(|domain| self.look(&BTreeSet::from([*domain]))).collect();
             }
-        }
+            Err(error) => {
+                debug!(?domains, %error, "not looked at");
+                BTreeMap::new()
+            }
+        };
         self.history.synced();
         found
     }
@@ -139,8 +172,9 @@ impl Supervisor {
 
     /// What can be put back inside of a domain is; for all else the whole network is looked at.
     fn put_back(&mut self, domain: DomainId) {
-        let around = self.desired.around(domain);
-        let mut alone = Alone { backend: &mut self.backend, around: &around, domain };
+        let domains = BTreeSet::from([domain]);
+        let around = self.desired.around(&domains);
+        let mut alone = Part { backend: &mut self.backend, around: &around, domains };
         let restored = match alone.observe() {
             Ok(seen) if plan(&around, &seen).iter().all(stays_inside) => {
                 converge(&mut alone, &around, &|| false)

@@ -3,16 +3,16 @@
 use super::domains::Domains;
 use super::link::Change;
 use super::tunnel::Session;
-use super::tunnels::Tunnels;
+use super::tunnels::{Tunnels, Wanted};
 use super::{addresses, lent, links, routes, rules, sysctl};
 use crate::backend::BackendError;
-use crate::model::{DomainId, DomainName, End, InterfaceName, Object, SysctlName};
+use crate::model::{DomainId, DomainName, End, InterfaceName, Key, Peer, SysctlName};
 use crate::plan::Step;
 
 /// Takes this step.
 pub(super) fn step(domains: &mut Domains, tunnels: &mut Tunnels, step: &Step) -> Result<(), BackendError> {
     domains.complete(DomainId::DEFAULT)?;
-    domains.complete(domain_of(step.object()))?;
+    domains.complete(step.object().domain())?;
     match step {
         Step::CreateDomain { domain, name, isolation } => domains.create(*domain, name, *isolation),
         Step::DeleteDomain { domain, name } => delete_domain(domains, tunnels, *domain, name),
@@ -30,8 +30,7 @@ pub(super) fn step(domains: &mut Domains, tunnels: &mut Tunnels, step: &Step) ->
         Step::RemoveAddress { at, address } => addresses::remove(domains, at, *address),
         Step::SetTunnel { at, tunnel } => tunnels.set(domains, at, tunnel),
         Step::SetPeer { at, key, peer, new_session } => {
-            let session = if *new_session { Session::Ended } else { Session::Kept };
-            tunnels.set_peer(domains, at, key, peer, session)
+            tunnels.set_peers(domains, at, &[wanted(key, peer, *new_session)])
         }
         Step::RemovePeer { at, key } => tunnels.remove_peer(domains, at, key),
         Step::AddRoute { domain, rtable, route } => routes::add(domains, *domain, *rtable, route),
@@ -43,12 +42,35 @@ pub(super) fn step(domains: &mut Domains, tunnels: &mut Tunnels, step: &Step) ->
     }
 }
 
-fn domain_of(object: Object) -> DomainId {
-    match object {
-        Object::Domain(domain) | Object::Route(domain, ..) => domain,
-        Object::Rule(domain, _) | Object::Sysctl(domain, _) => domain,
-        Object::Interface(at) | Object::Address(at, _) | Object::Peer(at, _) => at.domain,
+/// Peers that one request to an engine sets at most.
+const PEERS_AT_ONCE: usize = 500;
+
+/// Takes the first of these steps, together with those behind it that set peers of the same tunnel. If an engine
+/// refuses them together, the first one is taken alone, so that it is known which it was.
+pub(super) fn some(
+    domains: &mut Domains,
+    tunnels: &mut Tunnels,
+    steps: &[Step],
+) -> Result<usize, BackendError> {
+    let Step::SetPeer { at: first, .. } = &steps[0] else {
+        return step(domains, tunnels, &steps[0]).map(|()| 1);
+    };
+    let wanted = steps.iter().take(PEERS_AT_ONCE).map_while(|step| match step {
+        Step::SetPeer { at, key, peer, new_session } if at == first => Some(wanted(key, peer, *new_session)),
+        _ => None,
+    });
+    let wanted: Vec<_> = wanted.collect();
+    if wanted.len() > 1 && domains.complete(first.domain).is_ok() {
+        match tunnels.set_peers(domains, first, &wanted) {
+            Ok(()) => return Ok(wanted.len()),
+            Err(error) => tracing::debug!(at = %first, %error, "peers are set one by one"),
+        }
     }
+    step(domains, tunnels, &steps[0]).map(|()| 1)
+}
+
+fn wanted<'p>(key: &'p Key, peer: &'p Peer, new_session: bool) -> Wanted<'p> {
+    Wanted { key, peer, session: if new_session { Session::Ended } else { Session::Kept } }
 }
 
 fn delete_domain(

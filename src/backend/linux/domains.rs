@@ -8,7 +8,7 @@ use ipnetwork::IpNetwork;
 
 use super::explain::Doing;
 use super::mark::{AddressMarks, Mark};
-use super::namespace::{self, Namespace, NamespaceError};
+use super::namespace::{self, Namespace, NamespaceError, Visitor};
 use super::namespaces::{Namespaces, Place};
 use super::netlink::{Netlink, Protocol};
 use super::tables::Tables;
@@ -72,12 +72,14 @@ pub(super) struct Domains {
     inside: BTreeMap<DomainId, Inside>,
     pub(super) address_marks: AddressMarks,
     last_deletion: Option<Instant>,
+    /// Interfaces that were set up and have not been seen with their carrier since.
+    pub(super) raised: BTreeSet<End>,
 }
 
 impl Domains {
     pub(super) fn open(ledger: Ledger, mark: Mark) -> Result<Self, BackendError> {
-        let (inside, address_marks) = (BTreeMap::new(), AddressMarks::default());
-        let mut domains = Self { ledger, mark, inside, address_marks, last_deletion: None };
+        let (inside, address_marks, raised) = (BTreeMap::new(), AddressMarks::default(), BTreeSet::new());
+        let mut domains = Self { ledger, mark, inside, address_marks, last_deletion: None, raised };
         domains.refresh()?;
         Ok(domains)
     }
@@ -86,16 +88,19 @@ impl Domains {
     pub(super) fn refresh(&mut self) -> Result<BTreeMap<DomainId, DomainRecord>, BackendError> {
         let places = Namespaces::of(&self.ledger)?;
         let mut known = std::mem::take(&mut self.inside);
-        let mut records = BTreeMap::new();
+        let (mut records, mut new) = (BTreeMap::new(), Vec::new());
         for (id, place) in places {
             let same = known.remove(&id).filter(|kept| {
                 kept.namespace.identity() == place.namespace.identity()
                     && (&kept.name, kept.isolation) == (&place.name, place.record.isolation)
             });
             records.insert(id, place.record.clone());
-            let inside = same.map_or_else(|| enter(place), Ok)?;
-            self.inside.insert(id, inside);
+            match same {
+                Some(same) => drop(self.inside.insert(id, same)),
+                None => new.push((id, place)),
+            }
         }
+        self.inside.extend(enter(new)?);
         Ok(records)
     }
 
@@ -156,7 +161,7 @@ impl Domains {
 
     /// Whether others may have routes and rules where this domain has its.
     pub(super) fn is_shared(&self, id: DomainId) -> bool {
-        id.is_default() || self.guests().any(|guest| guest == id)
+        id.is_default() || self.is_guest(id)
     }
 
     /// Whether two domains are in the same namespace.
@@ -169,10 +174,15 @@ impl Domains {
     /// guests do not have.
     pub(super) fn holds(&self, id: DomainId, link: &Link) -> bool {
         let is_of = |guest| link.alias.as_deref() == Some(self.mark(guest).alias());
-        if self.guests().any(|guest| guest == id) {
-            return is_of(id);
+        match self.is_guest(id) {
+            true => is_of(id),
+            false => !id.is_default() || !self.guests().any(is_of),
         }
-        !id.is_default() || !self.guests().any(is_of)
+    }
+
+    /// Whether a domain is without a namespace of its own.
+    fn is_guest(&self, id: DomainId) -> bool {
+        self.inside.get(&id).is_some_and(|inside| !inside.isolation.has_namespace())
     }
 
     /// The domains without a namespace of their own.
@@ -234,7 +244,11 @@ impl Domains {
         let pending = DomainRecord { namespace: namespace_name, isolation, ..DomainRecord::default() };
         self.ledger.record(id, &pending).doing(what)?;
         match Namespace::create(name) {
-            Ok(namespace) => self.adopt(id, Place { name: name.clone(), namespace, record: pending }),
+            Ok(namespace) => {
+                let record = DomainRecord { identity: Some(namespace.identity()), ..pending };
+                self.ledger.record(id, &record).doing(what)?;
+                self.adopt(id, Place { name: name.clone(), namespace, record })
+            }
             Err(error) => {
                 self.ledger.forget(id).doing(what)?;
                 Err(error).doing(what)
@@ -243,8 +257,8 @@ impl Domains {
     }
 
     fn adopt(&mut self, id: DomainId, place: Place) -> Result<(), BackendError> {
-        self.inside.insert(id, enter(place)?);
-        self.complete(id)
+        self.inside.extend(enter(vec![(id, place)])?);
+        Ok(())
     }
 
     /// Ends the making of a domain: from now on its identity tells it. Nothing happens if that was done, or if
@@ -376,9 +390,20 @@ impl Domains {
     }
 }
 
-fn enter(place: Place) -> Result<Inside, BackendError> {
+/// Opens sockets in all of these.
+fn enter(places: Vec<(DomainId, Place)>) -> Result<Vec<(DomainId, Inside)>, BackendError> {
+    if places.is_empty() {
+        return Ok(Vec::new());
+    }
+    let open =
+        |visitor: &Visitor| places.into_iter().map(|(id, place)| Ok((id, inside(visitor, place)?))).collect();
+    namespace::visit(open).doing(|| "open netlink sockets".to_owned())?
+}
+
+fn inside(visitor: &Visitor, place: Place) -> Result<Inside, BackendError> {
     let what = || format!("open a netlink socket in {}", place.name);
-    let route = Netlink::of(&place.namespace, Protocol::Route).doing(what)?;
+    visitor.enter(place.namespace.fd()).doing(what)?;
+    let route = Netlink::here(Protocol::Route).doing(what)?;
     let pending = place.record.identity != Some(place.namespace.identity());
     let isolation = place.record.isolation;
     Ok(Inside { name: place.name, isolation, namespace: place.namespace, route, pending })

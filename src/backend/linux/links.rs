@@ -17,7 +17,7 @@ use super::{addresses, namespace_id, qdisc};
 use crate::backend::BackendError;
 use crate::model::{DomainId, End, Impairment, InterfaceName, Kind, RtableId, Vxlan};
 
-/// How long a link may take to show that it has a carrier.
+/// How long links may take to show that they have a carrier.
 const SETTLED_WITHIN: Duration = Duration::from_secs(1);
 /// How often it is asked.
 const ASK_EVERY: Duration = Duration::from_micros(500);
@@ -344,7 +344,8 @@ fn current_controller(inside: &mut Inside, port: &Link) -> Result<Option<Link>, 
     }
 }
 
-/// Sets an interface up or down. A link of ours that was left half-made is finished by this, too.
+/// Sets an interface up or down. A link of ours that was left half-made is finished by this, too. Whether it has its
+/// carrier is looked at later: see [`settle`].
 pub(super) fn set_up(domains: &mut Domains, at: &End, up: Change<'_>) -> Result<(), BackendError> {
     let what = || match up {
         Change::Up(true) => format!("set {at} up"),
@@ -357,21 +358,31 @@ pub(super) fn set_up(domains: &mut Domains, at: &End, up: Change<'_>) -> Result<
     let changes = if half_made { vec![Change::Finished(&mark), up] } else { vec![up] };
     let change = |inside: &mut Inside| link::change(&mut inside.route, link.index, &changes);
     addresses::keep_to_ours(inside, at, &link, change).doing(what)?;
-    settle(inside, &at.interface).doing(what)
-}
-
-/// Waits until both ends of a link show their carrier. Before, the first packet is lost: its ARP request leaves by
-/// a queue that is not active yet (net/core/link_watch.c).
-fn settle(inside: &mut Inside, interface: &InterfaceName) -> Result<(), NetlinkError> {
-    let deadline = Instant::now() + SETTLED_WITHIN;
-    while Instant::now() < deadline {
-        let Some(link) = link::find(&mut inside.route, interface)? else { return Ok(()) };
-        let Some(far_end) = link.far_end else { return Ok(()) };
-        let far = link::find_far_end(&mut inside.route, far_end).ok().flatten();
-        if !link.unsettled && !far.is_some_and(|far| far.unsettled) {
-            return Ok(());
-        }
-        thread::sleep(ASK_EVERY);
+    if link.far_end.is_some() && matches!(up, Change::Up(true)) {
+        domains.raised.insert(at.clone());
     }
     Ok(())
+}
+
+/// Waits until both ends of the links that were set up show their carrier. Before, the first packet is lost: its ARP
+/// request leaves by a queue that is not active yet (net/core/link_watch.c). All of them settle at the same time.
+pub(super) fn settle(domains: &mut Domains) -> Result<(), BackendError> {
+    let deadline = Instant::now() + SETTLED_WITHIN;
+    for at in std::mem::take(&mut domains.raised) {
+        // What is gone by now needs no carrier.
+        let Ok(inside) = domains.enter(at.domain) else { continue };
+        while !has_settled(inside, &at.interface).doing(|| format!("look at {at}"))?
+            && Instant::now() < deadline
+        {
+            thread::sleep(ASK_EVERY);
+        }
+    }
+    Ok(())
+}
+
+fn has_settled(inside: &mut Inside, interface: &InterfaceName) -> Result<bool, NetlinkError> {
+    let Some(link) = link::find(&mut inside.route, interface)? else { return Ok(true) };
+    let Some(far_end) = link.far_end else { return Ok(true) };
+    let far = link::find_far_end(&mut inside.route, far_end).ok().flatten();
+    Ok(!link.unsettled && !far.is_some_and(|far| far.unsettled))
 }

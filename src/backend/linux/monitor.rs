@@ -15,7 +15,7 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
-use super::namespace::{DIRECTORY, Identity, Namespace, NamespaceError};
+use super::namespace::{DIRECTORY, Identity, Namespace, NamespaceError, Visitor, visit};
 use crate::model::DomainId;
 
 /// How long is waited for more after the first message: most changes are several messages.
@@ -81,34 +81,38 @@ impl Monitor {
     ) -> Result<BTreeSet<DomainId>, NamespaceError> {
         let mut ears = self.shared.ears.lock().unwrap_or_else(PoisonError::into_inner);
         let mut before = std::mem::take(&mut *ears);
-        let mut new = BTreeSet::new();
+        let mut new = Vec::new();
         for (domain, namespace) in namespaces {
-            let same = before.remove(&domain).filter(|ear| ear.identity == namespace.identity());
-            let ear = match same {
-                Some(ear) => ear,
-                None => {
-                    new.insert(domain);
-                    self.shared.ear(domain, namespace)?
-                }
-            };
-            ears.insert(domain, ear);
+            match before.remove(&domain).filter(|ear| ear.identity == namespace.identity()) {
+                Some(ear) => drop(ears.insert(domain, ear)),
+                None => new.push((domain, namespace)),
+            }
         }
-        Ok(new)
+        if new.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let opened = visit(|visitor| {
+            let open = |&(domain, namespace)| Ok((domain, self.shared.ear(visitor, domain, namespace)?));
+            new.iter().map(open).collect::<Result<Vec<_>, NamespaceError>>()
+        })?;
+        ears.extend(opened?);
+        Ok(new.into_iter().map(|(domain, _)| domain).collect())
     }
 }
 
 impl Shared {
-    fn ear(&self, domain: DomainId, namespace: &Namespace) -> Result<Ear, NamespaceError> {
-        let opened = namespace.run(|| {
+    fn ear(&self, visitor: &Visitor, domain: DomainId, namespace: &Namespace) -> Result<Ear, NamespaceError> {
+        visitor.enter(namespace.fd())?;
+        let open = || {
             let mut socket = Socket::new(NETLINK_ROUTE)?;
             socket.bind(&SocketAddr::new(0, GROUPS))?;
             socket.set_non_blocking(true)?;
             let number = u64::from(domain.number());
             self.epoll.add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, number))?;
             Ok::<_, io::Error>(socket)
-        })?;
+        };
         let failed = |source| NamespaceError::File { path: "netlink".into(), source };
-        Ok(Ear { identity: namespace.identity(), socket: opened.map_err(failed)? })
+        Ok(Ear { identity: namespace.identity(), socket: open().map_err(failed)? })
     }
 
     fn listen(&self, tell: &dyn Fn(Heard) -> bool) {
@@ -142,9 +146,8 @@ impl Shared {
             return;
         }
         let ears = self.ears.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((&domain, ear)) = ears.iter().find(|(domain, _)| u64::from(domain.number()) == ear) else {
-            return;
-        };
+        let domain = u32::try_from(ear).ok().and_then(|number| DomainId::new(number).ok());
+        let Some((&domain, ear)) = domain.and_then(|domain| ears.get_key_value(&domain)) else { return };
         heard.stirred.insert(domain);
         let mut buffer = Vec::with_capacity(1);
         loop {

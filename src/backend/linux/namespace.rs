@@ -2,11 +2,12 @@
 //!
 //! A name is a bind mount of an nsfs file below /run/netns, as ip-netns(8) makes them. A name may be reused; the
 //! device and inode of the nsfs file tell whether it is still the same namespace. No thread that outlives a call
-//! ever changes its namespace: [`in_namespace`] starts one, lets it setns(2), and ends it.
+//! ever changes its namespace: [`visit`] starts one, lets it setns(2) as often as it likes, and ends it.
 
 use std::any::Any;
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -199,12 +200,32 @@ pub fn in_namespace<T: Send>(
     namespace: &OwnedFd,
     inside: impl FnOnce() -> T + Send,
 ) -> Result<T, NamespaceError> {
-    let enter = || {
-        setns(namespace, CloneFlags::CLONE_NEWNET).map_err(NamespaceError::Enter)?;
-        catch_unwind(AssertUnwindSafe(inside)).map_err(|panic| NamespaceError::Panic(words(&*panic)))
+    visit(|visitor| visitor.enter(namespace).map(|()| inside()))?
+}
+
+/// A thread that may enter one namespace after the other, for it ends with its visit.
+#[derive(Debug)]
+pub struct Visitor {
+    /// Nobody takes it to another thread.
+    _here: PhantomData<*const ()>,
+}
+
+impl Visitor {
+    /// Goes into this namespace, from wherever it is.
+    pub fn enter(&self, namespace: &OwnedFd) -> Result<(), NamespaceError> {
+        setns(namespace, CloneFlags::CLONE_NEWNET).map_err(NamespaceError::Enter)
+    }
+}
+
+/// Runs this on a thread of its own that may enter namespaces; a panic in it becomes an error.
+pub fn visit<T: Send>(tour: impl FnOnce(&Visitor) -> T + Send) -> Result<T, NamespaceError> {
+    let tour = || {
+        let visitor = Visitor { _here: PhantomData };
+        catch_unwind(AssertUnwindSafe(|| tour(&visitor)))
+            .map_err(|panic| NamespaceError::Panic(words(&*panic)))
     };
     thread::scope(|scope| {
-        let thread = thread::Builder::new().name("namespace".to_owned()).spawn_scoped(scope, enter);
+        let thread = thread::Builder::new().name("namespace".to_owned()).spawn_scoped(scope, tour);
         let result = thread.map_err(NamespaceError::Thread)?.join();
         result.unwrap_or_else(|panic| Err(NamespaceError::Panic(words(&*panic))))
     })

@@ -5,7 +5,7 @@
 //! nobody has used it. A domain that is a VRF alone is in the default domain's namespace, and counts while it has a
 //! record.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::explain::Doing;
 use super::link;
@@ -35,7 +35,20 @@ pub struct Namespaces {
 impl Namespaces {
     /// Those that this ledger knows; the default domain is the calling thread's namespace.
     pub fn of(ledger: &Ledger) -> Result<Self, BackendError> {
-        let mut records = ledger.domains().doing(|| "read the ledger".to_owned())?;
+        Self::of_records(ledger.domains().doing(|| "read the ledger".to_owned())?)
+    }
+
+    /// Those of these.
+    pub fn of_some(ledger: &Ledger, domains: &BTreeSet<DomainId>) -> Result<Self, BackendError> {
+        let mut records = BTreeMap::new();
+        for &id in domains.iter().chain([&DomainId::DEFAULT]) {
+            let record = ledger.domain(id).doing(|| format!("read the ledger of domain {id}"))?;
+            records.extend(record.map(|record| (id, record)));
+        }
+        Self::of_records(records)
+    }
+
+    fn of_records(mut records: BTreeMap<DomainId, DomainRecord>) -> Result<Self, BackendError> {
         let default = default_place(records.remove(&DomainId::DEFAULT).unwrap_or_default())?;
         let mut places = BTreeMap::new();
         for (id, record) in records {

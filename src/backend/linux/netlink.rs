@@ -5,6 +5,7 @@
 //! Dumps are checked strictly (`NETLINK_GET_STRICT_CHK`) and repeated when the kernel says that they were cut by
 //! a change. A socket belongs for ever to the namespace that its maker was in, whoever uses it later.
 
+use std::cell::RefCell;
 use std::io;
 use std::time::Duration;
 
@@ -98,7 +99,11 @@ impl<M: NetlinkSerializable + NetlinkDeserializable> Message for M {}
 pub struct Netlink {
     socket: Socket,
     sequence: u32,
-    buffer: Vec<u8>,
+}
+
+thread_local! {
+    /// What was received last: one of each thread, for a network may have a thousand sockets.
+    static RECEIVED: RefCell<Vec<u8>> = RefCell::new(Vec::with_capacity(RECEIVE_BYTES));
 }
 
 impl Netlink {
@@ -112,7 +117,7 @@ impl Netlink {
         socket.set_netlink_get_strict_chk(true)?;
         let timeout = TimeVal::seconds(ANSWER_WITHIN.as_secs() as i64);
         setsockopt(&socket, sockopt::ReceiveTimeout, &timeout).map_err(io::Error::from)?;
-        Ok(Self { socket, sequence: 0, buffer: Vec::with_capacity(RECEIVE_BYTES) })
+        Ok(Self { socket, sequence: 0 })
     }
 
     /// A socket of this namespace, to be used from any thread.
@@ -151,11 +156,15 @@ impl Netlink {
     }
 
     fn answers<M: Message>(&mut self) -> Result<(Vec<M>, Completeness), NetlinkError> {
+        RECEIVED.with_borrow_mut(|buffer| self.answers_by(buffer))
+    }
+
+    fn answers_by<M: Message>(&self, buffer: &mut Vec<u8>) -> Result<(Vec<M>, Completeness), NetlinkError> {
         let mut answers = Vec::new();
         let mut completeness = Completeness::Whole;
         loop {
-            self.receive()?;
-            for part in split(&self.buffer) {
+            self.receive(buffer)?;
+            for part in split(buffer) {
                 let message = decode::<M>(part?)?;
                 if message.header.sequence_number != self.sequence {
                     continue;
@@ -172,10 +181,10 @@ impl Netlink {
         }
     }
 
-    fn receive(&mut self) -> Result<(), NetlinkError> {
-        self.buffer.clear();
-        let length = retry_interrupted(|| self.socket.recv(&mut self.buffer, libc::MSG_TRUNC))?;
-        match length > self.buffer.len() {
+    fn receive(&self, buffer: &mut Vec<u8>) -> Result<(), NetlinkError> {
+        buffer.clear();
+        let length = retry_interrupted(|| self.socket.recv(&mut *buffer, libc::MSG_TRUNC))?;
+        match length > buffer.len() {
             true => Err(NetlinkError::Malformed(format!("{length} bytes in one datagram"))),
             false => Ok(()),
         }

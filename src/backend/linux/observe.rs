@@ -43,21 +43,15 @@ struct Look {
     record: DomainRecord,
 }
 
+type Looks = BTreeMap<DomainId, Look>;
+
 /// Reads everything back.
 pub(super) fn network(
     name: &NetworkName,
     domains: &mut Domains,
     tunnels: &Tunnels,
 ) -> Result<Network, BackendError> {
-    let mark = &domains.network_mark().clone();
-    let (looks, cables) = loop {
-        let looks = looks(domains)?;
-        let cables = cables(domains, &looks)?;
-        if !domains.is_something_leaving() || !has_loose_end(&looks, &cables, mark) {
-            break (looks, cables);
-        }
-        thread::sleep(LOOK_EVERY);
-    };
+    let (looks, cables) = settled(domains, looks, |_| true)?;
     let mut network = Network::empty(name.clone());
     for (&id, look) in &looks {
         network.domains.insert(id, domain(domains, tunnels, &looks, &cables, id, look)?);
@@ -65,39 +59,54 @@ pub(super) fn network(
     Ok(network)
 }
 
-/// What the kernel holds of one domain; all else is as `around` has it, which is that domain and what it is joined to.
-/// Without the domain if its namespace is another one by now.
-pub(super) fn one(
+/// What the kernel holds of some domains; all else is as `around` has it. Those are absent whose namespace is another
+/// one by now.
+pub(super) fn some(
     around: &Network,
-    id: DomainId,
+    wanted: &BTreeSet<DomainId>,
     domains: &mut Domains,
     tunnels: &Tunnels,
 ) -> Result<Network, BackendError> {
+    let near = around.around(wanted).domains.into_iter();
+    let joined = near.filter(|(_, domain)| !domain.interfaces.is_empty()).map(|(id, _)| id);
+    let there: BTreeSet<_> = joined.chain(wanted.iter().copied()).collect();
+    let (looks, cables) = settled(domains, |domains| looks_at(domains, &there), |id| wanted.contains(&id))?;
     let mut network = around.clone();
-    let mut looks = BTreeMap::new();
-    for &there in around.domains.keys() {
-        // The default domain is there for its names only, unless something leads to it.
-        if there == id || around.domains.get(&there).is_some_and(|domain| !domain.interfaces.is_empty()) {
-            looks.extend(
-                domains.same(there)?.then(|| look_at(domains, there)).transpose()?.map(|look| (there, look)),
-            );
+    for &id in wanted {
+        match looks.get(&id) {
+            Some(look) => {
+                let seen = domain(domains, tunnels, &looks, &cables, id, look)?;
+                network.domains.insert(id, seen);
+            }
+            None => drop(network.domains.remove(&id)),
         }
-    }
-    let cables = cables(domains, &looks)?;
-    match looks.get(&id) {
-        Some(look) => {
-            let seen = domain(domains, tunnels, &looks, &cables, id, look)?;
-            network.domains.insert(id, seen);
-        }
-        None => drop(network.domains.remove(&id)),
     }
     Ok(network)
+}
+
+/// Looks until nothing is seen of what is going, in the domains that matter.
+fn settled(
+    domains: &mut Domains,
+    look: impl Fn(&mut Domains) -> Result<Looks, BackendError>,
+    matters: impl Fn(DomainId) -> bool,
+) -> Result<(Looks, Cables), BackendError> {
+    let mark = domains.network_mark().clone();
+    loop {
+        let looks = look(domains)?;
+        let cables = cables(domains, &looks)?;
+        let mut seen = looks.iter().filter(|(id, _)| matters(**id));
+        if !domains.is_something_leaving() || !seen.any(|(id, look)| has_loose_end(*id, look, &cables, &mark))
+        {
+            return Ok((looks, cables));
+        }
+        thread::sleep(LOOK_EVERY);
+    }
 }
 
 fn domain(
     domains: &mut Domains,
     tunnels: &Tunnels,
-    looks: &BTreeMap<DomainId, Look>,
+    looks: &Looks,
     cables: &Cables,
     id: DomainId,
     look: &Look,
@@ -117,17 +126,24 @@ fn domain(
     Ok(domain)
 }
 
-fn looks(domains: &mut Domains) -> Result<BTreeMap<DomainId, Look>, BackendError> {
-    let mut looks = BTreeMap::new();
+fn looks(domains: &mut Domains) -> Result<Looks, BackendError> {
+    let mut looks = Looks::new();
     for (id, record) in domains.refresh()? {
         looks.insert(id, look_into(domains, id, record)?);
     }
     Ok(looks)
 }
 
-fn look_at(domains: &mut Domains, id: DomainId) -> Result<Look, BackendError> {
-    let record = domains.record(id)?;
-    look_into(domains, id, record)
+/// Those of these domains that are still what they were.
+fn looks_at(domains: &mut Domains, wanted: &BTreeSet<DomainId>) -> Result<Looks, BackendError> {
+    let mut looks = Looks::new();
+    for &id in wanted {
+        if domains.same(id)? {
+            let record = domains.record(id)?;
+            looks.insert(id, look_into(domains, id, record)?);
+        }
+    }
+    Ok(looks)
 }
 
 fn look_into(domains: &mut Domains, id: DomainId, record: DomainRecord) -> Result<Look, BackendError> {
@@ -138,13 +154,12 @@ fn look_into(domains: &mut Domains, id: DomainId, record: DomainRecord) -> Resul
     Ok(look)
 }
 
-/// Whether the other end of any link of ours is out of sight: in a namespace that is going, and soon gone with it.
-fn has_loose_end(looks: &BTreeMap<DomainId, Look>, cables: &Cables, mark: &Mark) -> bool {
-    looks.iter().any(|(&id, look)| {
-        look.links.iter().any(|(name, link)| {
-            let at = End { domain: id, interface: name.clone() };
-            link.driver == Driver::Veth && link.is_ours(mark) && !cables.contains_key(&at)
-        })
+/// Whether the other end of any link of ours in a domain is out of sight: in a namespace that is going, and soon gone
+/// with it.
+fn has_loose_end(id: DomainId, look: &Look, cables: &Cables, mark: &Mark) -> bool {
+    look.links.iter().any(|(name, link)| {
+        let at = End { domain: id, interface: name.clone() };
+        link.driver == Driver::Veth && link.is_ours(mark) && !cables.contains_key(&at)
     })
 }
 
@@ -184,8 +199,9 @@ struct Cable {
     alias: Option<String>,
 }
 
-/// Finds out which veths are joined: each knows the other's index and the number of its namespace.
-fn cables(domains: &mut Domains, looks: &BTreeMap<DomainId, Look>) -> Result<Cables, BackendError> {
+/// Finds out which veths are joined: each knows the other's index and the number of its namespace. It is enough to ask
+/// one of the two.
+fn cables(domains: &mut Domains, looks: &Looks) -> Result<Cables, BackendError> {
     let mut by_indexes: BTreeMap<(u32, u32), Vec<(End, &Link)>> = BTreeMap::new();
     for (&id, look) in looks {
         for (name, link) in &look.links {
@@ -199,10 +215,11 @@ fn cables(domains: &mut Domains, looks: &BTreeMap<DomainId, Look>) -> Result<Cab
     for (&(index, far_index), ends) in &by_indexes {
         let candidates = by_indexes.get(&(far_index, index)).map(Vec::as_slice).unwrap_or_default();
         for (at, link) in ends {
-            let Some(far_end) = link.far_end else { continue };
+            let Some(far_end) = link.far_end.filter(|_| !cables.contains_key(at)) else { continue };
             for (far, far_link) in likely(domains, at, far_end, candidates)? {
                 if is_there(domains, &mut known, at, far_end, far)? {
                     cables.insert(at.clone(), Cable { far: far.clone(), alias: far_link.alias.clone() });
+                    cables.insert(far.clone(), Cable { far: at.clone(), alias: link.alias.clone() });
                     break;
                 }
             }
@@ -258,7 +275,7 @@ fn is_there(
 fn kind(
     domains: &mut Domains,
     tunnels: &Tunnels,
-    looks: &BTreeMap<DomainId, Look>,
+    looks: &Looks,
     mark: &Mark,
     cables: &Cables,
     at: &End,
@@ -292,12 +309,7 @@ fn kind(
 }
 
 /// What a link stands on; itself where that is out of sight, which nobody asks for.
-fn parent(
-    domains: &mut Domains,
-    looks: &BTreeMap<DomainId, Look>,
-    at: &End,
-    link: &Link,
-) -> Result<End, BackendError> {
+fn parent(domains: &mut Domains, looks: &Looks, at: &End, link: &Link) -> Result<End, BackendError> {
     let Some(beneath) = link.parent else { return Ok(at.clone()) };
     for (&domain, look) in looks {
         let found = look.links.iter().find(|(_, link)| link.index == beneath.index);
@@ -313,7 +325,7 @@ fn parent(
 /// its own domain where that is out of sight.
 fn vxlan(
     domains: &mut Domains,
-    looks: &BTreeMap<DomainId, Look>,
+    looks: &Looks,
     at: &End,
     link: &Link,
     set_up: link::Vxlan,

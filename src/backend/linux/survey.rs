@@ -29,6 +29,12 @@ impl Survey {
         Ok(Self { namespaces, sockets: TunnelSockets::of(directories) })
     }
 
+    /// Of these of its domains; the default domain is always among them.
+    pub fn of_some(directories: &Directories, domains: &BTreeSet<DomainId>) -> Result<Self, BackendError> {
+        let namespaces = Namespaces::of_some(&Ledger::of(directories), domains)?;
+        Ok(Self { namespaces, sockets: TunnelSockets::of(directories) })
+    }
+
     /// Its domains.
     pub fn namespaces(&self) -> &Namespaces {
         &self.namespaces

@@ -5,8 +5,11 @@
 //! it any starts an engine for it, so that its addresses and routes outlive engines.
 //! A change is first made by the engine, then noted in the ledger: after a crash in between it is made again.
 
+mod peers;
+
+pub(super) use peers::Wanted;
+
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 
@@ -18,14 +21,11 @@ use super::link::{self, Driver, Link, new};
 use super::namespace::Namespace;
 use super::netlink::{Netlink, NetlinkError, Protocol};
 use super::sockets::{NameIs, TunnelSockets};
-use super::tunnel::{self, Change, Current, PeerChange, Session};
+use super::tunnel::{self, Change, Current};
 use super::view::{self, UapiError};
 use super::{links, port, tun, uapi, wireguard};
 use crate::backend::BackendError;
-use crate::model::{
-    DomainId, DomainName, End, Endpoint, Engine, Host, InterfaceName, Key, Peer, Preshared, PublicKey,
-    WireGuard,
-};
+use crate::model::{DomainId, DomainName, End, Engine, InterfaceName, Key, PublicKey, WireGuard};
 use crate::state::{KeyRing, Secret, TunnelRecord};
 use crate::status::TunnelView;
 
@@ -250,7 +250,8 @@ impl Tunnels {
             }
         };
         self.prepare(domains, at, tunnel, &before)?;
-        let set = self.change(domains, at, &Change::Tunnel { key: secret, listen_port: tunnel.listen_port });
+        let set =
+            self.change(domains, at, &[Change::Tunnel { key: secret, listen_port: tunnel.listen_port }]);
         if set.is_err() {
             self.restore(domains, at, &before);
         }
@@ -287,7 +288,7 @@ impl Tunnels {
     fn restore(&self, domains: &mut Domains, at: &End, before: &Current) {
         let Some(key) = before.key.and_then(|key| self.keys.private(&key)) else { return };
         let change = Change::Tunnel { key, listen_port: Some(before.listen_port).filter(|&port| port != 0) };
-        if let Err(error) = self.change(domains, at, &change) {
+        if let Err(error) = self.change(domains, at, &[change]) {
             tracing::warn!(%at, %error, "the tunnel has neither its old nor its new port and key");
         }
     }
@@ -301,89 +302,6 @@ impl Tunnels {
         let inside = domains.enter(at.domain)?;
         let driver = inside.link(&at.interface)?.driver;
         self.current(&inside.namespace, at, driver)
-    }
-
-    /// Makes a peer what it shall be. Its endpoint is given to the engine only if the file's changed, for else the
-    /// engine knows better where the peer is.
-    pub(super) fn set_peer(
-        &mut self,
-        domains: &mut Domains,
-        at: &End,
-        key: &Key,
-        peer: &Peer,
-        session: Session,
-    ) -> Result<(), BackendError> {
-        let key = public(key)?;
-        let record = domains.record(at.domain)?.tunnels.remove(at.interface.as_str()).unwrap_or_default();
-        let given = peer.endpoint.as_ref().map(ToString::to_string).unwrap_or_default();
-        let unchanged = session == Session::Kept && record.endpoints.get(&key.to_string()) == Some(&given);
-        let known = unchanged && self.has_endpoint(domains, at, key)?;
-        let endpoint = match &peer.endpoint {
-            None => None,
-            Some(_) if known => None,
-            Some(endpoint) => address_of(endpoint)?,
-        };
-        let preshared_key = self.preshared(peer)?;
-        let change = PeerChange {
-            endpoint,
-            allowed_ips: &peer.allowed_ips,
-            preshared_key: preshared_key.as_ref(),
-            persistent_keepalive_secs: peer.persistent_keepalive_secs,
-        };
-        // One that was told of this peer before and knows it no more is a new engine.
-        if unchanged && !known && peer.endpoint.is_some() && peer.persistent_keepalive_secs == 0 {
-            self.to_greet.push((at.clone(), key));
-        }
-        self.change(domains, at, &Change::Peer { key, peer: change, session })?;
-        domains.change_tunnel(at, |record| {
-            record.endpoints.insert(key.to_string(), given);
-        })
-    }
-
-    /// Has new engines shake hands with the peers of those before them, by a keepalive: else such a peer would go on in a
-    /// session that is gone, until it misses answers.
-    pub(super) fn greet(&mut self, domains: &mut Domains) -> Result<(), BackendError> {
-        for (at, key) in std::mem::take(&mut self.to_greet) {
-            let current = self.current_of(domains, &at)?;
-            let Some(peer) = current.peers.iter().find(|peer| peer.key == key) else { continue };
-            for persistent_keepalive_secs in [1, peer.persistent_keepalive_secs] {
-                let peer = PeerChange {
-                    endpoint: None,
-                    allowed_ips: &peer.allowed_ips,
-                    preshared_key: peer.preshared_key.as_ref(),
-                    persistent_keepalive_secs,
-                };
-                self.change(domains, &at, &Change::Peer { key, peer, session: Session::Kept })?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Gives a peer an endpoint. One with a persistent keepalive shakes hands at once: without an endpoint its engine may
-    /// have given up.
-    pub(super) fn point(
-        &self,
-        domains: &mut Domains,
-        at: &End,
-        key: PublicKey,
-        endpoint: SocketAddr,
-    ) -> Result<(), BackendError> {
-        let current = self.current_of(domains, at)?;
-        let Some(peer) = current.peers.iter().find(|peer| peer.key == key) else { return Ok(()) };
-        let keepalives = match peer.persistent_keepalive_secs {
-            0 => vec![0],
-            secs => vec![0, secs],
-        };
-        for persistent_keepalive_secs in keepalives {
-            let peer = PeerChange {
-                endpoint: Some(endpoint),
-                allowed_ips: &peer.allowed_ips,
-                preshared_key: peer.preshared_key.as_ref(),
-                persistent_keepalive_secs,
-            };
-            self.change(domains, at, &Change::Peer { key, peer, session: Session::Kept })?;
-        }
-        Ok(())
     }
 
     /// A tunnel as its engine has it.
@@ -404,61 +322,32 @@ impl Tunnels {
         }
     }
 
-    fn has_endpoint(&self, domains: &mut Domains, at: &End, key: PublicKey) -> Result<bool, BackendError> {
-        let current = self.current_of(domains, at)?;
-        Ok(current.peers.iter().any(|peer| peer.key == key && peer.endpoint.is_some()))
-    }
-
-    fn preshared(&self, peer: &Peer) -> Result<Option<Secret>, BackendError> {
-        let fingerprint = match &peer.preshared_key {
-            None => return Ok(None),
-            Some(Preshared::Known(fingerprint)) => fingerprint,
-            Some(open @ Preshared::Of(_)) => return Err(unbound(open)),
-        };
-        match self.keys.preshared(fingerprint) {
-            Some(secret) => Ok(Some(secret.clone())),
-            None => Err(BackendError::new(format!("no preshared key is known for {fingerprint}"))),
-        }
-    }
-
-    /// Removes a peer.
-    pub(super) fn remove_peer(
-        &mut self,
-        domains: &mut Domains,
-        at: &End,
-        key: &Key,
-    ) -> Result<(), BackendError> {
-        let key = public(key)?;
-        self.change(domains, at, &Change::NoPeer { key })?;
-        domains.change_tunnel(at, |record| {
-            record.endpoints.remove(&key.to_string());
-        })
-    }
-
-    fn change(&self, domains: &mut Domains, at: &End, change: &Change<'_>) -> Result<(), BackendError> {
-        let what = || match change {
-            Change::Tunnel { listen_port: Some(port), .. } => {
+    /// Has the engine of a tunnel make these changes, of which there is at least one, in their order.
+    fn change(&self, domains: &mut Domains, at: &End, changes: &[Change<'_>]) -> Result<(), BackendError> {
+        let what = || match changes {
+            [Change::Tunnel { listen_port: Some(port), .. }, ..] => {
                 format!("set port {port} and key of tunnel {at}")
             }
-            Change::Tunnel { listen_port: None, .. } => format!("set the key of tunnel {at}"),
-            Change::Peer { key, .. } => format!("set peer {key} of {at}"),
-            Change::NoPeer { key } => format!("remove peer {key} of {at}"),
+            [Change::Tunnel { listen_port: None, .. }, ..] => format!("set the key of tunnel {at}"),
+            [Change::Peer { key, .. }] => format!("set peer {key} of {at}"),
+            [Change::NoPeer { key }] => format!("remove peer {key} of {at}"),
+            _ => format!("set {} peers of {at}", changes.len()),
         };
         let inside = domains.enter(at.domain)?;
         let made = match inside.link(&at.interface)?.driver.engine() {
             Some(Engine::Userspace) => {
-                self.sockets.connect(at).and_then(|stream| uapi::write(stream, change)).doing(what)
+                self.sockets.connect(at).and_then(|stream| uapi::write(stream, changes)).doing(what)
             }
             Some(Engine::Kernel) => Netlink::of(&inside.namespace, Protocol::Generic)
-                .and_then(|mut socket| wireguard::write(&mut socket, &at.interface, change))
+                .and_then(|mut socket| wireguard::write(&mut socket, &at.interface, changes))
                 .doing(what),
             Some(Engine::Auto) | None => {
                 Err(BackendError::new(format!("cannot {}: it is no tunnel", what())))
             }
         };
-        made.map_err(|error| match change {
-            Change::Tunnel { listen_port: Some(port), .. } => with_port_holder(error, domains, at, *port),
-            Change::Tunnel { listen_port: None, .. } | Change::Peer { .. } | Change::NoPeer { .. } => error,
+        made.map_err(|error| match changes {
+            [Change::Tunnel { listen_port: Some(port), .. }] => with_port_holder(error, domains, at, *port),
+            _ => error,
         })
     }
 
@@ -558,15 +447,6 @@ fn public(key: &Key) -> Result<PublicKey, BackendError> {
 
 fn unbound(open: &impl std::fmt::Display) -> BackendError {
     BackendError::new(format!("{open} has not been looked up"))
-}
-
-/// A name's is to be looked up by somebody who can wait: see [`Tunnels::point`].
-fn address_of(endpoint: &Endpoint) -> Result<Option<SocketAddr>, BackendError> {
-    let port = endpoint.port.ok_or_else(|| BackendError::new(format!("endpoint {endpoint} has no port")))?;
-    match &endpoint.host {
-        Host::Address(address) => Ok(Some(SocketAddr::new(*address, port))),
-        Host::Name(_) => Ok(None),
-    }
 }
 
 /// Adds who has this port, if that is what the error is about.

@@ -41,9 +41,9 @@ pub(super) fn private_key(stream: UnixStream) -> io::Result<Option<Secret>> {
     Ok(key.filter(|key| **key != [0; 32]).map(|key| Secret::new(*key)))
 }
 
-/// Has the engine behind this socket make a change.
-pub(super) fn write(stream: UnixStream, change: &Change<'_>) -> io::Result<()> {
-    let answer = ask(stream, &request(change))?;
+/// Has the engine behind this socket make changes, of which only the first may be of the tunnel itself.
+pub(super) fn write(stream: UnixStream, changes: &[Change<'_>]) -> io::Result<()> {
+    let answer = ask(stream, &request(changes))?;
     let errno = answer.lines().find_map(|line| line.strip_prefix("errno="));
     errno.ok_or_else(|| malformed("no errno")).and_then(check)
 }
@@ -103,18 +103,20 @@ fn take(current: &mut Current, key: &str, value: &str) -> Option<io::Result<()>>
     Some(Ok(()))
 }
 
-fn request(change: &Change<'_>) -> Zeroizing<String> {
-    let mut text = Zeroizing::new(String::with_capacity(4096));
+fn request(changes: &[Change<'_>]) -> Zeroizing<String> {
+    let mut text = Zeroizing::new(String::with_capacity(4096 * changes.len()));
     text.push_str("set=1\n");
-    match change {
-        Change::Tunnel { key, listen_port } => {
-            line(&mut text, "private_key", &hex(key.bytes()));
-            line(&mut text, "listen_port", &listen_port.unwrap_or(0).to_string());
-        }
-        Change::Peer { key, peer, .. } => peer_lines(&mut text, key, peer),
-        Change::NoPeer { key } => {
-            line(&mut text, "public_key", &hex(&key.0));
-            line(&mut text, "remove", "true");
+    for change in changes {
+        match change {
+            Change::Tunnel { key, listen_port } => {
+                line(&mut text, "private_key", &hex(key.bytes()));
+                line(&mut text, "listen_port", &listen_port.unwrap_or(0).to_string());
+            }
+            Change::Peer { key, peer, .. } => peer_lines(&mut text, key, peer),
+            Change::NoPeer { key } => {
+                line(&mut text, "public_key", &hex(&key.0));
+                line(&mut text, "remove", "true");
+            }
         }
     }
     text.push('\n');
@@ -224,7 +226,7 @@ mod tests {
             preshared_key: None,
             persistent_keepalive_secs: 0,
         };
-        write(stream, &Change::Peer { key: PublicKey([1; 32]), peer, session: Session::Kept }).unwrap();
+        write(stream, &[Change::Peer { key: PublicKey([1; 32]), peer, session: Session::Kept }]).unwrap();
         let zeros = "0".repeat(64);
         let expected = format!(
             "set=1\npublic_key={KEY}\npreshared_key={zeros}\nendpoint=127.0.0.1:7222\n\
@@ -237,7 +239,7 @@ mod tests {
     fn a_refusal_is_its_number_with_either_sign() {
         for answer in ["errno=98\n\n", "errno=-98\n\n"] {
             let (stream, engine) = engine(answer);
-            let error = write(stream, &Change::NoPeer { key: PublicKey([1; 32]) }).unwrap_err();
+            let error = write(stream, &[Change::NoPeer { key: PublicKey([1; 32]) }]).unwrap_err();
             assert_eq!(error.raw_os_error(), Some(libc::EADDRINUSE));
             engine.join().unwrap();
         }

@@ -51,14 +51,14 @@ pub(super) fn attributes(
     Ok(answers.into_iter().flat_map(|answer| answer.payload.attributes).collect())
 }
 
-/// Has the driver make a change to this interface of the socket's namespace.
+/// Has the driver make changes to this interface of the socket's namespace.
 pub(super) fn write(
     socket: &mut Netlink,
     name: &InterfaceName,
-    change: &Change<'_>,
+    changes: &[Change<'_>],
 ) -> Result<(), NetlinkError> {
     let family = family(socket)?;
-    for mut attributes in messages(change) {
+    for mut attributes in changes.iter().flat_map(messages) {
         attributes.insert(0, WireguardAttribute::IfName(name.as_str().to_owned()));
         socket.request(message(family, WireguardCmd::SetDevice, attributes), 0)?;
     }

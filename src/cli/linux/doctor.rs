@@ -111,7 +111,7 @@ fn file_view(desired: &Network, missing: Vec<MissingView>) -> FileView {
             with: format!("engine {}", tunnel.engine),
         }),
     );
-    let hazards = probe::hazards(desired, &Ahead(desired)).into_iter().map(hazard_view).collect();
+    let hazards = probe::hazards(desired, &Ahead::of(desired)).into_iter().map(hazard_view).collect();
     FileView { network: desired.name.to_string(), choices, missing, hazards }
 }
 

@@ -8,10 +8,9 @@ use super::hazard_view;
 use crate::backend::Backend;
 use crate::backend::linux::{Linux, Survey};
 use crate::model::{End, Network, WireGuard};
-use crate::probe;
 use crate::state::KeyRing;
 use crate::status::{LiveView, SocketTable, TunnelPlace};
-use crate::supervisor::{NoEngines, Within, misplaced};
+use crate::supervisor::{NoEngines, hazards_within, misplaced};
 
 /// The network that is meant, if one is up.
 pub(super) fn view(common: &Common) -> Result<Option<LiveView>, Trouble> {
@@ -21,7 +20,7 @@ pub(super) fn view(common: &Common) -> Result<Option<LiveView>, Trouble> {
     let observed = opened.and_then(|mut backend| backend.observe()).map_err(Trouble::failed)?;
     let survey = live.survey()?;
     let misplaced = misplaced(&survey, &observed).map_err(Trouble::failed)?;
-    let hazards = probe::hazards(&observed, &Within(&survey));
+    let hazards = hazards_within(&survey, &observed).map_err(Trouble::failed)?;
     Ok(Some(LiveView {
         network: observed.name.to_string(),
         tunnels: tunnels(&survey, &observed)?,
