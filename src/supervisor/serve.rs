@@ -207,11 +207,12 @@ impl Supervisor {
         self.door = None;
         self.services.end();
         let steps = take_down(&mut self.backend, &self.desired.name)?;
-        forget(&self.directories);
         for residents in group::remove_all(&self.desired.name) {
             warn!("{residents}");
         }
+        // Who follows the log takes its removal for its end.
         info!(network = %self.desired.name, steps, "down");
+        forget(&self.directories);
         self.happened(Occurrence::Down);
         Ok(())
     }
