@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder};
 use std::io::{self, BufRead, BufReader, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -37,6 +37,7 @@ impl Connection {
         }
         let _left_behind = fs::remove_file(socket);
         let listener = UnixListener::bind(socket)?;
+        fs::set_permissions(socket, fs::Permissions::from_mode(0o600))?;
         command.stdin(std::os::fd::OwnedFd::from(listener)).stdout(Stdio::null()).stderr(log).spawn()?;
         Self::adopt(socket)
     }
