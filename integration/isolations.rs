@@ -17,9 +17,10 @@ const IN_NAMESPACES: [&str; 3] = ["kinds", "rtables", "transit"];
 /// Addresses on `lo` and routes that lead nowhere, forwarding and a hub of tunnels, underlays.
 const IN_VRFS: [&str; 3] = ["unwanted-traffic", "hub-and-spoke", "transit"];
 /// What a VRF alone cannot give, and what is said of it.
-const NOT_IN_VRFS: [(&str, &str); 3] = [
+const NOT_IN_VRFS: [(&str, &str); 4] = [
     ("kinds", "vxlan 42 is twice in one namespace"),
     ("multipath", "domain client has no sysctl `net.ipv4.fib_multipath_hash_policy` of its own"),
+    ("physical", "cannot be lent to domain"),
     ("rtables", "this rule of domain office would be about packets of the default domain too"),
 ];
 /// What is about one isolation, and what cannot tell one domain's interfaces from another's: BIRD sees them all where
@@ -50,11 +51,14 @@ fn chosen(few: [&str; 3]) -> Vec<String> {
 fn rdom(verb: &str, isolation: &str, names: &[String]) -> Output {
     let examples = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/examples"));
     let directory = tempfile::tempdir().unwrap();
-    for file in examples.read_dir().unwrap().flatten() {
+    for file in examples.read_dir().unwrap().flatten().filter(|file| file.path().is_file()) {
         fs::copy(file.path(), directory.path().join(file.file_name())).unwrap();
     }
     let mut command = Command::new(env!("CARGO_BIN_EXE_rdom"));
     command.arg(verb).current_dir(directory.path());
+    if verb == "test" {
+        command.args(["--substitute", "dummy"]);
+    }
     for name in names {
         let file = directory.path().join(name).with_extension("yaml");
         let text = fs::read_to_string(&file).unwrap();
@@ -110,8 +114,8 @@ fn what_a_vrf_alone_cannot_give_is_said_and_nothing_else_is_refused() {
         let refused = NOT_IN_VRFS.iter().find(|(other, _)| *other == name).map(|(_, why)| why);
         assert_eq!(output.status.code(), Some(if refused.is_some() { 2 } else { 0 }), "{name}: {said}");
         let Some(why) = refused else { continue };
-        assert!(said.contains(&format!("error: {why}")), "{name}: {said}");
-        assert_eq!(said.matches("error: ").count(), 1, "{name}: {said}");
+        let mut errors = said.lines().filter(|line| line.starts_with("error: "));
+        assert!(errors.all(|error| error.contains(why)), "{name}: {said}");
         let tested = rdom("test", "vrf", &[name]);
         assert_eq!(tested.status.code(), Some(2));
     }
