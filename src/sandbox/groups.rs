@@ -77,10 +77,12 @@ fn make(path: &Path) -> Option<File> {
     path.exists().then_some(group)
 }
 
+/// Each is locked until it is gone, so that its maker, who may only be about to lock it, makes it again.
 fn remove_abandoned(mount: &Path) {
     for entry in fs::read_dir(mount).into_iter().flatten().flatten() {
         let is_copys = entry.file_name().to_string_lossy().starts_with(PREFIX);
-        if is_copys && File::open(entry.path()).is_ok_and(|group| group.try_lock().is_ok()) {
+        let Some(group) = is_copys.then(|| File::open(entry.path()).ok()).flatten() else { continue };
+        if group.try_lock().is_ok() {
             remove_tree(&entry.path());
         }
     }
