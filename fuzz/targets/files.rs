@@ -33,5 +33,6 @@ fuzz_target!(|text: &str| {
 
 /// As it is on a kernel that has everything.
 fn bound(network: &Network) -> Network {
-    bind(network, &Bindings::default(), &Capabilities { kernel_wireguard: true, vrf: true })
+    let everything = Capabilities { kernel_wireguard: true, vrf: true, ipv6: true, ipv6_at_home: true };
+    bind(network, &Bindings::default(), &everything)
 }
