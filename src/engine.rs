@@ -15,6 +15,6 @@ mod pidfd;
 mod process;
 
 pub use confine::{give_up_but, keep_capabilities};
-pub use connection::{Connection, Handed};
+pub use connection::{Connection, Handed, News};
 pub use pidfd::Process;
 pub use process::run;

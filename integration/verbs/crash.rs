@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use crate::copy::in_private_copies;
 use crate::world::{
     Background, EXAMPLE, Traces, is_file, is_running, kill_supervisor, ok, pings, process, sh, signal,
-    supervisor, udp_ports, up, wait_for, write,
+    supervisor, udp_ports, unwatched, up, wait_for, write,
 };
 
 /// The engine's process, by the name that it gives itself.
@@ -151,7 +151,8 @@ fn down_without_a_supervisor_ends_the_engine_even_a_stopped_one() {
 #[test]
 fn the_engine_keeps_no_privilege_and_opens_another_port_all_the_same() {
     in_private_copies("crash::the_engine_keeps_no_privilege_and_opens_another_port_all_the_same", || {
-        up();
+        write("domains.yaml", &unwatched());
+        ok("rdom up -d");
         let status = ok(&format!("cat /proc/{}/status", engine()));
         for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
             assert!(status.contains(&format!("{set}:\t0000000000000000")), "{status}");

@@ -147,7 +147,7 @@ fn two_domains_may_each_have_a_wg0() {
     in_private_copies("exec::two_domains_may_each_have_a_wg0", || {
         write(
             "two.yaml",
-            "defaults: {engine: userspace}
+            "defaults: {engine: userspace, drift: off}
 domains:
   blue: {rdomain: 1, interfaces: {wg0: {addresses: [10.0.0.1/24], wireguard: {listen_port: 1111, peers: {red/wg0: {}}}}}}
   red: {rdomain: 2, interfaces: {wg0: {addresses: [10.0.0.2/24], wireguard: {listen_port: 2222, peers: {blue/wg0: {}}}}}}

@@ -1,7 +1,7 @@
 //! `rdom wg` beside the real wg(8), which is asked in each domain.
 
 use crate::copy::in_private_copies;
-use crate::world::{ok, sh, up};
+use crate::world::{ok, sh, unwatched, up, write};
 
 /// As `wg show` has it, without what only rdom knows: the domain and the names of peers.
 fn without_names(text: &str) -> String {
@@ -16,7 +16,8 @@ fn without_names(text: &str) -> String {
 #[test]
 fn show_says_what_wg_says_with_names() {
     in_private_copies("wg::show_says_what_wg_says_with_names", || {
-        up();
+        write("domains.yaml", &unwatched());
+        ok("rdom up -d");
         ok("rdom exec 1 ping -c 1 -W 5 192.168.5.2");
         ok("rdom wg set 1/wg1 peer $(rdom exec 2 wg show wg2 public-key) persistent-keepalive 25");
         for (domain, interface) in [("1", "wg1"), ("2", "wg2")] {

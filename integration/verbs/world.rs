@@ -15,6 +15,11 @@ use serde_json::Value;
 pub(crate) const EXAMPLE: &str =
     concat!(include_str!("../../domains.yaml"), "\ndefaults: {engine: userspace}\n");
 
+/// The same, left as somebody sets it by hand.
+pub(crate) fn unwatched() -> String {
+    EXAMPLE.replace("{engine: userspace}", "{engine: userspace, drift: off}")
+}
+
 /// How a command ended, and what it said.
 #[derive(Debug)]
 pub(crate) struct Ran {

@@ -83,6 +83,7 @@ pub(crate) fn device_in_domain(domain: usize, underlay: &str) -> Device {
             uapi: UnixListener::bind(format!("/var/run/wireguard/{name}.sock")).unwrap(),
             sockets: Box::new(UnderlaySockets::new(Some(underlay))),
             routes: None,
+            changes: None,
             name,
         };
         Device::spawn(parts).unwrap()

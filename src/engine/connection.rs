@@ -30,6 +30,8 @@ use crate::wireguard::{LinkEvents, UdpPair};
 const ANSWER_SECS: i64 = 10;
 /// How long an engine without devices may take to end.
 const ENDING: Duration = Duration::from_secs(2);
+/// Why an engine is ended that does not answer, or nothing that makes sense.
+const DISOBEDIENT: &str = "does not do what it is asked for";
 
 /// What a device is handed, opened where it belongs.
 pub struct Handed<'h> {
@@ -55,6 +57,21 @@ pub struct Connection {
     pid: Pid,
     process: Process,
     devices: Vec<String>,
+}
+
+/// Another connection to an engine, by which it tells what others than this process set.
+#[derive(Debug)]
+pub struct News(OwnedFd);
+
+impl News {
+    /// Waits for devices that somebody else has set; an error says that the engine has ended.
+    pub fn wait(&self) -> io::Result<Vec<String>> {
+        send(self.0.as_fd(), &Request::Changes, &[])?;
+        match receive(self.0.as_fd())?.0 {
+            Answer::Changed { devices } => Ok(devices),
+            _ => Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
 }
 
 impl Connection {
@@ -83,8 +100,7 @@ impl Connection {
     }
 
     fn to(path: &Path, child: Option<Pid>) -> io::Result<Self> {
-        let socket = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)?;
-        for_path(path, |address| Ok(connect(socket.as_raw_fd(), address)?))?;
+        let socket = connected_to(path)?;
         let peer = getsockopt(&socket, PeerCredentials)?;
         if peer.uid() != geteuid().as_raw() {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the engine is somebody else's"));
@@ -99,12 +115,18 @@ impl Connection {
                 engine.devices = devices;
                 Ok(engine)
             }
+            Ok(Answer::Hello { protocol, .. }) => {
+                engine.kill(&format!(
+                    "is of another version of rdom: it speaks protocol {protocol}, not {PROTOCOL}"
+                ));
+                Err(io::Error::from(io::ErrorKind::ConnectionRefused))
+            }
             Ok(_) => {
-                engine.kill();
+                engine.kill(DISOBEDIENT);
                 Err(io::Error::from(io::ErrorKind::ConnectionRefused))
             }
             Err(error) => {
-                engine.kill();
+                engine.kill(DISOBEDIENT);
                 Err(error)
             }
         }
@@ -128,6 +150,11 @@ impl Connection {
     /// Becomes readable when the process ends (pidfd_open(2)).
     pub fn process(&self) -> io::Result<OwnedFd> {
         self.process.handle().try_clone_to_owned()
+    }
+
+    /// Asks it for news.
+    pub fn news(&self) -> io::Result<News> {
+        connected_to(&self.path).map(News)
     }
 
     /// Runs a device.
@@ -156,7 +183,7 @@ impl Connection {
         match stopped {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(error),
             Err(_) => {
-                self.kill();
+                self.kill(DISOBEDIENT);
                 Ok(())
             }
             Ok(()) => Ok(()),
@@ -180,12 +207,15 @@ impl Connection {
     }
 
     /// Ends a process that still holds the other end of this connection, and so still is what its number says.
-    fn kill(&mut self) {
+    fn kill(&mut self, why: &str) {
         let mut fds = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
         let polled = poll(&mut fds, PollTimeout::ZERO);
         let hung_up = fds[0].revents().is_some_and(|events| events.contains(PollFlags::POLLHUP));
         if polled.is_ok() && !hung_up {
-            tracing::warn!(pid = self.pid(), "the engine does not do what it is asked for, and is ended");
+            tracing::warn!(
+                pid = self.pid(),
+                "the engine {why}; it is ended, and another one takes its tunnels"
+            );
             self.process.signal(Signal::SIGKILL);
             self.process.has_ended_by(Instant::now() + ENDING);
         }
@@ -205,8 +235,14 @@ fn done(answer: Answer) -> io::Result<()> {
         Answer::NoDevice => Err(io::ErrorKind::NotFound.into()),
         Answer::Failed { errno: Some(errno), .. } => Err(io::Error::from_raw_os_error(errno)),
         Answer::Failed { errno: None, reason } => Err(io::Error::other(reason)),
-        Answer::Hello { .. } => Err(io::ErrorKind::InvalidData.into()),
+        Answer::Hello { .. } | Answer::Changed { .. } => Err(io::ErrorKind::InvalidData.into()),
     }
+}
+
+fn connected_to(path: &Path) -> io::Result<OwnedFd> {
+    let socket = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)?;
+    for_path(path, |address| Ok(connect(socket.as_raw_fd(), address)?))?;
+    Ok(socket)
 }
 
 /// A socket there, in place of one that an engine left behind.

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// Counts changes of what is said here. Engines of another number are replaced, not spoken to.
-pub(super) const PROTOCOL: u32 = 1;
+pub(super) const PROTOCOL: u32 = 2;
 
 /// More than any packet has.
 const PACKET_BYTES: usize = 64 << 10;
@@ -45,6 +45,10 @@ pub(super) enum Request {
         /// The device.
         device: String,
     },
+    /// To say, once there are some, which devices were set by somebody else than the process that said [`Hello`].
+    ///
+    /// [`Hello`]: Request::Hello
+    Changes,
 }
 
 /// What an engine answers.
@@ -55,6 +59,11 @@ pub(super) enum Answer {
         /// Its [`PROTOCOL`].
         protocol: u32,
         /// The devices that it runs.
+        devices: Vec<String>,
+    },
+    /// Somebody else has set these devices.
+    Changed {
+        /// The devices.
         devices: Vec<String>,
     },
     /// It is done.

@@ -17,12 +17,14 @@ use nix::unistd::{geteuid, setsid};
 
 use super::confine;
 use super::message::{Answer, PROTOCOL, Request, receive, send};
-use crate::wireguard::{Device, LinkEvents, OpenSockets, Parts, Routes, UdpPair, UnderlaySockets};
+use crate::wireguard::{Changes, Device, LinkEvents, OpenSockets, Parts, Routes, UdpPair, UnderlaySockets};
 
 /// Where privileged ports end (ip(7), net.ipv4.ip_unprivileged_port_start).
 const PRIVILEGED_BELOW: u16 = 1024;
 /// How long whoever started it may take to connect: it may have been killed meanwhile.
 const FIRST_CALL_MS: u16 = 5_000;
+/// How many devices are named in one answer: their names fit into a packet.
+const NAMED_AT_ONCE: usize = 500;
 
 /// What runs here.
 struct Running {
@@ -43,7 +45,9 @@ pub fn run(listener: OwnedFd) -> io::Result<()> {
     listen(&listener, Backlog::new(16)?)?;
     let routes = Routes::open()?;
     confine::give_everything_up()?;
-    let mut engine = Engine { listener, callers: Vec::new(), running: BTreeMap::new(), routes };
+    let changes = Changes::new()?;
+    let mut engine =
+        Engine { listener, callers: Vec::new(), awaiting: None, running: BTreeMap::new(), routes, changes };
     engine.await_first_call()?;
     while !engine.is_idle() {
         engine.turn()?;
@@ -60,9 +64,12 @@ fn raise_descriptor_limit() -> io::Result<()> {
 struct Engine {
     listener: OwnedFd,
     callers: Vec<OwnedFd>,
+    /// Who is to be told of changes; nobody that the engine stays for.
+    awaiting: Option<OwnedFd>,
     running: BTreeMap<String, Running>,
     /// Those of the underlay.
     routes: Routes,
+    changes: Arc<Changes>,
 }
 
 impl Engine {
@@ -81,33 +88,44 @@ impl Engine {
     /// Waits for something to happen and deals with it.
     fn turn(&mut self) -> io::Result<()> {
         let ready = self.wait()?;
-        let [new_caller, changed, others @ ..] = ready.as_slice() else { return Ok(()) };
+        let [new_caller, moved, changed, others @ ..] = ready.as_slice() else { return Ok(()) };
         let (called, ended) = others.split_at(self.callers.len());
         if ended.contains(&true) {
             self.running.retain(|_, running| running.device.is_running());
         }
-        if *changed {
+        if *moved {
             self.routes.note();
         }
         if self.routes.take_due() {
             self.running.values().for_each(|running| running.device.follow(&self.routes));
         }
-        let mut called = called.iter();
-        let mut callers = std::mem::take(&mut self.callers);
-        callers.retain(|caller| !called.next().is_some_and(|called| *called) || self.serve(caller).is_ok());
-        self.callers = callers;
+        for (caller, called) in std::mem::take(&mut self.callers).into_iter().zip(called) {
+            match called {
+                true => drop(self.serve(caller)),
+                false => self.callers.push(caller),
+            }
+        }
+        if *changed {
+            self.tell();
+        }
         if *new_caller {
             self.accept();
         }
         Ok(())
     }
 
-    /// Which of the listener, the routes, callers and ends of devices are ready; none after an interruption.
+    /// Which of the listener, the routes, settings by others, callers and ends of devices are ready; none after an
+    /// interruption.
     fn wait(&self) -> io::Result<Vec<bool>> {
-        let mut waited = vec![self.listener.as_fd(), self.routes.changes()];
-        waited.extend(self.callers.iter().map(AsFd::as_fd));
-        waited.extend(self.running.values().map(|running| running.device.ended()));
-        let mut fds: Vec<_> = waited.into_iter().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+        let if_asked = if self.awaiting.is_some() { PollFlags::POLLIN } else { PollFlags::empty() };
+        let mut fds = vec![
+            PollFd::new(self.listener.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.routes.changes(), PollFlags::POLLIN),
+            PollFd::new(self.changes.ready(), if_asked),
+        ];
+        let callers = self.callers.iter().map(AsFd::as_fd);
+        let devices = self.running.values().map(|running| running.device.ended());
+        fds.extend(callers.chain(devices).map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         match poll(&mut fds, self.routes.timeout()) {
             Ok(_) => Ok(fds.iter().map(|fd| fd.any().unwrap_or(true)).collect()),
             Err(Errno::EINTR) => Ok(Vec::new()),
@@ -128,18 +146,34 @@ impl Engine {
     }
 
     /// Takes one request; an error says that the caller has left.
-    fn serve(&mut self, caller: &OwnedFd) -> io::Result<()> {
+    fn serve(&mut self, caller: OwnedFd) -> io::Result<()> {
         let (request, handed) = receive::<Request>(caller.as_fd())?;
-        let answer = self.perform(request, handed).unwrap_or_else(|error| Answer::Failed {
+        if let Request::Changes = request {
+            self.awaiting = Some(caller);
+            return Ok(());
+        }
+        let answer = self.perform(request, &caller, handed).unwrap_or_else(|error| Answer::Failed {
             errno: error.raw_os_error(),
             reason: error.to_string(),
         });
-        send(caller.as_fd(), &answer, &[])
+        send(caller.as_fd(), &answer, &[])?;
+        self.callers.push(caller);
+        Ok(())
     }
 
-    fn perform(&mut self, request: Request, handed: Vec<OwnedFd>) -> io::Result<Answer> {
+    /// Whoever asked is told what others have set, and may ask again.
+    fn tell(&mut self) {
+        let Some(awaiting) = self.awaiting.take() else { return };
+        let devices = self.changes.take(NAMED_AT_ONCE);
+        if send(awaiting.as_fd(), &Answer::Changed { devices }, &[]).is_ok() {
+            self.callers.push(awaiting);
+        }
+    }
+
+    fn perform(&mut self, request: Request, caller: &OwnedFd, handed: Vec<OwnedFd>) -> io::Result<Answer> {
         match request {
             Request::Hello => {
+                self.changes.keep_by(getsockopt(caller, PeerCredentials)?.pid());
                 let devices = self.running.keys().cloned().collect();
                 Ok(Answer::Hello { protocol: PROTOCOL, devices })
             }
@@ -157,6 +191,7 @@ impl Engine {
                 }
                 None => Ok(Answer::NoDevice),
             },
+            Request::Changes => Err(io::ErrorKind::InvalidInput.into()),
         }
     }
 
@@ -174,7 +209,8 @@ impl Engine {
         let sockets = NextSockets::default();
         let opener = Box::new(HandedFirst { handed: sockets.clone(), kept: None, own });
         let link = LinkEvents::of_subscription(link, index)?;
-        let parts = Parts { name, tun, link, uapi: uapi.into(), sockets: opener, routes: None };
+        let changes = Some(self.changes.of(device.clone()));
+        let parts = Parts { name, tun, link, uapi: uapi.into(), sockets: opener, routes: None, changes };
         let started = Device::spawn(parts)?;
         self.running.insert(device, Running { device: started, sockets });
         Ok(())

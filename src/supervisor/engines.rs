@@ -8,24 +8,28 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use caps::Capability;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use tokio::sync::mpsc::Sender;
+use tokio::sync::mpsc::{Sender, WeakSender};
 
 use super::Event;
 use super::residents::started;
+use crate::backend::linux::monitor::Heard;
 use crate::backend::linux::{EngineParts, Engines, SocketPlace, in_namespace};
 use crate::engine::{Connection, Handed, give_up_but, keep_capabilities};
 use crate::model::{DomainId, End};
 use crate::state::{Directories, replace};
-use crate::wireguard::{Device, LinkEvents, OpenSockets, Parts, Routes, UnderlaySockets};
+use crate::wireguard::{Changes, Device, LinkEvents, OpenSockets, Parts, Routes, UnderlaySockets};
 
 /// How long an engine must have lived for another one to be wanted at once.
 const SHORT_LIFE: Duration = Duration::from_secs(1);
+/// How many devices are told of at once.
+const TOLD_AT_ONCE: usize = 500;
 
 /// Where a network's userspace engines run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,11 +64,11 @@ impl Lodging {
         }
     }
 
-    /// The engines; of the end of a process `queue` is told.
+    /// The engines; of the end of a process, and of what somebody else sets, `queue` is told.
     pub(super) fn engines(self, directories: &Directories, queue: Sender<Event>) -> Box<dyn Engines> {
         match self {
             Lodging::Apart => Box::new(Processes::watched(directories, queue)),
-            Lodging::Within => Box::new(Hosted::default()),
+            Lodging::Within => Box::new(Hosted::watched(queue.downgrade())),
         }
     }
 }
@@ -214,15 +218,16 @@ pub(super) fn open_log(path: &Path) -> io::Result<Stdio> {
     Ok(options.clone().custom_flags(libc::O_NOFOLLOW).open(path)?.into())
 }
 
-/// Waits for the end of an engine's process on a thread of its own. One that ends again and again is not told of more
-/// often than once a second.
+/// Hears of what others set, and waits for the end of an engine's process, on a thread of its own. One that ends again
+/// and again is not told of more often than once a second.
 fn look_after(engine: &Connection, started: Option<Instant>, queue: Sender<Event>) {
-    let Ok(process) = engine.process() else { return };
+    let (Ok(process), Ok(news)) = (engine.process(), engine.news()) else { return };
     let wait = move || {
         let mut fds = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
         if let Err(error) = keep_capabilities(&[]) {
             tracing::warn!(%error, "who looks after the engine keeps capabilities");
         }
+        while news.wait().is_ok_and(|devices| queue.blocking_send(Event::Heard(stirred(&devices))).is_ok()) {}
         while poll(&mut fds, PollTimeout::NONE) == Err(Errno::EINTR) {}
         if started.is_some_and(|started| started.elapsed() < SHORT_LIFE) {
             thread::sleep(SHORT_LIFE);
@@ -234,6 +239,12 @@ fn look_after(engine: &Connection, started: Option<Instant>, queue: Sender<Event
     }
 }
 
+/// These devices were set by somebody else: their domains are worth a look.
+fn stirred(devices: &[String]) -> Heard {
+    let domains = devices.iter().filter_map(|device| device.split_once('/')?.0.parse().ok());
+    Heard { stirred: domains.collect(), ..Heard::default() }
+}
+
 fn link_events(at: &End, domain: &OwnedFd) -> io::Result<LinkEvents> {
     let name = at.interface.to_string();
     in_namespace(domain, || LinkEvents::open(&name)).map_err(io::Error::other)?
@@ -243,6 +254,31 @@ fn link_events(at: &End, domain: &OwnedFd) -> io::Result<LinkEvents> {
 #[derive(Default)]
 pub struct Hosted {
     devices: BTreeMap<End, Device>,
+    changes: Option<Arc<Changes>>,
+}
+
+impl Hosted {
+    /// None yet; of what somebody else sets `queue` is told.
+    fn watched(queue: WeakSender<Event>) -> Self {
+        let hear = |changes: &Arc<Changes>| {
+            changes.keep_by(std::process::id().cast_signed());
+            let heard = Arc::clone(changes);
+            let tell = move |devices: Vec<String>| {
+                queue.upgrade()?.blocking_send(Event::Heard(stirred(&devices))).ok()
+            };
+            let wait = move || while heard.wait(TOLD_AT_ONCE).and_then(&tell).is_some() {};
+            thread::Builder::new().name("engine".into()).spawn(wait).map(drop)
+        };
+        let changes = Changes::new().and_then(|changes| hear(&changes).map(|()| changes));
+        let told = changes.inspect_err(|error| tracing::warn!(%error, "what others set will not be noticed"));
+        Self { devices: BTreeMap::new(), changes: told.ok() }
+    }
+}
+
+impl Drop for Hosted {
+    fn drop(&mut self) {
+        self.changes.iter().for_each(|changes| changes.end());
+    }
 }
 
 impl Engines for Hosted {
@@ -253,7 +289,8 @@ impl Engines for Hosted {
         let sockets = Box::new(UnderlaySockets::new(Some(parts.sockets.namespace)).bound_to(device));
         let name = at.interface.to_string();
         let EngineParts { tun, uapi, .. } = parts;
-        let device = Device::spawn(Parts { name, tun, uapi, link, sockets, routes: Some(routes) })?;
+        let changes = self.changes.as_ref().map(|changes| changes.of(at.to_string()));
+        let device = Device::spawn(Parts { name, tun, uapi, link, sockets, routes: Some(routes), changes })?;
         self.devices.insert(at.clone(), device);
         Ok(())
     }

@@ -8,6 +8,7 @@
 //! comes up; they are closed when it goes down. While it is down there are no handshakes, as in the kernel's engine.
 
 mod address;
+mod changes;
 mod control;
 mod controls;
 mod gate;
@@ -35,6 +36,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
+pub use self::changes::{Changes, ChangesOf};
 use self::control::{Control, ControlParts};
 use self::controls::{ControlId, Controls};
 use self::gate::Gate;
@@ -64,6 +66,8 @@ pub struct Parts {
     pub sockets: Box<dyn OpenSockets>,
     /// The underlay's, unless the device is told of them by [`Device::follow`].
     pub routes: Option<Routes>,
+    /// Where it is noted who sets it, if anybody cares.
+    pub changes: Option<ChangesOf>,
 }
 
 /// A running WireGuard interface. It ends by itself when the TUN device is deleted.
@@ -84,8 +88,9 @@ impl Device {
         // From here on a failure must end what already runs.
         let mut device = Self { shared, jobs: Vec::new(), controls: Controls::of_process()?, control: None };
         let of_control = Arc::clone(&device.shared);
-        let Parts { uapi, link, routes, .. } = parts;
-        let control = |watch| Control::new(of_control, watch, ControlParts { uapi, link, routes, tun, gate });
+        let Parts { uapi, link, routes, changes, .. } = parts;
+        let parts = ControlParts { uapi, link, routes, tun, gate, changes };
+        let control = |watch| Control::new(of_control, watch, parts);
         device.control = Some(device.controls.add(control)?);
         device.add(Arc::new(Outward(Arc::clone(&device.shared))))?;
         device.add(Arc::new(Clock(Arc::clone(&device.shared))))?;

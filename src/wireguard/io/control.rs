@@ -12,9 +12,11 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::Shared;
+use super::changes::ChangesOf;
 use super::controls::{Left, Watch};
 use super::gate::Gate;
 use super::link::LinkEvents;
@@ -45,6 +47,7 @@ pub(super) struct Control {
     routes: Option<Routes>,
     tun: OwnedFd,
     gate: Gate,
+    changes: Option<ChangesOf>,
     clients: Vec<Client>,
 }
 
@@ -56,6 +59,7 @@ pub(super) struct ControlParts {
     /// Tells where the interface went when it leaves the namespace of the link events.
     pub(super) tun: OwnedFd,
     pub(super) gate: Gate,
+    pub(super) changes: Option<ChangesOf>,
 }
 
 /// Someone who is connected.
@@ -78,7 +82,7 @@ enum Fate {
 
 impl Control {
     pub(super) fn new(shared: Arc<Shared>, watch: Watch, parts: ControlParts) -> io::Result<Self> {
-        let ControlParts { uapi: listener, link, routes, tun, mut gate } = parts;
+        let ControlParts { uapi: listener, link, routes, tun, mut gate, changes } = parts;
         listener.set_nonblocking(true)?;
         watch.add(&shared.stop)?;
         watch.add(&listener)?;
@@ -87,7 +91,7 @@ impl Control {
             watch.add(routes.changes())?;
         }
         gate.start()?;
-        Ok(Self { shared, watch, listener, link, routes, tun, gate, clients: Vec::new() })
+        Ok(Self { shared, watch, listener, link, routes, tun, gate, changes, clients: Vec::new() })
     }
 
     /// Does what there is to do, within a budget.
@@ -176,13 +180,13 @@ impl Control {
                 return Fate::Stays;
             }
             let Some(request) = client.next_request() else { return Fate::Stays };
-            client.answer = self.answer(&request);
+            client.answer = self.answer(&request, &client.stream);
         }
     }
 
     /// The whole answer to a whole request.
-    fn answer(&mut self, request: &[u8]) -> Zeroizing<Vec<u8>> {
-        let (mut text, result) = match self.perform(request) {
+    fn answer(&mut self, request: &[u8], client: &UnixStream) -> Zeroizing<Vec<u8>> {
+        let (mut text, result) = match self.perform(request, client) {
             Ok(text) => (text, Ok(())),
             Err(refusal) => (Zeroizing::new(String::new()), Err(refusal)),
         };
@@ -195,15 +199,16 @@ impl Control {
         Zeroizing::new(std::mem::take(&mut *text).into_bytes())
     }
 
-    fn perform(&mut self, request: &[u8]) -> Result<Zeroizing<String>, Refusal> {
+    fn perform(&mut self, request: &[u8], client: &UnixStream) -> Result<Zeroizing<String>, Refusal> {
         let request = str::from_utf8(request).map_err(|_| Refusal::Protocol)?;
         let mut lines = request.lines();
         match lines.next().unwrap_or_default().parse()? {
             Operation::Get if lines.next().is_some() => Err(Refusal::Protocol),
             Operation::Get => Ok(describe(&self.shared.core(), self.gate.port(), self.gate.fwmark())),
             Operation::Set => {
-                self.set(lines)?;
-                Ok(Zeroizing::default())
+                let set = self.set(lines);
+                self.note(client);
+                set.map(|()| Zeroizing::default())
             }
         }
     }
@@ -221,6 +226,12 @@ impl Control {
             }
         }
         Ok(())
+    }
+
+    fn note(&self, client: &UnixStream) {
+        let Some(changes) = &self.changes else { return };
+        // Who cannot be seen is not the keeper.
+        changes.note(getsockopt(client, PeerCredentials).map_or(0, |client| client.pid()));
     }
 
     /// Looks at what has changed, or tells when to.

@@ -62,7 +62,8 @@ pub fn run_standalone(name: &str, given: Given, ready: impl FnOnce()) -> io::Res
     let link = LinkEvents::open(&name)?;
     let sockets = Box::new(UnderlaySockets::new(None));
     let routes = Some(Routes::open()?);
-    let device = Device::spawn(Parts { name: name.clone(), tun, link, uapi, sockets, routes })?;
+    let parts = Parts { name: name.clone(), tun, link, uapi, sockets, routes, changes: None };
+    let device = Device::spawn(parts)?;
     tracing::info!(interface = name, "wireguard engine runs");
     ready();
     wait_for_end(&device, &signals, socket.as_ref())?;
