@@ -4,10 +4,11 @@
 //! A process of its own has them (`process`), one a network, which the supervisor tells what is wanted; what to do
 //! about that and about what happens is decided without IO (`keep`). Supervisor and keeper find each other by a socket
 //! in the network's runtime directory: services outlive a supervisor that is killed, and the next one takes them over
-//! as they are. They do not outlive their keeper (prctl(2), PR_SET_PDEATHSIG), and whom they have started is ended by
-//! the next one, so that none runs twice.
+//! as they are. They do not outlive their keeper (prctl(2), PR_SET_PDEATHSIG). Another keeper is started by the killed
+//! one's guard (`guard`), and whom they have started is ended before, so that none runs twice.
 
 mod connection;
+mod guard;
 mod keep;
 mod message;
 mod orphans;

@@ -26,6 +26,7 @@ mod serve;
 mod service_manager;
 mod services;
 mod signals;
+mod sockets;
 mod surroundings;
 mod take_down;
 mod watching;
@@ -64,8 +65,9 @@ pub use error::{DownError, UpError};
 use history::History;
 use serve::Event;
 use services::Services;
+use sockets::Looks;
 pub use take_down::clean_up;
-use take_down::{forget, forget_if_nothing_is_left, take_down, take_lock};
+use take_down::{forget, forget_if_nothing_is_left, forget_if_unused, take_down, take_lock};
 
 /// A network that is up, held by this process.
 pub struct Supervisor {
@@ -75,6 +77,7 @@ pub struct Supervisor {
     directories: Directories,
     backend: Linux,
     watch: Watch,
+    looks: Looks,
     endpoints: Endpoints,
     unconfirmed: Option<Pending>,
     services: Services,
@@ -88,6 +91,14 @@ pub struct Supervisor {
     door: Option<Opened>,
     lodging: Lodging,
     _lock: Lock,
+}
+
+/// What there is before the first step.
+struct Begun {
+    prepared: Prepared,
+    backend: Linux,
+    unconfirmed: Option<Pending>,
+    services: Services,
 }
 
 /// How much a supervisor may be told before it has listened; who comes then waits.
@@ -104,20 +115,19 @@ impl Supervisor {
     ) -> Result<Self, UpError> {
         probe::administration()?;
         let lock = take_lock(&document.lowered.network.name, directories)?;
-        let Prepared { desired, keys, mut warnings } = prepare(document, directories)?;
         let (sender, queue) = mpsc::channel(QUEUE_LENGTH);
-        let engines = lodging.engines(directories, sender.clone());
-        let mut backend = Linux::open(desired.name.clone(), directories, keys, engines)?;
-        backend.tidy()?;
+        let begun = Self::begin(document, directories, lodging, &sender);
+        let Begun { prepared, mut backend, unconfirmed, services } =
+            begun.inspect_err(|_| forget_if_unused(directories))?;
+        let Prepared { desired, mut warnings, .. } = prepared;
         let weak = sender.downgrade();
-        let unconfirmed = Pending::resumed(document, directories, &weak)?;
-        let services = Services::open(&desired.name, directories, lodging).map_err(UpError::Services)?;
         match bring_up(&mut backend, &desired, directories, signals, sender, lodging) {
             Ok(Up { hazards, server, door }) => {
                 let (document, directories) = (document.clone(), directories.clone());
                 warnings.extend(hazards.iter().map(ToString::to_string));
                 let mut supervisor = Self {
                     watch: Watch::new(document.lowered.drift),
+                    looks: Looks::default(),
                     endpoints: Endpoints::of(&desired, Instant::now()),
                     unconfirmed,
                     services,
@@ -146,6 +156,24 @@ impl Supervisor {
                 Err(error)
             }
         }
+    }
+
+    /// All that comes before the first step.
+    fn begin(
+        document: &Document,
+        directories: &Directories,
+        lodging: Lodging,
+        sender: &mpsc::Sender<Event>,
+    ) -> Result<Begun, UpError> {
+        let prepared = prepare(document, directories)?;
+        let (name, keys) = (&prepared.desired.name, prepared.keys.clone());
+        let engines = lodging.engines(directories, sender.clone());
+        let mut backend = Linux::open(name.clone(), directories, keys, engines)?;
+        backend.tidy()?;
+        let unconfirmed = Pending::resumed(document, directories, &sender.downgrade())?;
+        let services = Services::open(name, directories, lodging, sender.downgrade());
+        let services = services.map_err(UpError::Services)?;
+        Ok(Begun { prepared, backend, unconfirmed, services })
     }
 
     /// The network as it was asked for, with its keys and ports.

@@ -52,6 +52,18 @@ fn up_is_up_and_down_is_down() {
 }
 
 #[test]
+fn down_returns_when_its_supervisor_has_ended() {
+    in_private_copies("life::down_returns_when_its_supervisor_has_ended", || {
+        for _ in 0..10 {
+            up();
+            let pid = supervisor();
+            // Whoever is dead and not buried yet has ended.
+            ok(&format!("rdom down && ! grep -vqs ') Z ' /proc/{pid}/stat"));
+        }
+    });
+}
+
+#[test]
 fn a_second_up_is_refused_and_harms_nothing() {
     in_private_copies("life::a_second_up_is_refused_and_harms_nothing", || {
         up();

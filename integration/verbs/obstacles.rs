@@ -44,6 +44,26 @@ fn an_interface_of_the_same_name() {
 }
 
 #[test]
+fn what_lacks_before_the_first_step_leaves_no_file() {
+    in_private_copies("obstacles::what_lacks_before_the_first_step_leaves_no_file", || {
+        let before = Traces::now();
+        write("domains.yaml", "domains: {1: {services: {web: {command: [no-such-program]}}}}\n");
+        sh("rdom up -d").ends_with(4).says("no-such-program");
+        before.is_all_there_is();
+        sh("rdom up").ends_with(4).says("no-such-program");
+        before.is_all_there_is();
+        // What stands already keeps what it needs.
+        up();
+        kill_supervisor();
+        write("domains.yaml", "domains: {1: {services: {web: {command: [no-such-program]}}}}\n");
+        sh("rdom up -d").ends_with(4);
+        pings("rdom1", "192.168.5.2");
+        ok("rdom down");
+        before.is_all_there_is();
+    });
+}
+
+#[test]
 fn a_port_that_is_taken() {
     in_private_copies("obstacles::a_port_that_is_taken", || {
         write("domains.yaml", EXAMPLE);

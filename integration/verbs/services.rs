@@ -135,15 +135,26 @@ fn services_outlive_their_supervisor_and_none_runs_twice() {
 }
 
 #[test]
-fn services_end_with_what_keeps_them() {
-    in_private_copies("services::services_end_with_what_keeps_them", || {
+fn services_are_started_again_by_the_guard_of_what_keeps_them() {
+    in_private_copies("services::services_are_started_again_by_the_guard_of_what_keeps_them", || {
         if lacks("socat") {
             return;
         }
         write("domains.yaml", FILE);
         let before = Traces::now();
         ok("rdom up -d");
+        let pids = ["web", "echo"].map(pid);
         signal(process("rdom-services").expect("a keeper"), Signal::SIGKILL);
+        let are_new =
+            || services().iter().all(|service| service["state"] == "ready") && pid("web") != pids[0];
+        wait_for("their restart", || services().len() == 2 && are_new());
+        assert_ne!(pid("echo"), pids[1]);
+        // The shell that waits for it has it in its words too.
+        assert_eq!((command_lines("TCP-LISTEN:80"), command_lines("sleep 1000")), (1, 2), "none runs twice");
+        assert!(ok("rdom logs").contains("was killed, and they with it"), "{}", ok("rdom logs"));
+        sh("rdom status --check").ends_with(0);
+        // Without its guard nobody starts another one.
+        signal(process("rdom-guard").expect("a guard"), Signal::SIGKILL);
         wait_for("their end", || command_lines("TCP-LISTEN:80") == 0);
         assert_eq!(command_lines("sleep 1000"), 1, "whom they have started lives on");
         sh("rdom status --check").ends_with(3).says("a new supervisor starts it again");

@@ -1,7 +1,7 @@
 //! The supervisor's side of what is said to a keeper, and the threads of the keeper that listen.
 
 use std::fs::{self, DirBuilder};
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -10,7 +10,9 @@ use std::sync::mpsc::{self, Sender, SyncSender};
 use std::thread;
 use std::time::Duration;
 
-use super::message::{Answer, Request};
+use serde_json::Value;
+
+use super::message::{Answer, PROTOCOL, Request};
 use super::process::Heard;
 use crate::model::{Service, ServiceName};
 use crate::status::{ServiceState, ServiceView};
@@ -42,11 +44,43 @@ impl Connection {
         Self::adopt(socket)
     }
 
-    /// Takes over a keeper that lives. `ConnectionRefused` and `NotFound` say that there is none.
+    /// Takes over a keeper that lives. `Unsupported` says that it is of another protocol and keeps services; if it
+    /// keeps none, it ends. Every other error says that there is none.
     pub fn adopt(socket: &Path) -> io::Result<Self> {
+        let mut keeper = Self::to_end(socket)?;
+        if keeper.answer(&Request::Hello, ANSWER_WITHIN)? == format!("{{\"Hello\":{PROTOCOL}}}\n") {
+            return Ok(keeper);
+        }
+        let names = keeper.names()?;
+        if names.is_empty() {
+            keeper.end()?;
+            return Err(io::ErrorKind::ConnectionRefused.into());
+        }
+        let why = format!(
+            "they are kept by another version of rdom, and are left as they are: {}",
+            names.join(", ")
+        );
+        Err(io::Error::new(io::ErrorKind::Unsupported, why))
+    }
+
+    /// A keeper of any protocol, to have it end.
+    pub fn to_end(socket: &Path) -> io::Result<Self> {
         let stream = UnixStream::connect(socket)?;
         stream.set_write_timeout(Some(ANSWER_WITHIN))?;
         Ok(Self(BufReader::new(stream)))
+    }
+
+    /// Returns when the keeper has ended.
+    pub fn wait(socket: &Path) -> io::Result<()> {
+        let nothing = UnixStream::connect(socket)?.read(&mut [0]);
+        nothing.map(drop)
+    }
+
+    /// The services that it has, whatever it says of them.
+    fn names(&mut self) -> io::Result<Vec<String>> {
+        let said: Value = serde_json::from_str(&self.answer(&Request::Status, ANSWER_WITHIN)?)?;
+        let services = said["Services"].as_array().cloned().unwrap_or_default();
+        Ok(services.iter().filter_map(|service| Some(service["name"].as_str()?.to_owned())).collect())
     }
 
     /// Has it keep these services and no others; who is as it was goes on.
@@ -99,16 +133,21 @@ impl Connection {
     }
 
     fn ask(&mut self, request: &Request, within: Duration) -> io::Result<Vec<ServiceView>> {
+        match serde_json::from_str(&self.answer(request, within)?)? {
+            Answer::Services(services) => Ok(services),
+            Answer::Refused(why) => Err(io::Error::other(why)),
+            Answer::Hello(_) => Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+
+    fn answer(&mut self, request: &Request, within: Duration) -> io::Result<String> {
         self.0.get_ref().set_read_timeout(Some(within))?;
         write_line(self.0.get_mut(), request)?;
         let mut line = String::new();
         if self.0.read_line(&mut line)? == 0 {
             return Err(io::Error::new(io::ErrorKind::BrokenPipe, "the keeper of the services has gone"));
         }
-        match serde_json::from_str(&line)? {
-            Answer::Services(services) => Ok(services),
-            Answer::Refused(why) => Err(io::Error::other(why)),
-        }
+        Ok(line)
     }
 }
 
@@ -165,4 +204,43 @@ fn write_line(to: &mut impl Write, what: &impl serde::Serialize) -> io::Result<(
     let mut line = serde_json::to_vec(what)?;
     line.push(b'\n');
     to.write_all(&line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A keeper from before there were protocols, with these services; what it was asked for, in the end.
+    fn old_keeper(socket: &Path, services: &'static str) -> thread::JoinHandle<Vec<String>> {
+        let listener = UnixListener::bind(socket).unwrap();
+        thread::spawn(move || {
+            let caller = listener.accept().unwrap().0;
+            let mut asked = Vec::new();
+            for line in BufReader::new(&caller).lines().map_while(Result::ok) {
+                let answer = match line.as_str() {
+                    "\"Status\"" | "\"End\"" => format!("{{\"Services\":[{services}]}}\n"),
+                    _ => "{\"Refused\":\"unknown variant\"}\n".to_owned(),
+                };
+                asked.push(line);
+                (&caller).write_all(answer.as_bytes()).unwrap();
+            }
+            asked
+        })
+    }
+
+    #[test]
+    fn a_keeper_of_another_protocol_is_ended_if_it_is_idle_and_else_left_as_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let idle = directory.path().join("idle");
+        let keeper = old_keeper(&idle, "");
+        assert_eq!(Connection::adopt(&idle).unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+        assert_eq!(keeper.join().unwrap(), ["\"Hello\"", "\"Status\"", "\"End\""]);
+
+        let busy = directory.path().join("busy");
+        let keeper = old_keeper(&busy, r#"{"name":"web","new":{}},{"name":"db"}"#);
+        let refused = Connection::adopt(&busy).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::Unsupported);
+        assert!(refused.to_string().ends_with("left as they are: web, db"), "{refused}");
+        assert_eq!(keeper.join().unwrap(), ["\"Hello\"", "\"Status\""]);
+    }
 }

@@ -5,9 +5,14 @@ use serde::{Deserialize, Serialize};
 use crate::model::{Service, ServiceName};
 use crate::status::ServiceView;
 
+/// Counts changes of what is said here, and of what is in it. Whatever the number, `Status` has names and `End` ends.
+pub(super) const PROTOCOL: u32 = 1;
+
 /// What a keeper is told.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum Request {
+    /// To say which protocol it speaks.
+    Hello,
     /// These services are wanted, and no others.
     Keep(Vec<Service>),
     /// To say what each of them does.
@@ -23,6 +28,8 @@ pub(super) enum Request {
 /// What it answers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum Answer {
+    /// Its [`PROTOCOL`].
+    Hello(u32),
     /// What each of them does now.
     Services(Vec<ServiceView>),
     /// It cannot do that.

@@ -7,7 +7,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::unistd::{Pid, getpid};
 use tracing::warn;
 
 use crate::model::NetworkName;
@@ -35,5 +36,23 @@ pub fn end_orphans(network: &NetworkName, socket: &Path) {
             warn!(pid, "left behind by a service, killed");
             let _gone = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
+    }
+}
+
+/// Kills what services have left behind: children of nobody else, and so of this process.
+pub(super) fn end_children() {
+    let own = format!("/proc/self/task/{pid}/children", pid = getpid());
+    loop {
+        let left = fs::read_to_string(&own).unwrap_or_default();
+        let left: Vec<i32> = left.split_whitespace().filter_map(|pid| pid.parse().ok()).collect();
+        if left.is_empty() {
+            return;
+        }
+        left.iter().for_each(|pid| {
+            let _gone = kill(Pid::from_raw(*pid), Signal::SIGKILL);
+        });
+        left.iter().for_each(|pid| {
+            let _gone = waitid(Id::Pid(Pid::from_raw(*pid)), WaitPidFlag::WEXITED);
+        });
     }
 }

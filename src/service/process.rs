@@ -20,13 +20,14 @@ use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
-use nix::unistd::{Pid, getpid, pipe2, setsid};
+use nix::unistd::{Pid, pipe2, setsid};
 use tracing::{info, warn};
 
 use super::connection::{Told, hear};
 use super::keep::{Action, Happening, Keep};
-use super::message::{Answer, Request};
-use super::{orphans, ready};
+use super::message::{Answer, PROTOCOL, Request};
+use super::orphans::end_children;
+use super::{guard, orphans, ready};
 use crate::model::{NetworkName, Service, ServiceName, Sign};
 
 /// What a keeper calls itself.
@@ -55,8 +56,9 @@ pub(super) enum Heard {
 }
 
 /// Keeps services for whoever connects to this listener, until there are neither services nor a connection. To be
-/// called by the only thread of a process.
+/// called by the only thread of a process, which stays as its guard.
 pub fn run(listener: UnixListener, network: &NetworkName, runtime: &Path, enter: Enter) -> io::Result<()> {
+    guard::stand()?;
     let mark = orphans::mark(network)?;
     prctl::set_name(c"rdom-services")?;
     let _leads_already = setsid();
@@ -80,7 +82,7 @@ pub fn run(listener: UnixListener, network: &NetworkName, runtime: &Path, enter:
         probes: BTreeMap::new(),
     };
     keeper.serve(&heard);
-    keeper.end_everybody();
+    end_children();
     Ok(())
 }
 
@@ -116,6 +118,9 @@ impl Keeper {
                     self.handle(Happening::Wanted(Vec::new()));
                     ending.push(reply);
                 }
+                Ok(Heard::Told(Told { request: Request::Hello, reply })) => {
+                    drop(reply.send(Answer::Hello(PROTOCOL)));
+                }
                 Ok(Heard::Told(Told { request, reply })) => drop(reply.send(self.perform(request))),
                 Err(RecvTimeoutError::Timeout) if callers == 0 && self.keep.is_empty() => return,
                 Err(RecvTimeoutError::Timeout) => self.shorten_logs(),
@@ -124,7 +129,7 @@ impl Keeper {
             self.look();
             self.handle(Happening::Tick);
             if self.keep.is_empty() && !ending.is_empty() {
-                self.end_everybody();
+                end_children();
                 ending.into_iter().for_each(|reply| drop(reply.send(Answer::Services(Vec::new()))));
                 return;
             }
@@ -149,7 +154,7 @@ impl Keeper {
             Request::Keep(services) => Ok(Happening::Wanted(services.clone())),
             Request::Kill(name) => known(name).map(Happening::Kill),
             Request::Start(name) => known(name).map(Happening::Start),
-            Request::Status | Request::End => Ok(Happening::Tick),
+            Request::Hello | Request::Status | Request::End => Ok(Happening::Tick),
         };
         match happening {
             Ok(happening) => {
@@ -285,24 +290,6 @@ impl Keeper {
                     warn!(service = %running.name, %error, "its log goes on growing");
                 }
             }
-        }
-    }
-
-    /// Kills what services have left behind: children of nobody else, and so of this process.
-    fn end_everybody(&mut self) {
-        let own = format!("/proc/self/task/{pid}/children", pid = getpid());
-        loop {
-            let left = fs::read_to_string(&own).unwrap_or_default();
-            let left: Vec<i32> = left.split_whitespace().filter_map(|pid| pid.parse().ok()).collect();
-            if left.is_empty() {
-                return;
-            }
-            left.iter().for_each(|pid| {
-                let _gone = kill(Pid::from_raw(*pid), Signal::SIGKILL);
-            });
-            left.iter().for_each(|pid| {
-                let _gone = waitid(Id::Pid(Pid::from_raw(*pid)), WaitPidFlag::WEXITED);
-            });
         }
     }
 }

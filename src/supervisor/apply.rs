@@ -14,7 +14,7 @@ use super::confirm::{self, Pending, within};
 use super::explain::explain_all;
 use super::residents::{Eviction, deleted, residents_of};
 use super::watching::Part;
-use super::{Prepared, Supervisor, UpError, greet, greet_anew, place, prepare, services};
+use super::{Prepared, Supervisor, UpError, greet, greet_anew, place, prepare, service_manager, services};
 use crate::backend::Backend;
 use crate::control::{Answer, Residents, Terms, Wanted};
 use crate::diagnostic::chain;
@@ -161,6 +161,7 @@ impl Supervisor {
                 (self.desired, self.warnings, self.document) = (desired, warnings, document);
                 self.keep_services();
                 info!(network = %self.desired.name, steps = outcome.taken.len(), "applied");
+                service_manager::ready(&self.desired);
                 self.watch.set(self.document.lowered.drift);
                 self.open_or_close_door();
                 self.share_control();

@@ -77,6 +77,11 @@ impl Watch {
         self.drift = drift;
     }
 
+    /// Whether it is looked at all whether anything differs.
+    pub(super) fn looks(&self) -> bool {
+        self.drift != Drift::Off
+    }
+
     /// Whether what differs is put back.
     pub(super) fn repairs(&self) -> bool {
         self.drift == Drift::Repair

@@ -43,24 +43,43 @@ pub enum Misplaced {
     Backend(#[from] BackendError),
 }
 
+impl Misplaced {
+    /// The tunnel that it is about, if it is about one.
+    pub(super) fn tunnel(&self) -> Option<&End> {
+        match self {
+            Misplaced::Missing { at, .. } | Misplaced::Astray { at, .. } => Some(at),
+            Misplaced::Backend(_) => None,
+        }
+    }
+}
+
 /// Checks every tunnel, and returns the first that is not where it belongs.
 pub(super) fn check(survey: &Survey, desired: &Network) -> Result<(), Misplaced> {
     misplaced(survey, desired)?.into_iter().next().map_or(Ok(()), Err)
 }
 
-/// Checks the tunnels of these domains, with a look at those and at what they have to do with.
+/// Checks the tunnels of these domains, and returns the first that is not where it belongs.
 pub(super) fn check_some(
     directories: &Directories,
     desired: &Network,
     domains: &BTreeSet<DomainId>,
 ) -> Result<(), Misplaced> {
+    misplaced_of(directories, desired, domains)?.into_iter().next().map_or(Ok(()), Err)
+}
+
+/// The tunnels of these domains that are not where they belong, by a look at those and at what they have to do with.
+pub(super) fn misplaced_of(
+    directories: &Directories,
+    desired: &Network,
+    domains: &BTreeSet<DomainId>,
+) -> Result<Vec<Misplaced>, BackendError> {
     let underlays =
         desired.tunnels().filter(|(at, _)| domains.contains(&at.domain)).map(|(_, tunnel)| tunnel.underlay);
     let guests = desired.domains.iter().filter(|(_, domain)| !domain.isolation.has_namespace());
     let looked_at: BTreeSet<_> =
         underlays.chain(guests.map(|(id, _)| *id)).chain(domains.iter().copied()).collect();
     let survey = Survey::of_some(directories, &looked_at)?;
-    misplaced_in(&survey, desired, |id| domains.contains(&id))?.into_iter().next().map_or(Ok(()), Err)
+    misplaced_in(&survey, desired, |id| domains.contains(&id))
 }
 
 /// The tunnels that are not where they belong, of those that are up, for others have no sockets: a wildcard UDP socket

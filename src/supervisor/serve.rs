@@ -31,6 +31,8 @@ pub(super) enum Event {
     Signal(Signal),
     /// A process with userspace engines is gone.
     EngineEnded,
+    /// What keeps services is gone.
+    KeeperEnded,
     /// Something has changed in namespaces of the network, or time has passed.
     Heard(Heard),
     /// The name of an endpoint has been looked up.
@@ -112,6 +114,7 @@ impl Supervisor {
                     self.happened(Occurrence::EngineEnded);
                     self.repair();
                 }
+                Event::KeeperEnded => self.keeper_ended(),
                 Event::Heard(heard) => {
                     self.hear(heard);
                     self.point();

@@ -13,7 +13,7 @@ use tracing::warn;
 use super::Event;
 use crate::model::Network;
 
-/// That the network is up, and what there is of it.
+/// That the network is up, and what there is of it: to be called whenever there may be more or less.
 pub(super) fn ready(network: &Network) {
     let domains = network.domains.keys().filter(|id| !id.is_default()).count();
     let status = format!("{domains} domains and {} tunnels are up", network.tunnels().count());

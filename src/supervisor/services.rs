@@ -6,12 +6,15 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{self, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
+use tokio::sync::mpsc::WeakSender;
 use tracing::warn;
 
 use super::engines::open_log;
-use super::{Lodging, Supervisor, UpError};
+use super::{Event, Lodging, Supervisor, UpError};
+use crate::engine::keep_capabilities;
 use crate::exec;
 use crate::model::{DomainId, NetworkName, Service};
 use crate::probe::Unsupported;
@@ -32,6 +35,8 @@ pub(super) struct Services {
     directories: Directories,
     lodging: Lodging,
     connection: Option<Connection>,
+    wanted: Vec<Service>,
+    queue: WeakSender<Event>,
 }
 
 impl Services {
@@ -40,15 +45,58 @@ impl Services {
         network: &NetworkName,
         directories: &Directories,
         lodging: Lodging,
+        queue: WeakSender<Event>,
     ) -> io::Result<Self> {
-        let connection = Connection::adopt(&service::socket(&directories.runtime)).ok();
         let (network, directories) = (network.clone(), directories.clone());
-        let mut services = Self { network, directories, lodging, connection };
-        match lodging {
-            Lodging::Apart if services.connection.is_none() => services.start()?,
-            Lodging::Apart | Lodging::Within => {}
+        let mut services =
+            Self { network, directories, lodging, connection: None, wanted: Vec::new(), queue };
+        match (Connection::adopt(&services.socket()), lodging) {
+            (Ok(keeper), _) => services.attend_to(keeper),
+            (Err(error), _) if error.kind() == io::ErrorKind::Unsupported => return Err(error),
+            (Err(_), Lodging::Apart) => services.start()?,
+            (Err(_), Lodging::Within) => {}
         }
         Ok(services)
+    }
+
+    fn socket(&self) -> PathBuf {
+        service::socket(&self.directories.runtime)
+    }
+
+    /// Speaks to this keeper from now on; of its end the queue is told.
+    fn attend_to(&mut self, keeper: Connection) {
+        self.connection = Some(keeper);
+        let (socket, queue) = (self.socket(), self.queue.clone());
+        let wait = move || {
+            if let Err(error) = keep_capabilities(&[]) {
+                warn!(%error, "who looks after the keeper of services keeps capabilities");
+            }
+            let _ended = Connection::wait(&socket);
+            queue.upgrade().map(|queue| queue.blocking_send(Event::KeeperEnded))
+        };
+        if let Err(error) = thread::Builder::new().name("keeper".into()).spawn(wait) {
+            warn!(%error, "nobody looks after what keeps the services");
+        }
+    }
+
+    /// What kept the services has ended. Unless that was to be, another one has been started by its guard, and has the
+    /// same services run; an error where it was not.
+    pub(super) fn revive(&mut self) -> io::Result<()> {
+        let mut keeper = Connection::adopt(&self.socket()).map_err(|_| gone())?;
+        keeper.keep(&self.wanted)?;
+        self.attend_to(keeper);
+        Ok(())
+    }
+
+    /// Whether there shall be a keeper, and it is not the one that there was.
+    pub(super) fn is_bereft(&mut self) -> bool {
+        self.connection.take().is_some_and(|mut keeper| match keeper.services() {
+            Ok(_) => {
+                self.connection = Some(keeper);
+                false
+            }
+            Err(_) => true,
+        })
     }
 
     fn start(&mut self) -> io::Result<()> {
@@ -62,9 +110,9 @@ impl Services {
             Lodging::Within => Stdio::inherit(),
         };
         command.args(["services", "-n", self.network.as_str()]);
-        let socket = service::socket(&self.directories.runtime);
+        let socket = self.socket();
         service::end_orphans(&self.network, &socket);
-        self.connection = Some(Connection::start(&socket, command, log)?);
+        self.attend_to(Connection::start(&socket, command, log)?);
         Ok(())
     }
 
@@ -75,6 +123,7 @@ impl Services {
             (Lodging::Within, None) => self.start()?,
             (Lodging::Apart | Lodging::Within, _) => {}
         }
+        self.wanted = wanted.to_vec();
         self.ask(|keeper| keeper.keep(wanted)).map(drop)
     }
 
@@ -126,19 +175,25 @@ impl Services {
         }
     }
 
-    fn ask<A>(&mut self, question: impl FnOnce(&mut Connection) -> io::Result<A>) -> io::Result<A> {
-        let gone = "the process that keeps the services has gone, and they with it; \
-                    a new supervisor starts it again: rdom down, and rdom up";
-        let gone = || io::Error::new(io::ErrorKind::NotConnected, gone);
-        let answer = question(self.connection.as_mut().ok_or_else(gone)?);
-        answer.map_err(|error| match error.kind() {
-            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => {
+    /// Asks the keeper, or the next one if it has ended.
+    fn ask<A>(&mut self, question: impl Fn(&mut Connection) -> io::Result<A>) -> io::Result<A> {
+        match question(self.connection.as_mut().ok_or_else(gone)?) {
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) =>
+            {
                 self.connection = None;
-                gone()
+                self.revive()?;
+                question(self.connection.as_mut().ok_or_else(gone)?)
             }
-            _ => error,
-        })
+            answer => answer,
+        }
     }
+}
+
+fn gone() -> io::Error {
+    let gone = "the process that keeps the services has gone, and they with it; \
+                a new supervisor starts it again: rdom down, and rdom up";
+    io::Error::new(io::ErrorKind::NotConnected, gone)
 }
 
 impl Supervisor {
@@ -175,6 +230,17 @@ impl Supervisor {
         self.services.stopped()
     }
 
+    /// What keeps the services has ended, one way or another.
+    pub(super) fn keeper_ended(&mut self) {
+        if !self.services.is_bereft() {
+            return;
+        }
+        match self.services.revive() {
+            Ok(()) => warn!("what keeps the services was killed, and they with it: all are started again"),
+            Err(error) => warn!("{error}"),
+        }
+    }
+
     /// Has the document's services run, which is the network's by now.
     pub(super) fn keep_services(&mut self) {
         if let Err(error) = self.services.keep(&of(&self.document)) {
@@ -190,10 +256,10 @@ pub(super) fn left_behind(directories: &Directories) -> Vec<ServiceView> {
     keeper.and_then(|mut keeper| keeper.services()).unwrap_or_default()
 }
 
-/// What a supervisor that is no more had kept, if that lives; else nothing of it is left after this.
+/// What a supervisor that is no more had kept, of whatever version, if that lives; else nothing of it is left after this.
 pub(super) fn keeper_left_behind(network: &NetworkName, directories: &Directories) -> Option<Connection> {
     let socket = service::socket(&directories.runtime);
-    let keeper = Connection::adopt(&socket).ok();
+    let keeper = Connection::to_end(&socket).ok();
     if keeper.is_none() {
         service::end_orphans(network, &socket);
     }

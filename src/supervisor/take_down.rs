@@ -59,6 +59,14 @@ pub(super) fn forget_if_nothing_is_left(backend: &mut Linux, directories: &Direc
     }
 }
 
+/// Removes the runtime files of a network of which nothing came about, if there are no others than those of this attempt.
+pub(super) fn forget_if_unused(directories: &Directories) {
+    let mut entries = directories.runtime.read_dir().into_iter().flatten().flatten();
+    if entries.all(|entry| entry.file_name() == "lock" || entry.file_name() == "log") {
+        forget(directories);
+    }
+}
+
 /// Removes the runtime files of a network that is down; its keys and ports stay.
 pub(super) fn forget(directories: &Directories) {
     if let Err(error) = fs::remove_dir_all(&directories.runtime) {

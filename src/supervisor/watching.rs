@@ -118,7 +118,12 @@ impl Supervisor {
             stirred.extend(guests.map(|(id, _)| id));
         }
         stirred.retain(|domain| self.desired.domains.contains_key(domain));
-        self.carry_on(if stirred.is_empty() { Happening::Tick } else { Happening::Stirred(stirred) });
+        self.carry_on(match stirred.is_empty() {
+            true => Happening::Tick,
+            false => Happening::Stirred(stirred.clone()),
+        });
+        // A port that somebody else has set is another one by then.
+        self.look_after_sockets(&stirred);
     }
 
     fn carry_on(&mut self, happening: Happening) {
@@ -166,7 +171,7 @@ impl Supervisor {
         found
     }
 
-    fn drifted(&mut self, what: String, fate: &str) {
+    pub(super) fn drifted(&mut self, what: String, fate: &str) {
         self.happened(Occurrence::Drift { what, fate: fate.to_owned() });
     }
 

@@ -1,7 +1,6 @@
 //! `rdom down`: asks the supervisor, or without one removes what it left behind.
 
 use std::process::ExitCode;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -12,6 +11,7 @@ use super::say::{count, say};
 use super::trouble::Trouble;
 use super::{Common, Ended, Which};
 use crate::control::Residents;
+use crate::engine::Process;
 use crate::exec::group;
 use crate::probe;
 use crate::state::Lock;
@@ -52,8 +52,9 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
         return Ok(ExitCode::SUCCESS);
     };
     let residents = words.eviction.residents();
+    let supervisor = Lock::holder(&live.directories).and_then(|pid| Process::open(pid).ok());
     if live.ask(|client| client.down(residents))?.is_some() {
-        let ended = wait_for_end(&live)?;
+        let ended = wait_for_end(&live, supervisor.as_ref())?;
         tell_residents(&live);
         return Ok(ended);
     }
@@ -90,16 +91,13 @@ fn tell_residents(live: &Live) {
     }
 }
 
-fn wait_for_end(live: &Live) -> Ended {
+fn wait_for_end(live: &Live, supervisor: Option<&Process>) -> Ended {
     let deadline = Instant::now() + ENDING;
-    while Lock::holder(&live.directories).is_some() {
-        if Instant::now() > deadline {
-            return Err(Trouble::failed(format!(
-                "network {} is down, but its supervisor does not end",
-                live.name
-            )));
-        }
-        thread::sleep(Duration::from_millis(5));
+    if supervisor.is_some_and(|supervisor| !supervisor.has_ended_by(deadline)) {
+        return Err(Trouble::failed(format!(
+            "network {} is down, but its supervisor does not end",
+            live.name
+        )));
     }
     say(format_args!("network {} is down", live.name));
     Ok(ExitCode::SUCCESS)

@@ -163,8 +163,10 @@ async fn attend<E: From<Ask>>(
         // Held until the answer is there: strangers take one place in the supervisor's queue and no more.
         let queue = queue.lock().await;
         let (reply, answer) = oneshot::channel();
-        queue.try_send(Ask { caller, word, reply }.into()).map_err(|_| busy())?;
-        answer.await.map_err(|_| Refusal::new("the network is going down"))
+        let ending = || Refusal::new("the network is going down");
+        // Changes by others may have filled it.
+        queue.send(Ask { caller, word, reply }.into()).await.map_err(|_| ending())?;
+        answer.await.map_err(|_| ending())
     };
     timeout(ANSWERING, asked).await.map_err(|_| busy())??
 }
@@ -205,4 +207,36 @@ fn say(stream: &UnixStream, answer: Result<Admission, Refusal>) -> io::Result<()
     let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
     sendmsg::<()>(stream.as_raw_fd(), &[IoSlice::new(&text)], rights, flags, None)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use crate::model::DomainId;
+
+    #[tokio::test]
+    async fn who_finds_the_queue_full_waits_for_a_place() {
+        let (mut caller, door) = std::os::unix::net::UnixStream::pair().unwrap();
+        door.set_nonblocking(true).unwrap();
+        let door = UnixStream::from_std(door).unwrap();
+        caller.write_all(b"blue\n").unwrap();
+        let credentials = || Credentials::of(&door).unwrap();
+        let (queue, mut asked) = mpsc::channel::<Ask>(1);
+        let (reply, _answer) = oneshot::channel();
+        let other = Ask { caller: credentials().identify(), word: "red".into(), reply };
+        queue.try_send(other).unwrap();
+        let queue = Mutex::new(queue);
+        let supervisor = async {
+            tokio::task::yield_now().await;
+            assert_eq!(asked.recv().await.unwrap().word, "red");
+            let Ask { word, reply, .. } = asked.recv().await.unwrap();
+            let name = crate::model::DomainName::new(word).unwrap();
+            let admission = Admission { domain: DomainId::DEFAULT, name, namespace: None };
+            reply.send(Ok(admission)).unwrap();
+        };
+        let (admitted, ()) = tokio::join!(attend(&door, credentials(), &queue), supervisor);
+        assert_eq!(admitted.unwrap().name.as_str(), "blue");
+    }
 }
