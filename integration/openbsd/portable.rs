@@ -39,14 +39,16 @@ fn portable(grown: &Network) -> Network {
         inside.interfaces.retain(|name, held| held.kind == Kind::Loopback || names.insert(name.clone()));
     }
     // What a tunnel stands on may have gone.
-    let ends: BTreeSet<End> = network.interfaces().map(|(at, _)| at).collect();
-    for (&id, inside) in &mut network.domains {
-        inside.interfaces.retain(|_, held| match &held.kind {
+    for _ in 0..2 {
+        let ends: BTreeSet<End> = network.interfaces().map(|(at, _)| at).collect();
+        let stands = |held: &Interface| match &held.kind {
             Kind::Veth { peer } => ends.contains(peer),
+            Kind::Vlan { parent, .. } => ends.contains(parent),
             _ => true,
-        });
-        settle(id, inside);
+        };
+        network.domains.values_mut().for_each(|inside| inside.interfaces.retain(|_, held| stands(held)));
     }
+    network.domains.iter_mut().for_each(|(&id, inside)| settle(id, inside));
     let without = limits(&network).into_iter().map(|limit| limit.object).collect::<BTreeSet<_>>();
     for (&id, inside) in &mut network.domains {
         let fits = |rtable, route: &Route| {
@@ -76,15 +78,28 @@ fn interface(
             peer.interface = pair(&peer.interface)?;
             pair(name)?
         }
-        Kind::Dummy => InterfaceName::new(name.as_str().replace("dummy", "vether")).ok()?,
+        Kind::Dummy => vether(name)?,
+        Kind::Vlan { parent, .. } => {
+            let text = parent.interface.as_str();
+            let is_pair = text.starts_with('v') && text.len() == 3;
+            parent.interface = if is_pair { pair(&parent.interface)? } else { vether(&parent.interface)? };
+            name.clone()
+        }
         Kind::WireGuard(tunnel) => {
             real_keys(tunnel);
             ports.insert((tunnel.underlay, tunnel.listen_port)).then(|| name.clone())?
         }
-        Kind::Bridge | Kind::Vrf { .. } | Kind::Vlan { .. } | Kind::Macvlan { .. } => return None,
+        Kind::Bridge | Kind::Vrf { .. } | Kind::Macvlan { .. } => return None,
         Kind::Vxlan(_) | Kind::Physical { .. } => return None,
     };
     Some((name, held))
+}
+
+/// `dummy1` is vether1.
+fn vether(name: &InterfaceName) -> Option<InterfaceName> {
+    name.as_str()
+        .starts_with("dummy")
+        .then(|| InterfaceName::new(name.as_str().replace("dummy", "vether")).ok())?
 }
 
 /// `v1a` is pair2, `v1b` is pair3.

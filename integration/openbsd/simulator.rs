@@ -16,7 +16,8 @@
 //! down; 51 flags and MTU; 54 connected routes are in the rdomain's rtable only; 55 gateways are reached there; 57 drops
 //! need the loopback's address; 58 priorities.
 //!
-//! Beside the tools it has the request that gives a tunnel its keys, SIOCSWG, as far as it sets keys: `siocswg IF HEX`.
+//! Of what has no number it has vlan(4), after sys/net/if_vlan.c: a parent is an Ethernet and there before, a number is
+//! used once on it, without a parent it does not go up, and it stays when that goes. Beside the tools it has the request that gives a tunnel its keys, SIOCSWG, as far as it sets keys: `siocswg IF HEX`.
 //!
 //! It has not: packets, processes, pf, multipath, cloned routes, IPv6 duplicate detection, and what a user other than
 //! root may do.
@@ -61,6 +62,8 @@ pub(crate) struct Interface {
     pub(crate) description: String,
     pub(crate) addresses: Vec<IpNetwork>,
     pub(crate) patch: Option<String>,
+    pub(crate) parent: Option<String>,
+    pub(crate) vnetid: Option<u16>,
     pub(crate) tunnel: Option<Tunnel>,
 }
 

@@ -17,7 +17,18 @@ use super::{Interface, Route, Simulator, Tunnel, driver};
 
 pub(super) fn interface(found: &Interface, whole: bool) -> String {
     let detail = if whole { Detail::Whole } else { Detail::Brief };
-    render_interfaces(&[view(found)], detail)
+    let text = render_interfaces(&[view(found)], detail);
+    match text.find("\tgroups:").filter(|_| driver(&found.name) == "vlan") {
+        Some(at) => format!("{}{}{}", &text[..at], encapsulation(found), &text[at..]),
+        None => text,
+    }
+}
+
+/// What a vlan(4) is on (`getencap` of sbin/ifconfig/ifconfig.c).
+fn encapsulation(found: &Interface) -> String {
+    let vnetid = found.vnetid.map_or("none".to_owned(), |number| number.to_string());
+    let parent = found.parent.as_deref().unwrap_or("none");
+    format!("\tencap: vnetid {vnetid} parent {parent} txprio packet rxprio outer\n")
 }
 
 fn view(found: &Interface) -> InterfaceView {

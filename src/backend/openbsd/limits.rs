@@ -89,6 +89,7 @@ pub fn limits(network: &Network) -> Vec<Limit> {
         }
     }
     limits.extend(network.interfaces().flat_map(|(at, interface)| of_interface(&at, interface)));
+    limits.extend(network.interfaces().filter_map(|(at, interface)| of_parent(network, at, interface)));
     limits.extend(shared_names(network));
     limits
 }
@@ -179,7 +180,8 @@ fn of_interface(at: &End, interface: &Interface) -> Vec<Limit> {
             limits.push(Limit::new(object(), message, help));
             None
         }
-        Kind::Bridge | Kind::Vrf { .. } | Kind::Vlan { .. } | Kind::Macvlan { .. } | Kind::Vxlan(_) => {
+        Kind::Vlan { .. } => Some("vlan"),
+        Kind::Bridge | Kind::Vrf { .. } | Kind::Macvlan { .. } | Kind::Vxlan(_) => {
             let message = format!("{} interfaces are not supported yet", interface.kind.word());
             limits.push(Limit::new(object(), message, "tunnels, links and dummies are"));
             None
@@ -207,6 +209,18 @@ fn of_interface(at: &End, interface: &Interface) -> Vec<Limit> {
         ));
     }
     limits
+}
+
+/// A vlan(4) is on an Ethernet that is not a vlan(4) itself.
+fn of_parent(network: &Network, at: End, interface: &Interface) -> Option<Limit> {
+    let Kind::Vlan { parent, .. } = &interface.kind else { return None };
+    let message = match network.interface(parent)?.kind {
+        Kind::Veth { .. } | Kind::Dummy | Kind::Existing | Kind::Physical { .. } => return None,
+        Kind::Vlan { .. } => "a vlan(4) on another one is not possible: that would be svlan(4)",
+        Kind::Loopback | Kind::Bridge | Kind::WireGuard(_) => "a vlan(4) is on an Ethernet",
+        Kind::Vrf { .. } | Kind::Macvlan { .. } | Kind::Vxlan(_) => "a vlan(4) is on an Ethernet",
+    };
+    Some(Limit::new(Object::Interface(at), message, "put it on a network card, an end of a link or a dummy"))
 }
 
 /// `wg1` is a unit of `wg`; numbers have no leading zeros (net/if.c, `if_clone_lookup`).

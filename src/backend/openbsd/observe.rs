@@ -69,6 +69,7 @@ pub fn network(name: &NetworkName, captured: &Captured, given: &Given) -> Result
     for listed in &listed {
         add_interface(&mut network, &mark, listed, given);
     }
+    place(&mut network, &mark, &listed);
     join(&mut network, &mark, &listed);
     for (rdomain, tables) in rdomains::read(&captured.netstat) {
         for rtable in tables {
@@ -185,6 +186,21 @@ fn join(network: &mut Network, mark: &Mark, listed: &[Listed]) {
         let inside = network.domains.get_mut(&at.domain);
         if let Some(held) = inside.and_then(|inside| inside.interfaces.get_mut(&at.interface)) {
             held.kind = Kind::Veth { peer };
+        }
+    }
+}
+
+/// Says of each of our vlan(4) interfaces what it is on, wherever that is.
+fn place(network: &mut Network, mark: &Mark, listed: &[Listed]) {
+    for one in listed.iter().filter(|one| one.name.starts_with("vlan") && mark.is_on(&one.description)) {
+        let parent = listed.iter().find(|other| one.parent.as_ref() == Some(&other.name));
+        let (Some(parent), Some(id), Some(at)) = (parent.and_then(end_of), one.vnetid, end_of(one)) else {
+            continue;
+        };
+        if let Some(held) =
+            network.domains.get_mut(&at.domain).and_then(|inside| inside.interfaces.get_mut(&at.interface))
+        {
+            held.kind = Kind::Vlan { parent, id };
         }
     }
 }

@@ -67,8 +67,9 @@ impl Renderer {
             Step::RequireInterface { at } => vec![Command::ifconfig(at.interface.as_str())],
             Step::CreateInterface { at, kind } => self.create(at, kind)?,
             Step::DeleteInterface { at } => {
-                let other = self.other_end(at);
-                [Some(at.clone()), other].into_iter().flatten().map(|at| destroy(&at)).collect()
+                let mut going = Vec::new();
+                self.add_what_goes_with(at, &mut going);
+                going.iter().map(destroy).collect()
             }
             Step::SetMtu { at, mtu } => vec![Command::ifconfig(device(at)).with("mtu").with(mtu)],
             Step::SetUp { at, up } => self.set_up(at, *up),
@@ -102,8 +103,8 @@ impl Renderer {
     fn create(&mut self, at: &End, kind: &Kind) -> Result<Vec<Command>, BackendError> {
         let other = match kind {
             Kind::Veth { peer } => Some(peer.clone()),
-            Kind::WireGuard(_) | Kind::Dummy => None,
-            Kind::Loopback | Kind::Bridge | Kind::Vrf { .. } | Kind::Vlan { .. } | Kind::Existing => {
+            Kind::WireGuard(_) | Kind::Dummy | Kind::Vlan { .. } => None,
+            Kind::Loopback | Kind::Bridge | Kind::Vrf { .. } | Kind::Existing => {
                 return Err(unsupported(&Step::CreateInterface { at: at.clone(), kind: kind.clone() }));
             }
             Kind::Macvlan { .. } | Kind::Vxlan(_) | Kind::Physical { .. } => {
@@ -117,6 +118,9 @@ impl Renderer {
             let marked = create.with("description").with(self.mark.text());
             let set = match kind.clone() {
                 Kind::WireGuard(tunnel) => settings(marked, &tunnel),
+                Kind::Vlan { parent, id } => {
+                    marked.with("parent").with(device(&parent)).with("vnetid").with(id)
+                }
                 _ => marked,
             };
             if end.domain.is_default() { set } else { set.with("rdomain").with(end.domain) }
@@ -131,13 +135,23 @@ impl Renderer {
     fn delete_domain(&self, domain: DomainId) -> Vec<Command> {
         let lo = End { domain, interface: InterfaceName::loopback() };
         let inside = self.kernel.network().interfaces().filter(|(at, _)| at.domain == domain && *at != lo);
-        let mut going = BTreeSet::new();
-        for (at, _) in inside {
-            going.extend(self.other_end(&at));
-            going.insert(at);
-        }
+        let mut going = Vec::new();
+        inside.for_each(|(at, _)| self.add_what_goes_with(&at, &mut going));
         let lo = self.interface(&lo).is_some().then_some(lo);
         going.iter().chain(&lo).map(destroy).collect()
+    }
+
+    /// An interface after what stands on it, with its other end; here those would stay.
+    fn add_what_goes_with(&self, at: &End, going: &mut Vec<End>) {
+        if going.contains(at) {
+            return;
+        }
+        let on_it = self.kernel.network().interfaces().filter(|(_, other)| other.kind.parent() == Some(at));
+        on_it.for_each(|(child, _)| self.add_what_goes_with(&child, going));
+        going.push(at.clone());
+        if let Some(other) = self.other_end(at) {
+            self.add_what_goes_with(&other, going);
+        }
     }
 
     fn set_up(&self, at: &End, up: bool) -> Vec<Command> {

@@ -26,6 +26,10 @@ pub struct Listed {
     pub priority: u8,
     /// The other end of its cable.
     pub patch: Option<String>,
+    /// The interface that a vlan(4) is on.
+    pub parent: Option<String>,
+    /// Its number.
+    pub vnetid: Option<u16>,
     /// The UDP port of a tunnel; 0 is none.
     pub wgport: u16,
     /// The rtable of a tunnel's sockets.
@@ -117,6 +121,10 @@ fn detail(listed: &mut Listed, line: &str) -> Option<()> {
         "description:" => listed.description = rest.to_owned(),
         "index" => listed.priority = after(rest, "priority").unwrap_or("0").parse().ok()?,
         "patch:" => listed.patch = Some(rest.to_owned()),
+        "encap:" => {
+            listed.parent = after(rest, "parent").filter(|name| *name != "none").map(str::to_owned);
+            listed.vnetid = after(rest, "vnetid").and_then(|number| number.parse().ok());
+        }
         "wgport" => listed.wgport = rest.parse().ok()?,
         "wgrtable" => listed.wgrtable = rest.parse().ok()?,
         "wgpubkey" => listed.wgpubkey = Some(rest.parse().ok()?),
@@ -208,12 +216,22 @@ pair1: flags=8843<UP,BROADCAST,RUNNING,SIMPLEX,MULTICAST> mtu 1500
 \tgroups: pair
 \tmedia: Ethernet autoselect
 \tstatus: active
+vlan5: flags=8843<UP,BROADCAST,RUNNING,SIMPLEX,MULTICAST> mtu 1500
+\tlladdr fe:e1:ba:d0:00:01
+\tindex 8 priority 0 llprio 3
+\tencap: vnetid 5 parent pair1 txprio packet rxprio outer
+\tgroups: vlan
+\tmedia: Ethernet autoselect
+\tstatus: active
+vlan6: flags=8002<BROADCAST,MULTICAST> mtu 1500
+\tindex 9 priority 0 llprio 3
+\tencap: vnetid none parent none txprio packet rxprio outer
 ";
 
     #[test]
     fn a_transcript_is_read() {
         let list = read(WG1).unwrap();
-        let [lo, wg, pair] = list.as_slice() else { panic!("{list:?}") };
+        let [lo, wg, pair, vlan, bare] = list.as_slice() else { panic!("{list:?}") };
         assert_eq!((lo.rdomain, lo.description.as_str()), (1, "rdom:domains/rdom1"));
         let texts: Vec<String> = lo.addresses.iter().map(IpNetwork::to_string).collect();
         assert_eq!(texts, ["::1/128", "127.0.0.1/8"]);
@@ -223,6 +241,8 @@ pair1: flags=8843<UP,BROADCAST,RUNNING,SIMPLEX,MULTICAST> mtu 1500
         assert_eq!(peer.endpoint, "127.0.0.1:7222".parse().ok());
         assert_eq!(peer.allowed_ips, ["192.168.5.2/32".parse().unwrap()]);
         assert_eq!((pair.patch.as_deref(), pair.priority, pair.rdomain), (Some("pair2"), 4, 0));
+        assert_eq!((vlan.parent.as_deref(), vlan.vnetid), (Some("pair1"), Some(5)));
+        assert_eq!((bare.parent.as_deref(), bare.vnetid), (None, None));
     }
 
     #[test]

@@ -71,6 +71,12 @@ impl Host {
         Some(End { domain, interface })
     }
 
+    /// What a vlan(4) is on; a card that nothing else is said of is in the default domain.
+    fn parent(&self, name: &str) -> Option<End> {
+        let card = || Some(End { domain: DomainId::DEFAULT, interface: InterfaceName::new(name).ok()? });
+        self.end(name).or_else(card)
+    }
+
     /// A loopback that nothing was said of is as the file's are.
     fn add_domain(&self, settled: &mut Settled, id: DomainId) {
         let inside = settled.network.domains.entry(id).or_insert_with(|| {
@@ -111,6 +117,12 @@ impl Host {
                 None => return settled.lost.push(format!("{name} has no other end")),
             },
             (None, "vether") => Kind::Dummy,
+            (None, "vlan") => {
+                match (held.parent.as_deref().and_then(|name| self.parent(name)), held.vnetid) {
+                    (Some(parent), Some(id)) => Kind::Vlan { parent, id },
+                    _ => return settled.lost.push(format!("{name} is on no interface, or has no number")),
+                }
+            }
             (None, _) if at.domain.is_default() && !held.addresses.is_empty() => Kind::Existing,
             (None, _) if at.domain.is_default() => return,
             (None, _) => {
