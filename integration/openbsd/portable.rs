@@ -1,7 +1,9 @@
 //! Networks that nobody thought of, less what OpenBSD has not got, as [`limits`] has it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
+use ipnetwork::IpNetwork;
 use proptest::prelude::*;
 use rdomain::backend::openbsd::{bound, limits};
 use rdomain::model::{
@@ -16,7 +18,8 @@ use super::networks::grown;
 pub(crate) fn network() -> impl Strategy<Value = Network> {
     grown().prop_map(|grown| {
         let portable = portable(&grown);
-        assert_eq!(limits(&portable), vec![], "{portable:#?}");
+        let limits = limits(&portable).into_iter().filter(|limit| !limit.optional);
+        assert_eq!(limits.collect::<Vec<_>>(), vec![], "{portable:#?}");
         bound(&portable, &Bindings::default())
     })
 }
@@ -49,7 +52,11 @@ fn portable(grown: &Network) -> Network {
         network.domains.values_mut().for_each(|inside| inside.interfaces.retain(|_, held| stands(held)));
     }
     network.domains.iter_mut().for_each(|(&id, inside)| settle(id, inside));
-    let without = limits(&network).into_iter().map(|limit| limit.object).collect::<BTreeSet<_>>();
+    let without = limits(&network)
+        .into_iter()
+        .filter(|limit| !limit.optional)
+        .map(|limit| limit.object)
+        .collect::<BTreeSet<_>>();
     for (&id, inside) in &mut network.domains {
         let fits = |rtable, route: &Route| {
             !without.contains(&rdomain::model::Object::Route(id, rtable, route.to, route.metric))
@@ -154,16 +161,38 @@ fn route(mut found: Route, inside: &Domain) -> Option<Route> {
     if found.metric == 1 {
         found.metric = 9;
     }
-    if let Target::Unicast { dev, src, .. } = &mut found.target {
-        *src = None;
-        *dev = match dev.as_str() {
-            "eth0" => InterfaceName::new("em0").ok()?,
-            name if name.starts_with("dummy") => InterfaceName::new(name.replace("dummy", "vether")).ok()?,
-            name if name.starts_with('v') && name.len() == 3 => pair(dev)?,
-            _ => dev.clone(),
-        };
-        let by = inside.interfaces.get(dev)?;
-        (by.kind != Kind::Existing).then_some(())?;
+    match &mut found.target {
+        Target::Unicast { dev, src, .. } => {
+            *src = None;
+            *dev = renamed(dev)?;
+            let by = inside.interfaces.get(dev)?;
+            (by.kind != Kind::Existing).then_some(())?;
+        }
+        Target::Multipath { hops, .. } => {
+            for hop in &mut *hops {
+                hop.dev = renamed(&hop.dev)?;
+                let by = inside.interfaces.get(&hop.dev).filter(|by| by.kind != Kind::Existing)?;
+                hop.via = by.addresses.iter().find_map(|own| neighbour(own.network));
+                hop.via?;
+            }
+            found = found.with_sorted_ways();
+        }
+        Target::Blackhole | Target::Unreachable | Target::Prohibit => {}
     }
     Some(found)
+}
+
+fn renamed(dev: &InterfaceName) -> Option<InterfaceName> {
+    match dev.as_str() {
+        "eth0" => InterfaceName::new("em0").ok(),
+        name if name.starts_with("dummy") => vether(dev),
+        name if name.starts_with('v') && name.len() == 3 => pair(dev),
+        _ => Some(dev.clone()),
+    }
+}
+
+/// Another host of an IPv4 network.
+fn neighbour(own: IpNetwork) -> Option<IpAddr> {
+    let IpNetwork::V4(v4) = own else { return None };
+    v4.iter().skip(1).find(|host| *host != v4.ip() && *host != v4.broadcast()).map(IpAddr::V4)
 }

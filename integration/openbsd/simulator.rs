@@ -14,12 +14,12 @@
 //! goes up; 43 ports clash; 44 wgaip replaces and takes; 45 the order in which peers and their addresses are shown; 46 a
 //! peer with the own key; 47 names are resolved once; 48 the order of words; 49 wgpka is lost on a tunnel that went
 //! down; 51 flags and MTU; 54 connected routes are in the rdomain's rtable only; 55 gateways are reached there; 57 drops
-//! need the loopback's address; 58 priorities.
+//! need the loopback's address; 58 priorities, and several ways of one.
 //!
 //! Of what has no number it has vlan(4), after sys/net/if_vlan.c: a parent is an Ethernet and there before, a number is
 //! used once on it, without a parent it does not go up, and it stays when that goes. Beside the tools it has the request that gives a tunnel its keys, SIOCSWG, as far as it sets keys: `siocswg IF HEX`.
 //!
-//! It has not: packets, processes, pf, multipath, cloned routes, IPv6 duplicate detection, and what a user other than
+//! It has not: packets, processes, pf, cloned routes, IPv6 duplicate detection, and what a user other than
 //! root may do.
 
 mod interfaces;

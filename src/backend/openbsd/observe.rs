@@ -220,7 +220,7 @@ fn add_routes(
     let (Some(id), Ok(rtable)) = (domain_of(rdomain), RtableId::new(rtable.into())) else { return };
     let Some(inside) = network.domains.get_mut(&id) else { return };
     let ours = rows.iter().filter(|row| row.label.as_deref() == Some(mark.text()));
-    let routes: Vec<Route> = ours.filter_map(|row| route(row, id, listed)).collect();
+    let routes = table::together(ours.filter_map(|row| route(row, id, listed)));
     if !routes.is_empty() {
         inside.table_mut(id, rtable).extend(routes);
     }

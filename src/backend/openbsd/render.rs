@@ -88,7 +88,7 @@ impl Renderer {
             Step::RemovePeer { at, key } => {
                 vec![Command::ifconfig(device(at)).with("-wgpeer").with_key(Word::PublicKey(key.clone()))]
             }
-            Step::AddRoute { domain, rtable, route } => vec![self.add_route(*domain, *rtable, route)?],
+            Step::AddRoute { domain, rtable, route } => self.add_route(*domain, *rtable, route)?,
             Step::RemoveRoute { domain, rtable, route } => self.remove_route(*domain, *rtable, route)?,
             Step::SetImpairment { .. } | Step::LendInterface { .. } | Step::ReturnInterface { .. } => {
                 return Err(unsupported(step));
@@ -180,11 +180,12 @@ impl Renderer {
         let command = Command::ifconfig(device(at)).with(family(is_v4)).with(address.network);
         let mut commands = vec![if first { command } else { command.with("alias") }];
         let (back, waiting) = std::mem::take(&mut self.waiting).into_iter().partition(|waiting| {
-            waiting.domain == at.domain && route::depends_on(&waiting.route, &at.interface, address)
+            let by_it = route::depends_on(&waiting.route, &at.interface, address);
+            waiting.domain == at.domain && by_it && self.stands(waiting, at, address)
         });
         self.waiting = waiting;
         for Waiting { domain, rtable, route } in back {
-            commands.push(self.add_route_from(domain, rtable, &route, Some(address))?);
+            commands.extend(self.add_route_from(domain, rtable, &route, Some(address))?);
         }
         Ok(commands)
     }
@@ -195,7 +196,7 @@ impl Renderer {
         let mut commands = Vec::new();
         let mut back = Vec::new();
         for waiting in self.routes_by(at, address) {
-            commands.push(self.delete_route(waiting.domain, waiting.rtable, &waiting.route)?);
+            commands.extend(self.delete_route(waiting.domain, waiting.rtable, &waiting.route)?);
             match self.other_address(at, address, &waiting.route) {
                 Some(other) => back.push((waiting, other)),
                 None => self.waiting.push(waiting),
@@ -204,7 +205,7 @@ impl Renderer {
         let host = address.network.ip();
         commands.push(Command::ifconfig(device(at)).with(family(host.is_ipv4())).with(host).with("delete"));
         for (Waiting { domain, rtable, route }, other) in back {
-            commands.push(self.add_route_from(domain, rtable, &route, Some(other))?);
+            commands.extend(self.add_route_from(domain, rtable, &route, Some(other))?);
         }
         Ok(commands)
     }
@@ -219,8 +220,22 @@ impl Renderer {
     }
 
     fn other_address(&self, at: &End, address: Address, route: &Route) -> Option<Address> {
-        let others = self.interface(at)?.addresses.iter().copied();
-        others.filter(|other| *other != address).find(|other| route::depends_on(route, &at.interface, *other))
+        let others = || self.interface(at).into_iter().flat_map(|held| &held.addresses);
+        let leads = |way: &Route, own: Address| route::depends_on(way, &at.interface, own);
+        let going = route::ways(route).into_iter().filter(|way| leads(way, address));
+        let by_another =
+            going.map(|way| others().find(|other| **other != address && leads(&way, **other)).copied());
+        by_another.collect::<Option<Vec<_>>>()?.first().copied()
+    }
+
+    /// Whether some address leads to each of its ways once `at` has this one too.
+    fn stands(&self, waiting: &Waiting, at: &End, address: Address) -> bool {
+        route::ways(&waiting.route).iter().all(|way| {
+            let Some(dev) = way.devices().next() else { return true };
+            let held = self.interface(&End { domain: waiting.domain, interface: dev.clone() });
+            let mut own = held.into_iter().flat_map(|held| &held.addresses);
+            route::depends_on(way, &at.interface, address) || own.any(|own| route::depends_on(way, dev, *own))
+        })
     }
 
     fn interface(&self, at: &End) -> Option<&Interface> {

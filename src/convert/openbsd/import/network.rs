@@ -13,6 +13,7 @@ use super::{Host, HostInterface, HostPeer, HostTunnel, KeySource};
 use crate::convert::SecretFile;
 use crate::convert::openbsd::mark::Mark;
 use crate::convert::openbsd::route::{Dropped, Words};
+use crate::convert::openbsd::table::together;
 use crate::model::{
     Address, Domain, DomainId, DomainName, End, Endpoint, Engine, Host as EndpointHost, Interface,
     InterfaceName, Isolation, Key, Kind, Network, NetworkName, Peer, Prefix, Preshared, Route, RtableId,
@@ -59,6 +60,10 @@ impl Host {
                     .lost
                     .push(format!("no interface leads to the route to {} of rtable {rtable}", words.to));
             }
+        }
+        for inside in settled.network.domains.values_mut() {
+            inside.routes = together(std::mem::take(&mut inside.routes));
+            inside.rtables.values_mut().for_each(|routes| *routes = together(std::mem::take(routes)));
         }
         settled
     }
