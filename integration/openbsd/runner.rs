@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use rdomain::status::StatusView;
 
 use super::programs::Programs;
 use super::simulator::Simulator;
@@ -137,6 +138,34 @@ fn no_key_is_on_a_command_line() {
         command(&programs, &["up", "-d", "net.yaml"]).env("RDOM_OPENBSD_KEYS", "argv").output().unwrap();
     assert!(argv.status.success(), "{}", err(&argv));
     assert!(programs.command_lines().contains(&format!("wgkey {}", key.trim())));
+    ends(&programs, &["down"], 0);
+    programs.end();
+}
+
+/// The document of Linux: a script that reads one reads the other.
+#[test]
+fn status_is_the_same_document_as_on_linux() {
+    let (programs, _) = installed(FILE);
+    ends(&programs, &["up", "-d", "net.yaml"], 0);
+    let json = ends(&programs, &["status", "--json"], 0);
+    let view: StatusView = serde_json::from_str(&json).unwrap();
+    assert_eq!((view.network.as_str(), view.domains.len()), ("net", 3));
+    let blue = &view.domains[1];
+    assert_eq!((blue.name.as_str(), blue.isolation.as_deref()), ("blue", Some("rdomain")));
+    let of = |name: &str| {
+        blue.interfaces.iter().find(|found| found.name == name).unwrap_or_else(|| panic!("{json}"))
+    };
+    assert_eq!(of("lo").addresses, ["127.0.0.1/8", "::1/128"]);
+    assert_eq!((of("pair1").kind.as_str(), of("pair1").state.as_str()), ("veth", "up"));
+    let tunnel = of("wg1").tunnel.as_ref().unwrap();
+    assert_eq!((tunnel.listen_port, tunnel.underlay, &tunnel.sockets_in[..]), (7111, 0, &[0][..]));
+    assert_eq!(tunnel.peers[0].view.endpoint, "198.51.100.7:7222".parse().ok());
+    assert!(tunnel.peers[0].view.has_preshared_key);
+    programs.must("ifconfig wg1 down");
+    let json = ends(&programs, &["status", "--json"], 0);
+    let view: StatusView = serde_json::from_str(&json).unwrap();
+    let (_, held, tunnel) = view.tunnels().next().unwrap();
+    assert_eq!((held.state.as_str(), tunnel.sockets_in.len()), ("down", 0));
     ends(&programs, &["down"], 0);
     programs.end();
 }

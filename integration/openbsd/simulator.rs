@@ -129,6 +129,7 @@ impl Simulator {
             "ifconfig" => self.ifconfig(rest),
             "route" => self.route(rest),
             "siocswg" => self.siocswg(rest),
+            "netstat" if rest.first().is_some_and(|word| word == "-ln") => self.listening(rest),
             "netstat" if rest == ["-R"] => printed(print::rdomains(self)),
             other => failed(127, format!("{other}: not simulated\n")),
         }
@@ -146,6 +147,15 @@ impl Simulator {
             },
             Ok(Ifconfig::Change(change)) => self.change(&change),
         }
+    }
+
+    /// `netstat -ln -TN`: of sockets there are those of tunnels alone (40, 42).
+    fn listening(&self, words: &[String]) -> Output {
+        let id = words.get(1).and_then(|word| word.strip_prefix("-T")?.parse().ok()).unwrap_or(0);
+        if !self.rtables.contains_key(&id) {
+            return failed(1, format!("netstat: routing table {id}: No such file or directory\n"));
+        }
+        printed(print::sockets(self, id))
     }
 
     fn change(&mut self, change: &Change) -> Output {

@@ -13,6 +13,7 @@ mod observe;
 mod render;
 mod script;
 mod siocswg;
+mod status;
 mod tools;
 
 use crate::backend::{Backend, BackendError};
@@ -29,6 +30,7 @@ pub use limits::{Limit, limits};
 pub use observe::{Captured, blocks, network, networks};
 pub use render::Renderer;
 pub use script::{SecretFiles, script};
+pub use status::{sockets, status};
 pub use tools::{Programs, Tools};
 
 /// Somewhere to run the tools.

@@ -44,7 +44,7 @@ impl Captured {
     }
 }
 
-fn printed(words: &[String], output: Output) -> Result<String, BackendError> {
+pub(super) fn printed(words: &[String], output: Output) -> Result<String, BackendError> {
     if output.status == 0 {
         return Ok(output.stdout);
     }

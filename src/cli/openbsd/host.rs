@@ -136,8 +136,12 @@ pub(super) fn all() -> Result<BTreeSet<NetworkName>, Trouble> {
 
 /// What the tools print of everything.
 pub(super) fn captured() -> Result<Captured, Trouble> {
-    let mut tools = Tools::new(programs()?, PathBuf::new());
-    Captured::by(&mut tools).map_err(Trouble::failed)
+    Captured::by(&mut tools()?).map_err(Trouble::failed)
+}
+
+/// The tools, to look at what they print.
+pub(super) fn tools() -> Result<Tools, Trouble> {
+    Ok(Tools::new(programs()?, PathBuf::new()))
 }
 
 /// Only root changes anything; whoever named stand-ins is root there.
