@@ -15,7 +15,7 @@ use crate::backend::recorded::Recorded;
 use crate::backend::{Backend, BackendError, Nature};
 use crate::convert::openbsd::mark::Mark;
 use crate::model::{
-    Address, DomainId, End, Interface, InterfaceName, Kind, Network, Route, RtableId, WireGuard,
+    Address, Domain, DomainId, End, Interface, InterfaceName, Kind, Network, Route, RtableId, WireGuard,
 };
 use crate::plan::Step;
 
@@ -50,9 +50,22 @@ impl Renderer {
     /// The commands that take this step; none if the kernel has done it by itself.
     pub fn commands(&mut self, step: &Step) -> Result<Vec<Command>, BackendError> {
         let commands = self.render(step)?;
+        if let Step::RequireInterface { at } = step {
+            self.suppose(at);
+        }
         // What it refuses the tools refuse as well, in their own words.
         let _ = self.kernel.apply(step);
         Ok(commands)
+    }
+
+    /// What ifconfig(8) is asked to show is there in what comes after.
+    fn suppose(&mut self, at: &End) {
+        if self.interface(at).is_none() {
+            let mut supposed = self.kernel.network().clone();
+            let inside = supposed.domains.entry(at.domain).or_insert_with(|| Domain::bare(at.domain));
+            inside.interfaces.insert(at.interface.clone(), Interface::new(Kind::Existing));
+            self.kernel = Recorded::holding(supposed);
+        }
     }
 
     fn render(&mut self, step: &Step) -> Result<Vec<Command>, BackendError> {
