@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use ipnetwork::IpNetwork;
+use nix::errno::Errno;
 
 use super::explain::Doing;
 use super::mark::{AddressMarks, Mark};
@@ -20,6 +21,9 @@ use super::link::{self, Link};
 
 /// How long the kernel may take to remove what is in a namespace (`cleanup_net`, net/core/net_namespace.c).
 const GONE_WITHIN: Duration = Duration::from_secs(2);
+
+/// How long links may take to show that they have a carrier.
+const SETTLED_WITHIN: Duration = Duration::from_secs(1);
 
 /// An entered domain.
 #[derive(Debug)]
@@ -43,10 +47,19 @@ impl Inside {
 
     /// The interface of this name, which must be there.
     pub(super) fn link(&mut self, interface: &InterfaceName) -> Result<Link, BackendError> {
-        let absent = || BackendError::new(format!("no interface {interface} in domain {}", self.name));
-        link::find(&mut self.route, interface)
-            .doing(|| format!("look for {interface} in {}", self.name))?
-            .ok_or_else(absent)
+        self.find(interface)?.ok_or_else(|| self.absent(interface))
+    }
+
+    /// The index of the interface of this name, which must be there.
+    pub(super) fn index(&self, interface: &InterfaceName) -> Result<u32, BackendError> {
+        match link::index(&self.route, interface) {
+            Err(error) if error.errno() == Some(Errno::ENODEV) => Err(self.absent(interface)),
+            result => result.doing(|| format!("look for {interface} in {}", self.name)),
+        }
+    }
+
+    fn absent(&self, interface: &InterfaceName) -> BackendError {
+        BackendError::new(format!("no interface {interface} in domain {}", self.name))
     }
 }
 
@@ -72,14 +85,14 @@ pub(super) struct Domains {
     inside: BTreeMap<DomainId, Inside>,
     pub(super) address_marks: AddressMarks,
     last_deletion: Option<Instant>,
-    /// Interfaces that were set up and have not been seen with their carrier since.
-    pub(super) raised: BTreeSet<End>,
+    /// When an interface was set up last.
+    pub(super) last_rise: Option<Instant>,
 }
 
 impl Domains {
     pub(super) fn open(ledger: Ledger, mark: Mark) -> Result<Self, BackendError> {
-        let (inside, address_marks, raised) = (BTreeMap::new(), AddressMarks::default(), BTreeSet::new());
-        let mut domains = Self { ledger, mark, inside, address_marks, last_deletion: None, raised };
+        let (inside, address_marks) = (BTreeMap::new(), AddressMarks::default());
+        let mut domains = Self { ledger, mark, inside, address_marks, last_deletion: None, last_rise: None };
         domains.refresh()?;
         Ok(domains)
     }
@@ -292,6 +305,11 @@ impl Domains {
     /// Whether the kernel may still be at removing what was in a deleted domain.
     pub(super) fn is_something_leaving(&self) -> bool {
         self.last_deletion.is_some_and(|at| at.elapsed() < GONE_WITHIN)
+    }
+
+    /// Whether an interface may still be about to show its carrier.
+    pub(super) fn is_something_rising(&self) -> bool {
+        self.last_rise.is_some_and(|at| at.elapsed() < SETTLED_WITHIN)
     }
 
     pub(super) fn record(&self, id: DomainId) -> Result<DomainRecord, BackendError> {
