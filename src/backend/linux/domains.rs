@@ -204,12 +204,31 @@ impl Domains {
         guests.map(|(&id, _)| id)
     }
 
-    pub(super) fn create(
+    /// Makes as many of these domains as can be made, and enters them together, for that takes a thread; returns how
+    /// many. It is an error if the first cannot be made.
+    pub(super) fn create_some<'w>(
+        &mut self,
+        wanted: impl Iterator<Item = (DomainId, &'w DomainName, Isolation)>,
+    ) -> Result<usize, BackendError> {
+        let mut made = Vec::new();
+        for (id, name, isolation) in wanted {
+            match self.create(id, name, isolation) {
+                Ok(place) => made.push((id, place)),
+                Err(error) if made.is_empty() => return Err(error),
+                Err(_) => break,
+            }
+        }
+        let count = made.len();
+        self.inside.extend(enter(made)?);
+        Ok(count)
+    }
+
+    fn create(
         &mut self,
         id: DomainId,
         name: &DomainName,
         isolation: Isolation,
-    ) -> Result<(), BackendError> {
+    ) -> Result<Place, BackendError> {
         if let Some(inside) = self.inside.get(&id) {
             return Err(BackendError::new(format!(
                 "cannot create domain {id}: it exists as {}",
@@ -226,7 +245,7 @@ impl Domains {
     }
 
     /// Nothing but its record is made: it is its VRF device that keeps it apart.
-    fn create_guest(&mut self, id: DomainId, name: &DomainName) -> Result<(), BackendError> {
+    fn create_guest(&mut self, id: DomainId, name: &DomainName) -> Result<Place, BackendError> {
         let what = || format!("create domain {id} ({name})");
         let namespace = Namespace::current().doing(what)?;
         let record = DomainRecord {
@@ -236,7 +255,7 @@ impl Domains {
             ..DomainRecord::default()
         };
         self.ledger.record(id, &record).doing(what)?;
-        self.adopt(id, Place { name: name.clone(), namespace, record })
+        Ok(Place { name: name.clone(), namespace, record })
     }
 
     fn create_namespace(
@@ -244,7 +263,7 @@ impl Domains {
         id: DomainId,
         name: &DomainName,
         isolation: Isolation,
-    ) -> Result<(), BackendError> {
+    ) -> Result<Place, BackendError> {
         let what = || format!("create domain {id} (namespace {name})");
         let left = self.ledger.domain(id).doing(what)?;
         if left.is_some_and(|record| record.namespace == name.as_str()) && is_plain_file(name) {
@@ -260,18 +279,13 @@ impl Domains {
             Ok(namespace) => {
                 let record = DomainRecord { identity: Some(namespace.identity()), ..pending };
                 self.ledger.record(id, &record).doing(what)?;
-                self.adopt(id, Place { name: name.clone(), namespace, record })
+                Ok(Place { name: name.clone(), namespace, record })
             }
             Err(error) => {
                 self.ledger.forget(id).doing(what)?;
                 Err(error).doing(what)
             }
         }
-    }
-
-    fn adopt(&mut self, id: DomainId, place: Place) -> Result<(), BackendError> {
-        self.inside.extend(enter(vec![(id, place)])?);
-        Ok(())
     }
 
     /// Ends the making of a domain: from now on its identity tells it. Nothing happens if that was done, or if
