@@ -205,7 +205,7 @@ fn of_interface(at: &End, interface: &Interface) -> Vec<Limit> {
         Kind::Vlan { .. } => Some("vlan"),
         Kind::Bridge | Kind::Vrf { .. } | Kind::Macvlan { .. } | Kind::Vxlan(_) => {
             let message = format!("{} interfaces are not supported yet", interface.kind.word());
-            limits.push(Limit::new(object(), message, "tunnels, links and dummies are"));
+            limits.push(Limit::new(object(), message, "tunnels, links, dummies and vlans are"));
             None
         }
     };
