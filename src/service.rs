@@ -11,6 +11,7 @@ mod connection;
 mod keep;
 mod message;
 mod orphans;
+mod own;
 mod process;
 mod ready;
 
