@@ -10,6 +10,7 @@
 mod address;
 mod control;
 mod controls;
+mod events;
 mod gate;
 mod inbox;
 mod link;
