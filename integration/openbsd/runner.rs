@@ -103,6 +103,44 @@ fn a_network_comes_up_and_changes_and_goes() {
     assert_eq!(after.interfaces, before.interfaces);
 }
 
+/// Neither the tunnel's own key nor a peer's preshared one, whatever is done with them.
+#[test]
+fn no_key_is_on_a_command_line() {
+    let (programs, _) = installed(FILE);
+    ends(&programs, &["up", "-d", "net.yaml"], 0);
+    let key = fs::read_to_string(programs.path().join("state/net/keys/1-wg1")).unwrap();
+    let tunnel = |programs: &Programs| programs.machine().interface("wg1").unwrap().tunnel.clone().unwrap();
+    let (first, psk) = (tunnel(&programs), "HIgo9xNzJMWLKASShiTqIybxZ0U3wGLiUeJ1PKf8ykw=");
+    assert!(first.key.is_some() && first.peers[0].preshared.is_some());
+    assert_eq!((first.peers.len(), first.peers[0].allowed_ips.len()), (1, 1));
+
+    let other = "IRgo9xNzJMWLKASShiTqIybxZ0U3wGLiUeJ1PKf8ykw=";
+    fs::write(programs.path().join("site.psk"), other).unwrap();
+    ends(&programs, &["apply", "net.yaml"], 0);
+    assert_ne!(tunnel(&programs).peers[0].preshared, first.peers[0].preshared);
+    let told = programs.command_lines();
+    assert!(told.contains("ifconfig wg1 create") && told.contains("siocswg wg1\n"), "{told}");
+    for secret in [key.trim(), psk, other] {
+        assert!(!told.contains(secret), "{told}");
+    }
+    assert!(!told.contains("wgkey") && !told.contains("wgpsk"), "{told}");
+
+    ends(&programs, &["down"], 0);
+    fs::remove_file(programs.bin().join("siocswg")).unwrap();
+    let told = ends(&programs, &["up", "-d", "net.yaml"], 1);
+    for part in
+        ["wg1: SIOCSWG: No such file", "RDOM_OPENBSD_KEYS=argv", "net.yaml:5:", "everything is as it was"]
+    {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    let argv =
+        command(&programs, &["up", "-d", "net.yaml"]).env("RDOM_OPENBSD_KEYS", "argv").output().unwrap();
+    assert!(argv.status.success(), "{}", err(&argv));
+    assert!(programs.command_lines().contains(&format!("wgkey {}", key.trim())));
+    ends(&programs, &["down"], 0);
+    programs.end();
+}
+
 #[test]
 fn a_program_becomes_a_citizen_by_route() {
     let (programs, _) = installed(FILE);

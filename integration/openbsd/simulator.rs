@@ -16,6 +16,8 @@
 //! down; 51 flags and MTU; 54 connected routes are in the rdomain's rtable only; 55 gateways are reached there; 57 drops
 //! need the loopback's address; 58 priorities.
 //!
+//! Beside the tools it has the request that gives a tunnel its keys, SIOCSWG, as far as it sets keys: `siocswg IF HEX`.
+//!
 //! It has not: packets, processes, pf, multipath, cloned routes, IPv6 duplicate detection, and what a user other than
 //! root may do.
 
@@ -123,6 +125,7 @@ impl Simulator {
         match program.as_str() {
             "ifconfig" => self.ifconfig(rest),
             "route" => self.route(rest),
+            "siocswg" => self.siocswg(rest),
             "netstat" if rest == ["-R"] => printed(print::rdomains(self)),
             other => failed(127, format!("{other}: not simulated\n")),
         }

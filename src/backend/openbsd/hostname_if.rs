@@ -48,22 +48,11 @@ fn line(step: &Step, command: &Command, words: &[String]) -> Option<(String, Str
                     let dev = route.devices().next().unwrap_or(&lo);
                     if *dev == lo { format!("lo{domain}") } else { dev.to_string() }
                 }
-                _ => interface_of(command)?,
+                _ => command.interface()?,
             };
             Some((file, format!("!{}", words.join(" "))))
         }
     }
-}
-
-/// `route -T3 exec ifconfig wg1 ..`
-fn interface_of(command: &Command) -> Option<String> {
-    let text = |word: &Word| match word {
-        Word::Text(text) => Some(text.clone()),
-        Word::PublicKey(_) | Word::PrivateKey(_) | Word::Preshared(_) => None,
-    };
-    let texts: Vec<Option<String>> = command.words.iter().map(text).collect();
-    let at = texts.iter().position(|text| text.as_deref() == Some("ifconfig"))?;
-    texts.get(at + 1)?.clone()
 }
 
 /// Addresses have a form of their own: `inet [alias] ADDRESS MASK`, `inet6 [alias] ADDRESS LENGTH`.
