@@ -255,7 +255,10 @@ domains:
         write("domains.yaml", &file);
         let before = Traces::now();
         sh("rdom up -d").ends_with(0).says("service mine: not ready in time");
-        assert_eq!((&service("other")["state"], &service("mine")["state"]), (&"ready".into(), &"late".into()));
+        assert_eq!(
+            (&service("other")["state"], &service("mine")["state"]),
+            (&"ready".into(), &"late".into())
+        );
         ok("touch /run/go");
         wait_for("its own socket", || service("mine")["state"] == "ready");
         ok("rdom down; rm /run/go");
