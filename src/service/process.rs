@@ -26,7 +26,7 @@ use tracing::{info, warn};
 use super::connection::{Told, hear};
 use super::keep::{Action, Happening, Keep};
 use super::message::{Answer, Request};
-use super::{orphans, own, ready};
+use super::{orphans, ready};
 use crate::model::{NetworkName, Service, ServiceName, Sign};
 
 /// What a keeper calls itself.
@@ -185,7 +185,7 @@ impl Keeper {
         let (became, tell) = pipe2(OFlag::O_CLOEXEC)?;
         fcntl(&became, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         let mut command = (self.enter)(service, &service.command, Some(tell.as_raw_fd()));
-        command.env(orphans::VARIABLE, &self.mark).env(own::VARIABLE, service.name.to_string());
+        command.env(orphans::VARIABLE, &self.mark).env(super::own::VARIABLE, service.name.to_string());
         let started = start(&mut command, service, &log, Some(tell)).inspect_err(|error| {
             let _ = writeln!(&log, "rdom: {}: {error}", service.directory.display());
         })?;
@@ -244,8 +244,8 @@ impl Keeper {
 
     fn is_ready(&mut self, service: &Service, pid: i32, sign: &Sign) -> bool {
         match sign {
-            Sign::Tcp(port) => own::holds(&service.name, pid, &ready::listening(pid, *port)),
-            Sign::Udp(port) => own::holds(&service.name, pid, &ready::bound(pid, *port)),
+            Sign::Tcp(port) => super::own::holds(&service.name, pid, &ready::listening(pid, *port)),
+            Sign::Udp(port) => super::own::holds(&service.name, pid, &ready::bound(pid, *port)),
             Sign::Log(words) => {
                 let from = self.running.get(&pid).map_or(0, |running| running.log_from);
                 ready::has_said(&super::log(&self.runtime, &service.name), from, words)
