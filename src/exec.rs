@@ -35,7 +35,7 @@ pub use lookups::Lookups;
 #[cfg(target_os = "linux")]
 pub use place::{Place, enter, replace};
 #[cfg(target_os = "linux")]
-pub use programs::is_here;
+pub use programs::{is_here, named};
 #[cfg(target_os = "linux")]
 pub use user::{become_user, user};
 

@@ -12,6 +12,7 @@ mod guard;
 mod keep;
 mod message;
 mod orphans;
+mod own;
 mod process;
 mod ready;
 

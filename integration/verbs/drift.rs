@@ -118,6 +118,33 @@ fn what_others_change_is_put_back() {
     });
 }
 
+/// A domain is looked at with the ends that it is joined to, and nothing else of their domains: an end that is a port of a
+/// bridge, or of a VRF, stays one.
+#[test]
+fn a_look_at_a_domain_takes_no_end_of_its_links_from_its_bridge() {
+    in_private_copies("drift::a_look_at_a_domain_takes_no_end_of_its_links_from_its_bridge", || {
+        let domains = "
+domains:
+  1: {interfaces: {eth0: {addresses: [10.1.0.1/30]}}}
+  2: {interfaces: {br0: {bridge: {ports: [p0]}, addresses: [10.1.0.2/30]}}}
+links:
+  - {ends: [1/eth0, 2/p0]}
+";
+        write("domains.yaml", domains);
+        let before = Traces::now();
+        ok("rdom up -d");
+        is_put_back(
+            "ip -n rdom1 address delete 10.1.0.1/30 dev eth0",
+            "address 10.1.0.1/30 removed from 1/eth0",
+        );
+        pings("rdom1", "10.1.0.2");
+        let log = ok(LOG);
+        assert!(!log.contains("not restored") && log.matches("add 2/p0 to br0").count() == 1, "{log}");
+        ok("rdom down");
+        before.is_all_there_is();
+    });
+}
+
 #[test]
 fn what_is_not_ours_is_left_alone() {
     in_private_copies("drift::what_is_not_ours_is_left_alone", || {

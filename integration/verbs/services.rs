@@ -242,6 +242,41 @@ tests:
     });
 }
 
+/// Somebody else's socket is there from the beginning, and reuses its port; the service's own comes about by a process
+/// that has lost its parent.
+#[test]
+fn ready_is_a_socket_of_the_services_own() {
+    in_private_copies("services::ready_is_a_socket_of_the_services_own", || {
+        if lacks("socat") {
+            return;
+        }
+        let serve = "socat TCP-LISTEN:80,fork,reuseport PIPE";
+        let file = format!(
+            "
+domains:
+  1:
+    services:
+      other: {{command: 'exec {serve}', ready: {{tcp: 80}}}}
+      mine:
+        command: 'until [ -e /run/go ]; do sleep 0.1; done; ({serve} &); sleep 1000'
+        ready: {{tcp: 80, within: 300ms}}
+        depends_on: [other]
+"
+        );
+        write("domains.yaml", &file);
+        let before = Traces::now();
+        sh("rdom up -d").ends_with(0).says("service mine: not ready in time");
+        assert_eq!(
+            (&service("other")["state"], &service("mine")["state"]),
+            (&"ready".into(), &"late".into())
+        );
+        ok("touch /run/go");
+        wait_for("its own socket", || service("mine")["state"] == "ready");
+        ok("rdom down; rm /run/go");
+        before.is_all_there_is();
+    });
+}
+
 #[test]
 fn a_service_has_the_rights_of_its_user() {
     in_private_copies("services::a_service_has_the_rights_of_its_user", || {

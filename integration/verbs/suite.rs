@@ -37,7 +37,8 @@ fn needs_more_than_this_kernel(file: &Path) -> bool {
         Some("vrf") => &["vrf"],
         Some("kinds") => &["dummy", "vlan", "macvlan", "vxlan"],
         Some("slow-link") => &["netem"],
-        Some("ospf") => &["bird"],
+        Some("bgp" | "ospf") => &["bird"],
+        Some("frr") => &["/usr/lib/frr/bgpd"],
         Some("services") => &["socat"],
         _ => &[],
     };

@@ -17,7 +17,8 @@ use serde_json::{Value, json};
 use crate::capability::lacks;
 use crate::copy::{in_private_copies, in_roots_copy};
 use crate::world::{
-    Background, EXAMPLE, Traces, json, kill_supervisor, ok, pings, process, sh, signal, wait_for, write,
+    Background, EXAMPLE, Traces, is_file, json, kill_supervisor, ok, pings, process, sh, signal, wait_for,
+    write,
 };
 
 const UNITS: [(&str, &str); 2] = [
@@ -102,34 +103,44 @@ fn the_service_manager_hears_that_it_is_up_lives_and_ends() {
 #[test]
 fn a_drop_in_puts_a_service_into_a_domain() {
     in_private_copies("units::a_drop_in_puts_a_service_into_a_domain", || {
-        write("campus.yaml", "domains: {blue: {rdomain: 1}, 7: {}}\n");
+        let blue = "{rdomain: 1, dns: {servers: [10.0.1.53], hosts: {db: 10.0.0.5}}}";
+        write("campus.yaml", &format!("domains: {{blue: {blue}, 7: {{}}, 8: {{dns: host}}}}\n"));
         let drop_in = ok("rdom unit blue campus.yaml");
         for line in [
             "Wants=rdom@campus.service",
             "After=rdom@campus.service",
             "NetworkNamespacePath=/run/netns/blue",
-            "BindReadOnlyPaths=-/etc/netns/blue/resolv.conf:/etc/resolv.conf",
+            "BindReadOnlyPaths=/run/rdom/campus/lookups/1/resolv.conf:/etc/resolv.conf",
+            "BindReadOnlyPaths=/run/rdom/campus/lookups/1/hosts:/etc/hosts",
+            "BindReadOnlyPaths=-/etc/netns/blue/nsswitch.conf:/etc/nsswitch.conf",
+            "InaccessiblePaths=-/run/nscd -/run/dbus -/run/avahi-daemon",
+            "TemporaryFileSystem=/run/systemd/resolve:ro",
         ] {
             assert!(drop_in.lines().any(|said| said == line), "{line} in {drop_in}");
         }
+        let unsaid = ok("rdom unit 7 campus.yaml");
+        assert!(unsaid.contains("-/etc/netns/rdom7/resolv.conf:/etc/resolv.conf"), "{unsaid}");
+        assert!(unsaid.contains("-/run/systemd/resolve/stub-resolv.conf\n"), "{unsaid}");
+        let host = ok("rdom unit 8 campus.yaml");
+        assert!(!host.contains("TemporaryFileSystem") && !host.contains("InaccessiblePaths"), "{host}");
+        // What the lines name is there once the network is up, or the service would not start.
+        ok("rdom up -d campus.yaml");
+        for word in drop_in.lines().filter_map(|line| line.strip_prefix("BindReadOnlyPaths=/")) {
+            let (source, place) = word.split_once(':').expect("a place");
+            assert!(is_file(&format!("/{source}")) && is_file(place), "{word}");
+        }
+        ok("rdom down");
         let seen = json("rdom unit --json 7 campus.yaml");
         assert_eq!((&seen["network"], &seen["namespace"]), (&json!("campus"), &json!("rdom7")));
-        sh("rdom unit red campus.yaml").ends_with(2).says("no domain red").says("it has blue, rdom7");
+        sh("rdom unit red campus.yaml").ends_with(2).says("no domain red").says("it has blue, rdom7, rdom8");
         if lacks("systemd-analyze") {
             return;
         }
-        write("web.service", &format!("{drop_in}ExecStart=/bin/true\n"));
-        for unit in ["rdom@campus.service", "/run/work/web.service"] {
-            write(
-                unit.rsplit('/').next().expect("a name"),
-                &match unit {
-                    "rdom@campus.service" => UNITS[1].1.replace("/usr/bin/rdom", "/bin/true"),
-                    _ => format!("{drop_in}ExecStart=/bin/true\n"),
-                },
-            );
+        write("rdom@campus.service", &UNITS[1].1.replace("/usr/bin/rdom", "/bin/true"));
+        for text in [&drop_in, &unsaid, &host] {
+            write("web.service", &format!("{text}ExecStart=/bin/true\n"));
+            assert_eq!(ok("systemd-analyze verify ./web.service 2>&1"), "");
         }
-        let verified = ok("systemd-analyze verify ./web.service 2>&1");
-        assert_eq!(verified, "");
     });
 }
 

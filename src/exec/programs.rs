@@ -55,6 +55,34 @@ const PACKAGES: [(&str, &str); 41] = [
     ("zebra", "frr"),
 ];
 
+/// The programs that a command starts with and ends as: the first word, and of a line for sh(1) what `exec` makes of it.
+pub fn named(command: &[String]) -> impl Iterator<Item = &str> {
+    let script = match command {
+        [shell, option, script] if shell == "sh" && option == "-c" => script.as_str(),
+        _ => "",
+    };
+    let becomes = lines(script).filter_map(|line| line.strip_prefix("exec ")?.split_whitespace().next());
+    let plain =
+        |word: &&str| word.chars().all(|letter| letter.is_ascii_alphanumeric() || "-_.+/".contains(letter));
+    command.first().map(String::as_str).into_iter().chain(becomes.filter(plain))
+}
+
+/// The lines of a script that are not a text within it, behind `<<`.
+fn lines(script: &str) -> impl Iterator<Item = &str> {
+    let mut text_ends = None;
+    script.lines().map(str::trim).filter(move |line| match text_ends {
+        Some(end) => {
+            text_ends = text_ends.filter(|_| *line != end);
+            false
+        }
+        None => {
+            let word = line.split_once("<<").and_then(|(_, rest)| rest.split_whitespace().next());
+            text_ends = word.map(|word| word.trim_matches(['-', '\'', '"']));
+            true
+        }
+    })
+}
+
 /// An error if this program is not in PATH, or in `path` instead. Who is named with a directory is not looked for: it
 /// may come about in time; and `ping` is built in.
 pub fn is_here(program: &str, path: Option<&str>) -> Result<(), Unsupported> {
@@ -89,6 +117,18 @@ mod tests {
         let here = ROOTS.iter().any(|root| Path::new(root).join("bird").exists());
         assert!(here || lack.remedy.ends_with("apt-get install bird2"), "{}", lack.remedy);
         assert!(is_here("bgpd-of-nobody", None).is_err() && is_here("/run/later", None).is_ok());
+    }
+
+    #[test]
+    fn a_line_for_the_shell_names_what_it_becomes() {
+        let named_by = |line: &str| {
+            let command = ["sh", "-c", line].map(str::to_owned);
+            named(&command).skip(1).map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(named_by("cd /srv\n  exec bird -f <<CONF\nexec no\nCONF"), ["bird"]);
+        assert_eq!(named_by("cat >x <<-'END'\n\texec no\n\tEND\nexec bgpd -f x"), ["bgpd"]);
+        assert_eq!(named_by("exec >log 2>&1\nexec \"$1\"\nexec {tell}>x\necho exec nginx"), [] as [&str; 0]);
+        assert_eq!(named(&["nginx".to_owned(), "-g".to_owned()]).collect::<Vec<_>>(), ["nginx"]);
     }
 
     #[test]

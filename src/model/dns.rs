@@ -25,3 +25,14 @@ pub struct Resolver {
     /// Names that need no server.
     pub hosts: BTreeMap<String, IpAddr>,
 }
+
+impl Dns {
+    /// The files in /etc that the domain's programs see others in place of.
+    pub fn files(&self) -> &'static [&'static str] {
+        match self {
+            Dns::Unsaid | Dns::Host => &[],
+            Dns::Own(resolver) if resolver.servers.is_empty() && resolver.search.is_empty() => &["hosts"],
+            Dns::Own(_) => &["resolv.conf", "hosts"],
+        }
+    }
+}

@@ -104,6 +104,10 @@ impl Network {
             return;
         };
         domain.interfaces.insert(at.interface.clone(), interface.clone());
+        // Of an interface without it a plan would take it away.
+        if let Some(controller) = interface.controller.clone() {
+            self.add_interface(whole, &End { domain: at.domain, interface: controller });
+        }
     }
 
     /// The domain that a word means: its number or its name.

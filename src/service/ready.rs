@@ -16,14 +16,14 @@ const UNCONNECTED: &str = "07";
 /// The most of a log that is looked through, in bytes.
 const LOG_LIMIT: u64 = 1 << 20;
 
-/// Whether somebody listens on a port of TCP in the network namespace of a process.
-pub(super) fn listens(pid: i32, port: u16) -> bool {
-    has_socket(pid, ["tcp", "tcp6"], port, LISTEN)
+/// The sockets, by their inodes, that listen on a port of TCP in the network namespace of a process.
+pub(super) fn listening(pid: i32, port: u16) -> Vec<u64> {
+    sockets(pid, ["tcp", "tcp6"], port, LISTEN)
 }
 
-/// Whether somebody has a port of UDP there.
-pub(super) fn is_bound(pid: i32, port: u16) -> bool {
-    has_socket(pid, ["udp", "udp6"], port, UNCONNECTED)
+/// Those that are bound to a port of UDP there.
+pub(super) fn bound(pid: i32, port: u16) -> Vec<u64> {
+    sockets(pid, ["udp", "udp6"], port, UNCONNECTED)
 }
 
 /// Whether a log has these words behind the first bytes.
@@ -38,24 +38,24 @@ pub(super) fn has_said(log: &Path, from: u64, words: &str) -> bool {
 }
 
 /// A thread looks, which goes there: a process of its own would cost more than it sees.
-fn has_socket(pid: i32, tables: [&'static str; 2], port: u16, state: &'static str) -> bool {
+fn sockets(pid: i32, tables: [&'static str; 2], port: u16, state: &'static str) -> Vec<u64> {
     let look = move || {
         let process = Process::open(pid).ok()?;
         setns(process.handle(), CloneFlags::CLONE_NEWNET).ok()?;
         let tables = tables.map(|table| fs::read_to_string(format!("/proc/thread-self/net/{table}")));
-        Some(tables.iter().flatten().any(|table| has_line(table, port, state)))
+        let sockets =
+            |table: &String| table.lines().filter_map(|line| socket(line, port, state)).collect::<Vec<_>>();
+        Some(tables.iter().flatten().flat_map(sockets).collect::<Vec<_>>())
     };
     let looked = thread::Builder::new().name("look".into()).spawn(look).map(thread::JoinHandle::join);
-    matches!(looked, Ok(Ok(Some(true))))
+    looked.ok().and_then(Result::ok).flatten().unwrap_or_default()
 }
 
-/// See proc(5), /proc/net/tcp: a number, the local address and port, the remote ones, the state.
-fn has_line(table: &str, port: u16, state: &str) -> bool {
-    let port = format!(":{port:04X}");
-    table.lines().any(|line| {
-        let mut words = line.split_whitespace().skip(1);
-        words.next().is_some_and(|local| local.ends_with(&port)) && words.nth(1) == Some(state)
-    })
+/// See proc(5), /proc/net/tcp: a number, the local address and port, the remote ones, the state, and as tenth the inode.
+fn socket(line: &str, port: u16, state: &str) -> Option<u64> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let is_meant = words.get(1)?.ends_with(&format!(":{port:04X}")) && *words.get(3)? == state;
+    if is_meant { words.get(9)?.parse().ok() } else { None }
 }
 
 #[cfg(test)]
@@ -64,9 +64,9 @@ mod tests {
 
     #[test]
     fn a_line_of_proc_is_a_socket() {
-        let table = "  sl  local_address rem_address   st tx_queue rx_queue\n   \
-                     0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000\n";
-        assert!(has_line(table, 8080, LISTEN));
-        assert!(!has_line(table, 8080, UNCONNECTED) && !has_line(table, 80, LISTEN));
+        let line = "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000  0 4711 1 x 100";
+        assert_eq!(socket(line, 8080, LISTEN), Some(4711));
+        assert_eq!((socket(line, 8080, UNCONNECTED), socket(line, 80, LISTEN)), (None, None));
+        assert_eq!(socket("  sl  local_address rem_address   st tx_queue rx_queue", 80, LISTEN), None);
     }
 }

@@ -57,11 +57,12 @@ fn write_domain(place: &Path, domain: &Domain) -> io::Result<()> {
         Dns::Host => write_readable(place, ""),
         Dns::Own(resolver) => {
             make_readable(place)?;
-            if !resolver.servers.is_empty() || !resolver.search.is_empty() {
-                write_readable(&place.join("resolv.conf"), &resolv_conf(resolver))?;
-            }
             let host = gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            write_readable(&place.join("hosts"), &hosts(resolver, &host))
+            let text = |file: &str| match file {
+                "resolv.conf" => resolv_conf(resolver),
+                _ => hosts(resolver, &host),
+            };
+            domain.dns.files().iter().try_for_each(|file| write_readable(&place.join(file), &text(file)))
         }
     }
 }

@@ -12,6 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
 use super::overview::{HistoryView, InterfaceStatus, PeerStatus, StatusView, TunnelStatus};
+use super::service::{ServiceState, ServiceView};
 
 /// What the text is, for the header `Content-Type`.
 pub const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -29,16 +30,15 @@ pub fn metrics(view: &StatusView) -> Result<String, fmt::Error> {
     all.unconfirmed.get_or_create(&vec![network.clone()]).set(i64::from(view.goes_back_in_secs.is_some()));
     view.history.iter().for_each(|history| all.add_history(&vec![network.clone()], history));
     for domain in &view.domains {
+        let labels =
+            [network.clone(), ("domain", domain.domain.to_string()), ("domain_name", domain.name.clone())];
         for interface in &domain.interfaces {
-            let labels = vec![
-                network.clone(),
-                ("domain", domain.domain.to_string()),
-                ("domain_name", domain.name.clone()),
-                ("interface", interface.name.clone()),
-            ];
+            let labels = [labels.as_slice(), &[("interface", interface.name.clone())]].concat();
             all.add_interface(&labels, interface);
             interface.tunnel.iter().for_each(|tunnel| all.add_tunnel(&labels, tunnel));
         }
+        let services = view.services.iter().filter(|service| service.domain == domain.domain);
+        services.for_each(|service| all.add_service(&labels, service));
     }
     let mut text = String::new();
     encode(&mut text, &registry)?;
@@ -63,6 +63,8 @@ struct Metrics {
     peer_received: Counters,
     peer_sent: Counters,
     handshake_age: Gauges,
+    service_state: Gauges,
+    service_restarts: Counters,
 }
 
 impl Metrics {
@@ -95,6 +97,8 @@ impl Metrics {
             peer_received: add(registry, "peer_received", "Encrypted bytes received", Some(Unit::Bytes)),
             peer_sent: add(registry, "peer_sent", "Encrypted bytes sent", Some(Unit::Bytes)),
             handshake_age: add(registry, "peer_handshake_age", "Time since a handshake", Some(Unit::Seconds)),
+            service_state: add(registry, "service_state", "Whether a service is in this state", None),
+            service_restarts: add(registry, "service_restarts", "Times it was started again by itself", None),
         }
     }
 
@@ -132,6 +136,15 @@ impl Metrics {
             self.handshake_age.get_or_create(&labels).set(i64_of(secs));
         }
     }
+
+    fn add_service(&self, domain: &[(&'static str, String)], service: &ServiceView) {
+        let labels = [domain, &[("service", service.name.clone())]].concat();
+        self.service_restarts.get_or_create(&labels).inc_by(service.restarts.into());
+        for state in ServiceState::ALL {
+            let labels = [labels.as_slice(), &[("state", state.word().to_owned())]].concat();
+            self.service_state.get_or_create(&labels).set(i64::from(service.state == state));
+        }
+    }
 }
 
 fn add<M: Metric + Clone + Default>(
@@ -166,10 +179,30 @@ mod tests {
     fn kept() -> StatusView {
         let history =
             HistoryView { applies: 2, drifts: 3, last_sync_secs_ago: Some(4), ..HistoryView::default() };
-        glanced().kept_by(1, vec![], history)
+        let web = ServiceView {
+            name: "web".into(),
+            domain: 1,
+            state: ServiceState::Late,
+            pid: Some(7),
+            restarts: 2,
+            status: None,
+        };
+        glanced().kept_by(1, vec![], history).running(vec![web])
     }
 
     const WG1: &str = r#"network="domains",domain="1",domain_name="rdom1",interface="wg1""#;
+
+    #[test]
+    fn a_service_is_in_one_state_of_all() {
+        let text = metrics(&kept()).unwrap();
+        let web = r#"network="domains",domain="1",domain_name="rdom1",service="web""#;
+        let states = text.lines().filter(|line| line.starts_with("rdom_service_state{"));
+        let (is, is_not): (Vec<_>, Vec<_>) = states.partition(|line| line.ends_with(" 1"));
+        assert_eq!(is, [format!("rdom_service_state{{{web},state=\"late\"}} 1")]);
+        assert_eq!(is_not.len(), ServiceState::ALL.len() - 1, "{text}");
+        let restarts = format!("rdom_service_restarts_total{{{web}}} 2");
+        assert!(text.lines().any(|line| line == restarts), "{text}");
+    }
 
     #[test]
     fn a_peer_is_a_label_by_name() {

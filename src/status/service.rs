@@ -46,6 +46,36 @@ pub enum ServiceState {
     Killed,
 }
 
+impl ServiceState {
+    /// Every state.
+    pub(super) const ALL: [Self; 9] = [
+        Self::Waiting,
+        Self::Starting,
+        Self::Ready,
+        Self::Late,
+        Self::Restarting,
+        Self::Stopping,
+        Self::Done,
+        Self::Failed,
+        Self::Killed,
+    ];
+
+    /// Its one word, as JSON has it.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::Late => "late",
+            Self::Restarting => "restarting",
+            Self::Stopping => "stopping",
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Killed => "killed",
+        }
+    }
+}
+
 impl ServiceView {
     /// Whether it is what it shall be, for now or for good.
     pub fn is_well(&self) -> bool {
@@ -77,5 +107,17 @@ impl fmt::Display for ServiceState {
             ServiceState::Failed => "failed",
             ServiceState::Killed => "killed",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_has_the_word_of_json() {
+        for state in ServiceState::ALL {
+            assert_eq!(serde_json::to_value(state).unwrap(), state.word());
+        }
     }
 }

@@ -1,8 +1,14 @@
-//! `rdom unit`: what puts a service of systemd's into a domain (systemd.exec(5), systemd.unit(5)).
+//! `rdom unit`: what puts a service of systemd's into a domain (systemd.exec(5), systemd.unit(5)), names included, as
+//! `rdom exec` does.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+
+/// Files of /etc about names.
+const FILES: [&str; 3] = ["resolv.conf", "hosts", "nsswitch.conf"];
 
 /// A drop-in for any service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,6 +17,10 @@ pub struct UnitView {
     pub network: String,
     /// The domain's namespace in /run/netns.
     pub namespace: String,
+    /// What is seen of the files in /etc about names instead, where the domain's `dns` says so.
+    pub files: BTreeMap<String, PathBuf>,
+    /// Whether daemons of the host's may look names up for it.
+    pub host_daemons: bool,
 }
 
 impl UnitView {
@@ -20,6 +30,32 @@ impl UnitView {
             "domains" => "rdom.service".to_owned(),
             network => format!("rdom@{network}.service"),
         }
+    }
+
+    fn write_files(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for file in FILES {
+            match self.files.get(file) {
+                Some(own) => writeln!(f, "BindReadOnlyPaths={}:/etc/{file}", own.display())?,
+                None => writeln!(f, "BindReadOnlyPaths=-/etc/netns/{}/{file}:/etc/{file}", self.namespace)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Directories and not sockets, for a daemon that is started anew makes another socket. What /etc/resolv.conf points
+    /// at where systemd-resolved writes it stays.
+    fn write_closed(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "# No daemon of the host's looks names up for it; `dns: host` in the file would let them."
+        )?;
+        writeln!(f, "InaccessiblePaths=-/run/nscd -/run/dbus -/run/avahi-daemon")?;
+        writeln!(f, "TemporaryFileSystem=/run/systemd/resolve:ro")?;
+        if !self.files.contains_key("resolv.conf") {
+            let written = "-/run/systemd/resolve/resolv.conf -/run/systemd/resolve/stub-resolv.conf";
+            writeln!(f, "BindReadOnlyPaths={written}")?;
+        }
+        Ok(())
     }
 }
 
@@ -33,9 +69,7 @@ impl fmt::Display for UnitView {
             "# Where the network is stopped or started again, so is the service; its namespace is another one."
         )?;
         writeln!(f, "PartOf={supervisor}\n\n[Service]\nNetworkNamespacePath=/run/netns/{namespace}")?;
-        for file in ["resolv.conf", "hosts", "nsswitch.conf"] {
-            writeln!(f, "BindReadOnlyPaths=-/etc/netns/{namespace}/{file}:/etc/{file}")?;
-        }
-        Ok(())
+        self.write_files(f)?;
+        if self.host_daemons { Ok(()) } else { self.write_closed(f) }
     }
 }

@@ -283,7 +283,7 @@ pub(super) fn of(document: &Document) -> Vec<Service> {
 pub(super) fn unmet(document: &Document) -> Option<(&Service, Unsupported)> {
     document.lowered.services.values().find_map(|(service, _)| {
         let path = service.env.get("PATH").map(String::as_str);
-        let program = service.command.first().map_or(Ok(()), |program| exec::is_here(program, path));
+        let program = exec::named(&service.command).try_for_each(|program| exec::is_here(program, path));
         let user = || service.user.as_deref().map_or(Ok(()), |user| exec::user(user).map(drop));
         program.and_then(|()| user()).err().map(|lack| (service, lack))
     })

@@ -11,6 +11,7 @@ mod address;
 mod changes;
 mod control;
 mod controls;
+mod events;
 mod gate;
 mod inbox;
 mod link;

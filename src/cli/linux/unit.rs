@@ -6,9 +6,10 @@ use clap::Args;
 
 use super::trouble::Trouble;
 use super::{Common, Ended, Which, file, print};
-use crate::model::{Bindings, Domain, Network};
+use crate::model::{Bindings, Dns, Domain, DomainId, Network};
 use crate::plan::bind;
 use crate::probe::{self, Unsupported};
+use crate::state::{Roots, lookups};
 use crate::status::UnitView;
 
 #[derive(Debug, Args)]
@@ -23,9 +24,9 @@ pub(super) struct Words {
 
 pub(super) fn run(words: &Words, common: &Common) -> Ended {
     let network = file::read(words.file.as_deref())?.lowered.network;
-    let name = common.network.as_ref().unwrap_or(&network.name).to_string();
+    let name = common.network.as_ref().unwrap_or(&network.name).clone();
     let bound = bind(&network, &Bindings::default(), &probe::capabilities());
-    let domain = find(&bound, &words.domain)?;
+    let (id, domain) = find(&bound, &words.domain)?;
     if !domain.isolation.has_namespace() {
         return Err(Trouble::Unsupported(Unsupported {
             missing: format!(
@@ -35,13 +36,20 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
             remedy: format!("begin the service's ExecStart= with: /usr/bin/rdom exec {}", domain.name),
         }));
     }
-    print(&UnitView { network: name, namespace: domain.name.to_string() }, common)
+    let place = lookups(&Roots::of_root().of(&name).runtime, id);
+    let view = UnitView {
+        network: name.to_string(),
+        namespace: domain.name.to_string(),
+        files: domain.dns.files().iter().map(|file| ((*file).to_owned(), place.join(file))).collect(),
+        host_daemons: domain.dns == Dns::Host,
+    };
+    print(&view, common)
 }
 
-fn find<'n>(network: &'n Network, word: &str) -> Result<&'n Domain, Trouble> {
+fn find<'n>(network: &'n Network, word: &str) -> Result<(DomainId, &'n Domain), Trouble> {
     let mut domains = network.domains.iter().filter(|(id, _)| !id.is_default());
     let found = domains.find(|(id, domain)| word == domain.name.as_str() || word.parse() == Ok(**id));
-    found.map(|(_, domain)| domain).ok_or_else(|| {
+    found.map(|(id, domain)| (*id, domain)).ok_or_else(|| {
         let names =
             network.domains.iter().filter(|(id, _)| !id.is_default()).map(|(_, domain)| domain.name.as_str());
         let help = format!("it has {}", names.collect::<Vec<_>>().join(", "));

@@ -12,14 +12,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::epoll::{EpollEvent, EpollFlags, EpollTimeout};
 
 use super::control::Control;
+use super::events::Events;
 
-/// The key of the event that ends the thread.
-const STOP: u64 = 0;
 /// How many events one call may bring.
 const EVENTS_MAX: usize = 32;
 
@@ -51,8 +48,7 @@ pub(super) enum Left {
 }
 
 struct Common {
-    epoll: Epoll,
-    stop: EventFd,
+    events: Events,
     running: Mutex<Running>,
 }
 
@@ -96,10 +92,7 @@ impl Controls {
     }
 
     fn start() -> io::Result<Self> {
-        let stop = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
-        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        epoll.add(&stop, EpollEvent::new(EpollFlags::EPOLLIN, STOP))?;
-        let common = Arc::new(Common { epoll, stop, running: Mutex::default() });
+        let common = Arc::new(Common { events: Events::new()?, running: Mutex::default() });
         let of_thread = Arc::clone(&common);
         let thread = thread::Builder::new().name("wg-settings".into()).spawn(move || of_thread.work())?;
         Ok(Self { common, thread: Some(thread) })
@@ -108,7 +101,7 @@ impl Controls {
 
 impl Drop for Controls {
     fn drop(&mut self) {
-        let _full = self.common.stop.write(1);
+        self.common.events.stop();
         if let Some(thread) = self.thread.take() {
             let _panicked = thread.join();
         }
@@ -119,26 +112,22 @@ impl Watch {
     /// From now on, until the descriptor is closed.
     pub(super) fn add(&self, descriptor: impl AsFd) -> io::Result<()> {
         let changes = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLET;
-        Ok(self.common.epoll.add(descriptor, EpollEvent::new(changes, self.id.0))?)
+        self.common.events.add(descriptor, EpollEvent::new(changes, self.id.0))
     }
 }
 
 impl Common {
     fn work(&self) {
-        let mut events = [EpollEvent::empty(); EVENTS_MAX];
+        let mut room = [EpollEvent::empty(); EVENTS_MAX];
         let mut due = BTreeMap::new();
         loop {
-            let count = match self.epoll.wait(&mut events, timeout(&due)) {
-                Ok(count) => count,
-                Err(Errno::EINTR) => continue,
+            let mut ids: BTreeSet<u64> = match self.events.wait(&mut room, timeout(&due)) {
+                Ok(Some(ids)) => ids.collect(),
+                Ok(None) => return,
                 Err(error) => return tracing::error!(%error, "the thread of wireguard's settings ends"),
             };
             let now = Instant::now();
-            let mut ids: BTreeSet<u64> = events[..count].iter().map(EpollEvent::data).collect();
             ids.extend(due.iter().filter(|(_, at)| **at <= now).map(|(id, _)| *id));
-            if ids.contains(&STOP) {
-                return;
-            }
             for id in ids {
                 match self.turn(id) {
                     Left::At(at) => due.insert(id, at),

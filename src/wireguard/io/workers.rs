@@ -13,18 +13,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 
-use nix::errno::Errno;
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::epoll::{EpollEvent, EpollFlags, EpollTimeout};
 
+use super::events::Events;
 use super::scratch::Scratch;
 
 /// One direction of a tunnel is one job: fewer threads would make two directions wait for each other.
 const WORKERS_MIN: usize = 2;
 /// More than this many interfaces at full load on one machine are not to be expected.
 const WORKERS_MAX: usize = 64;
-/// The key of the event that ends the workers.
-const STOP: u64 = 0;
 
 /// Something to do whenever a descriptor is readable.
 pub(super) trait Job: Send + Sync {
@@ -58,8 +55,7 @@ pub(super) struct Workers {
 }
 
 struct Common {
-    epoll: Epoll,
-    stop: EventFd,
+    events: Events,
     jobs: Mutex<Jobs>,
     /// A job has returned.
     returned: Condvar,
@@ -96,7 +92,7 @@ impl Workers {
         let mut jobs = self.common.jobs();
         jobs.last_key += 1;
         let key = jobs.last_key;
-        self.common.epoll.add(job.descriptor(), event(key))?;
+        self.common.events.add(job.descriptor(), event(key))?;
         jobs.by_key.insert(key, Entry { job, is_running: false });
         Ok(JobId(key))
     }
@@ -110,15 +106,12 @@ impl Workers {
             jobs.waiting -= 1;
         }
         if let Some(entry) = jobs.by_key.remove(&id.0) {
-            let _gone = self.common.epoll.delete(entry.job.descriptor());
+            self.common.events.take_away(entry.job.descriptor());
         }
     }
 
     fn start() -> io::Result<Self> {
-        let stop = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
-        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        epoll.add(&stop, EpollEvent::new(EpollFlags::EPOLLIN, STOP))?;
-        let common = Common { epoll, stop, jobs: Mutex::default(), returned: Condvar::new() };
+        let common = Common { events: Events::new()?, jobs: Mutex::default(), returned: Condvar::new() };
         let mut workers = Self { common: Arc::new(common), threads: Vec::new() };
         let count = thread::available_parallelism().map_or(WORKERS_MIN, usize::from);
         for number in 0..count.clamp(WORKERS_MIN, WORKERS_MAX) {
@@ -132,7 +125,7 @@ impl Workers {
 
 impl Drop for Workers {
     fn drop(&mut self) {
-        let _full = self.common.stop.write(1);
+        self.common.events.stop();
         for thread in self.threads.drain(..) {
             let _panicked = thread.join();
         }
@@ -142,17 +135,14 @@ impl Drop for Workers {
 impl Common {
     fn work(&self) {
         let mut scratch = Scratch::new();
-        let mut events = [EpollEvent::empty()];
+        let mut room = [EpollEvent::empty()];
         loop {
-            match self.epoll.wait(&mut events, EpollTimeout::NONE) {
-                Ok(_) => {}
-                Err(Errno::EINTR) => continue,
+            let mut keys = match self.events.wait(&mut room, EpollTimeout::NONE) {
+                Ok(Some(keys)) => keys,
+                Ok(None) => return,
                 Err(error) => return tracing::error!(%error, "a wireguard worker ends"),
-            }
-            let key = events[0].data();
-            if key == STOP {
-                return;
-            }
+            };
+            let Some(key) = keys.next() else { continue };
             if let Some(job) = self.begin(key) {
                 let next = catch_unwind(AssertUnwindSafe(|| job.run(&mut scratch))).unwrap_or_else(|_| {
                     job.failed();
@@ -176,7 +166,7 @@ impl Common {
             entry.is_running = false;
         }
         if next == Next::Again {
-            let _gone = self.epoll.modify(job.descriptor(), &mut event(key));
+            self.events.rearm(job.descriptor(), event(key));
         }
         drop(job);
         // Without anybody who waits it would be a system call for nothing.
