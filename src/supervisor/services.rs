@@ -5,9 +5,11 @@ use std::collections::BTreeSet;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{self, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
 use tracing::warn;
 
 use super::engines::open_log;
@@ -32,6 +34,8 @@ pub(super) struct Services {
     directories: Directories,
     lodging: Lodging,
     connection: Option<Connection>,
+    /// What keeps them, where it ends with this.
+    child: Option<Child>,
 }
 
 impl Services {
@@ -43,7 +47,7 @@ impl Services {
     ) -> io::Result<Self> {
         let connection = Connection::adopt(&service::socket(&directories.runtime)).ok();
         let (network, directories) = (network.clone(), directories.clone());
-        let mut services = Self { network, directories, lodging, connection };
+        let mut services = Self { network, directories, lodging, connection, child: None };
         match lodging {
             Lodging::Apart if services.connection.is_none() => services.start()?,
             Lodging::Apart | Lodging::Within => {}
@@ -59,13 +63,27 @@ impl Services {
                 command.arg("-v");
                 open_log(&self.directories.runtime.join("log"))?
             }
-            Lodging::Within => Stdio::inherit(),
+            Lodging::Within => {
+                self.bind_to_this_thread(&mut command);
+                Stdio::inherit()
+            }
         };
         command.args(["services", "-n", self.network.as_str()]);
         let socket = service::socket(&self.directories.runtime);
         service::end_orphans(&self.network, &socket);
-        self.connection = Some(Connection::start(&socket, command, log)?);
+        let (connection, child) = Connection::start(&socket, command, log)?;
+        self.connection = Some(connection);
+        self.child = (self.lodging == Lodging::Within).then_some(child);
         Ok(())
+    }
+
+    /// It finds this network, and ends with the thread that starts it.
+    fn bind_to_this_thread(&self, command: &mut Command) {
+        let Directories { state, runtime } = &self.directories;
+        let roots = [("RDOM_STATE_DIR", state), ("RDOM_RUNTIME_DIR", runtime)];
+        command.envs(roots.into_iter().filter_map(|(name, own)| Some((name, own.parent()?))));
+        // SAFETY: a system call and nothing else.
+        unsafe { command.pre_exec(|| Ok(set_pdeathsig(Signal::SIGKILL)?)) };
     }
 
     /// These are to run from now on, and no others.
@@ -121,8 +139,14 @@ impl Services {
 
     /// Ends them, and what keeps them.
     pub(super) fn end(&mut self) {
-        if let Some(Err(error)) = self.connection.take().map(Connection::end) {
-            warn!(%error, "services are left behind");
+        let ended = self.connection.take().map(Connection::end);
+        match (ended, &mut self.child) {
+            (_, Some(child)) => {
+                let _has_ended = child.kill();
+                let _nobody_else_waits = child.wait();
+            }
+            (Some(Err(error)), None) => warn!(%error, "services are left behind"),
+            (Some(Ok(())) | None, None) => {}
         }
     }
 
