@@ -182,11 +182,13 @@ fn a_tunnel_of_wireguard_go_goes_over_to_a_file() {
             endpoint 127.0.0.1:7222 persistent-keepalive 25 allowed-ips 10.8.0.2/32,fd00::/8");
         let sorted = |text: String| text.lines().map(str::to_owned).collect::<BTreeSet<_>>();
         let before = sorted(ok("wg showconf wg1"));
+        ok("wg set wg1 fwmark 7");
         let told = imported("{isolation: netns}");
         assert!(
             told.contains("engine: userspace") && told.contains("private_key_file: keys/1-wg1.key"),
             "{told}"
         );
+        assert!(told.contains("left out: 1/wg1: the mark 0x7 of its encrypted packets"), "{told}");
         let secrets = ok("cat key psk");
         assert!(secrets.lines().all(|secret| !told.contains(secret)));
         assert_eq!(ok("stat -c %a keys/* | sort -u"), "600\n");

@@ -21,6 +21,7 @@ mod world;
 use std::collections::BTreeSet;
 use std::fs;
 
+use rdomain::backend::Backend;
 use rdomain::model::{Kind, Target};
 use rdomain::plan::Step;
 use rdomain::state::{DomainRecord, Ledger};
@@ -276,6 +277,22 @@ fn foreign_objects_are_named_and_kept() {
         other.take(create(end("7/br0"), Kind::Bridge));
         assert_eq!(world.observe().domains.len(), 1);
         assert_eq!(other.observe().domains.len(), 2);
+    });
+}
+
+#[test]
+fn domains_are_made_together_up_to_one_that_cannot_be() {
+    in_private_copies("domains_are_made_together_up_to_one_that_cannot_be", || {
+        let mut world = World::new();
+        run(&["ip", "netns", "add", "theirs"]);
+        let steps = [(1, "one"), (2, "two"), (3, "theirs"), (4, "four")];
+        let steps = steps.map(|(number, name)| create_domain(number, name));
+
+        assert_eq!(world.backend.apply_some(&steps).unwrap(), 2);
+        let error = world.backend.apply_some(&steps[2..]).unwrap_err();
+        assert!(error.to_string().contains("a namespace called `theirs` exists already"), "{error}");
+        let numbers: Vec<_> = world.observe().domains.keys().map(|id| id.number()).collect();
+        assert_eq!(numbers, [0, 1, 2]);
     });
 }
 

@@ -16,7 +16,7 @@ use crate::engine::WireguardGo;
 
 /// A network's backend with its directories and engines.
 pub(crate) struct World {
-    backend: Linux,
+    pub(crate) backend: Linux,
     pub(crate) engines: WireguardGo,
     pub(crate) directories: Directories,
 }

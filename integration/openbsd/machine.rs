@@ -3,6 +3,8 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rdomain::backend::BackendError;
 use rdomain::backend::openbsd::{Console, Given, OpenBsd, Output};
 use rdomain::model::NetworkName;
@@ -60,7 +62,15 @@ impl Console for Machine {
             }
             self.log.borrow_mut().push(words.to_vec());
         }
+        let secrets = secret_texts();
+        assert!(!words.iter().any(|word| secrets.contains(word)), "everybody sees a key in {words:?}");
         Ok(self.simulator.borrow_mut().run(words))
+    }
+
+    fn set_tunnel(&mut self, tunnel: &str, bytes: &[u8]) -> Result<(), BackendError> {
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let output = self.run(&["siocswg".to_owned(), tunnel.to_owned(), hex])?;
+        if output.status == 0 { Ok(()) } else { Err(BackendError::new(output.stderr)) }
     }
 
     fn keep(&mut self, given: &Given) -> Result<(), BackendError> {
@@ -74,9 +84,15 @@ pub(crate) fn private_key(number: u8) -> Secret {
     Secret::private([number.wrapping_add(1); 32])
 }
 
-/// The preshared key of this number.
+/// The preshared key of this number; no public key of a test's is the same.
 pub(crate) fn preshared_key(number: u8) -> Secret {
-    Secret::new([number; 32])
+    Secret::new([number | 128; 32])
+}
+
+/// What ifconfig(8) would be given of them.
+fn secret_texts() -> Vec<String> {
+    let all = (0..16).flat_map(|number| [private_key(number), preshared_key(number)]);
+    all.map(|secret| STANDARD.encode(secret.bytes())).collect()
 }
 
 fn keys() -> KeyRing {

@@ -61,7 +61,6 @@ fn capture(programs: &Programs, directory: &Path) {
 fn files_of_hostname_if_are_a_network_and_a_network_is_such_files() {
     let (programs, _) = installed(&file());
     ends(&programs, &["up", "-d", "net.yaml"], 0);
-    fs::create_dir(programs.path().join("etc")).unwrap();
     let written = ends(&programs, &["export", "--format", "hostname.if", "--to", "etc", "net.yaml"], 0);
     let names: Vec<&str> = written.lines().filter_map(|line| line.strip_prefix("etc/hostname.")).collect();
     assert_eq!(names, ["lo1", "lo2", "pair1", "pair2", "wg1"], "{written}");

@@ -33,6 +33,7 @@ ask() {
 	return "$status"
 }
 name=${0##*/}
+printf '%s\n' "$name $*" >>"$d/argv"
 case "$name $1 $2" in
 "route -T"*" exec")
 	case "$3" in
@@ -47,7 +48,16 @@ case "$name $1 $2" in
 	esac
 	;;
 esac
+"#;
+
+/// Of ifconfig, route and netstat.
+const TOOL: &str = r#"
 ask "$name" "$@"
+"#;
+
+/// In the place of the request that gives a tunnel its keys: those come by standard input.
+const REQUEST: &str = r#"
+ask siocswg "$1" "$(od -An -v -tx1 | tr -d ' \n')"
 "#;
 
 /// How long a reader or a writer of a pipe is waited for.
@@ -66,8 +76,9 @@ impl Programs {
         let bin = directory.path().join("bin");
         fs::create_dir(&bin).unwrap();
         for tool in ["ifconfig", "route", "netstat"] {
-            put(&bin.join(tool), STAND_IN);
+            put(&bin.join(tool), &format!("{STAND_IN}{TOOL}"));
         }
+        put(&bin.join("siocswg"), &format!("{STAND_IN}{REQUEST}"));
         for pipe in ["request", "stdout", "stderr", "status"] {
             mkfifo(&directory.path().join(pipe), Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
         }
@@ -90,6 +101,11 @@ impl Programs {
     /// A place for files of the test.
     pub(crate) fn path(&self) -> &Path {
         self.directory.path()
+    }
+
+    /// Every command line so far: what ps(1) could have shown.
+    pub(crate) fn command_lines(&self) -> String {
+        fs::read_to_string(self.directory.path().join("argv")).unwrap()
     }
 
     /// The machine as it is now.

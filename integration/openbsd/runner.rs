@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use rdomain::status::StatusView;
 
 use super::programs::Programs;
 use super::simulator::Simulator;
@@ -101,6 +102,72 @@ fn a_network_comes_up_and_changes_and_goes() {
     assert!(!programs.path().join("run/net").exists());
     let after = programs.end();
     assert_eq!(after.interfaces, before.interfaces);
+}
+
+/// Neither the tunnel's own key nor a peer's preshared one, whatever is done with them.
+#[test]
+fn no_key_is_on_a_command_line() {
+    let (programs, _) = installed(FILE);
+    ends(&programs, &["up", "-d", "net.yaml"], 0);
+    let key = fs::read_to_string(programs.path().join("state/net/keys/1-wg1")).unwrap();
+    let tunnel = |programs: &Programs| programs.machine().interface("wg1").unwrap().tunnel.clone().unwrap();
+    let (first, psk) = (tunnel(&programs), "HIgo9xNzJMWLKASShiTqIybxZ0U3wGLiUeJ1PKf8ykw=");
+    assert!(first.key.is_some() && first.peers[0].preshared.is_some());
+    assert_eq!((first.peers.len(), first.peers[0].allowed_ips.len()), (1, 1));
+
+    let other = "IRgo9xNzJMWLKASShiTqIybxZ0U3wGLiUeJ1PKf8ykw=";
+    fs::write(programs.path().join("site.psk"), other).unwrap();
+    ends(&programs, &["apply", "net.yaml"], 0);
+    assert_ne!(tunnel(&programs).peers[0].preshared, first.peers[0].preshared);
+    let told = programs.command_lines();
+    assert!(told.contains("ifconfig wg1 create") && told.contains("siocswg wg1\n"), "{told}");
+    for secret in [key.trim(), psk, other] {
+        assert!(!told.contains(secret), "{told}");
+    }
+    assert!(!told.contains("wgkey") && !told.contains("wgpsk"), "{told}");
+
+    ends(&programs, &["down"], 0);
+    fs::remove_file(programs.bin().join("siocswg")).unwrap();
+    let told = ends(&programs, &["up", "-d", "net.yaml"], 1);
+    for part in
+        ["wg1: SIOCSWG: No such file", "RDOM_OPENBSD_KEYS=argv", "net.yaml:5:", "everything is as it was"]
+    {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    let argv =
+        command(&programs, &["up", "-d", "net.yaml"]).env("RDOM_OPENBSD_KEYS", "argv").output().unwrap();
+    assert!(argv.status.success(), "{}", err(&argv));
+    assert!(programs.command_lines().contains(&format!("wgkey {}", key.trim())));
+    ends(&programs, &["down"], 0);
+    programs.end();
+}
+
+/// The document of Linux: a script that reads one reads the other.
+#[test]
+fn status_is_the_same_document_as_on_linux() {
+    let (programs, _) = installed(FILE);
+    ends(&programs, &["up", "-d", "net.yaml"], 0);
+    let json = ends(&programs, &["status", "--json"], 0);
+    let view: StatusView = serde_json::from_str(&json).unwrap();
+    assert_eq!((view.network.as_str(), view.domains.len()), ("net", 3));
+    let blue = &view.domains[1];
+    assert_eq!((blue.name.as_str(), blue.isolation.as_deref()), ("blue", Some("rdomain")));
+    let of = |name: &str| {
+        blue.interfaces.iter().find(|found| found.name == name).unwrap_or_else(|| panic!("{json}"))
+    };
+    assert_eq!(of("lo").addresses, ["127.0.0.1/8", "::1/128"]);
+    assert_eq!((of("pair1").kind.as_str(), of("pair1").state.as_str()), ("veth", "up"));
+    let tunnel = of("wg1").tunnel.as_ref().unwrap();
+    assert_eq!((tunnel.listen_port, tunnel.underlay, &tunnel.sockets_in[..]), (7111, 0, &[0][..]));
+    assert_eq!(tunnel.peers[0].view.endpoint, "198.51.100.7:7222".parse().ok());
+    assert!(tunnel.peers[0].view.has_preshared_key);
+    programs.must("ifconfig wg1 down");
+    let json = ends(&programs, &["status", "--json"], 0);
+    let view: StatusView = serde_json::from_str(&json).unwrap();
+    let (_, held, tunnel) = view.tunnels().next().unwrap();
+    assert_eq!((held.state.as_str(), tunnel.sockets_in.len()), ("down", 0));
+    ends(&programs, &["down"], 0);
+    programs.end();
 }
 
 #[test]

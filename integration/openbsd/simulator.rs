@@ -14,9 +14,12 @@
 //! goes up; 43 ports clash; 44 wgaip replaces and takes; 45 the order in which peers and their addresses are shown; 46 a
 //! peer with the own key; 47 names are resolved once; 48 the order of words; 49 wgpka is lost on a tunnel that went
 //! down; 51 flags and MTU; 54 connected routes are in the rdomain's rtable only; 55 gateways are reached there; 57 drops
-//! need the loopback's address; 58 priorities.
+//! need the loopback's address; 58 priorities, and several ways of one.
 //!
-//! It has not: packets, processes, pf, multipath, cloned routes, IPv6 duplicate detection, and what a user other than
+//! Of what has no number it has vlan(4), after sys/net/if_vlan.c: a parent is an Ethernet and there before, a number is
+//! used once on it, without a parent it does not go up, and it stays when that goes. Beside the tools it has the request that gives a tunnel its keys, SIOCSWG, as far as it sets keys: `siocswg IF HEX`.
+//!
+//! It has not: packets, processes, pf, cloned routes, IPv6 duplicate detection, and what a user other than
 //! root may do.
 
 mod interfaces;
@@ -59,6 +62,8 @@ pub(crate) struct Interface {
     pub(crate) description: String,
     pub(crate) addresses: Vec<IpNetwork>,
     pub(crate) patch: Option<String>,
+    pub(crate) parent: Option<String>,
+    pub(crate) vnetid: Option<u16>,
     pub(crate) tunnel: Option<Tunnel>,
 }
 
@@ -123,6 +128,8 @@ impl Simulator {
         match program.as_str() {
             "ifconfig" => self.ifconfig(rest),
             "route" => self.route(rest),
+            "siocswg" => self.siocswg(rest),
+            "netstat" if rest.first().is_some_and(|word| word == "-ln") => self.listening(rest),
             "netstat" if rest == ["-R"] => printed(print::rdomains(self)),
             other => failed(127, format!("{other}: not simulated\n")),
         }
@@ -140,6 +147,15 @@ impl Simulator {
             },
             Ok(Ifconfig::Change(change)) => self.change(&change),
         }
+    }
+
+    /// `netstat -ln -TN`: of sockets there are those of tunnels alone (40, 42).
+    fn listening(&self, words: &[String]) -> Output {
+        let id = words.get(1).and_then(|word| word.strip_prefix("-T")?.parse().ok()).unwrap_or(0);
+        if !self.rtables.contains_key(&id) {
+            return failed(1, format!("netstat: routing table {id}: No such file or directory\n"));
+        }
+        printed(print::sockets(self, id))
     }
 
     fn change(&mut self, change: &Change) -> Output {

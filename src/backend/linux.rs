@@ -131,7 +131,6 @@ impl Linux {
         around: &Network,
         wanted: &BTreeSet<DomainId>,
     ) -> Result<Network, BackendError> {
-        links::settle(&mut self.domains)?;
         observe::some(around, wanted, &mut self.domains, &self.tunnels)
     }
 
@@ -144,7 +143,6 @@ impl Linux {
 
 impl Backend for Linux {
     fn observe(&mut self) -> Result<Network, BackendError> {
-        links::settle(&mut self.domains)?;
         observe::network(&self.network, &mut self.domains, &self.tunnels)
     }
 

@@ -12,27 +12,34 @@ mod limits;
 mod observe;
 mod render;
 mod script;
+mod siocswg;
+mod status;
 mod tools;
 
 use crate::backend::{Backend, BackendError};
 use crate::model::{Network, NetworkName};
 use crate::plan::Step;
 use crate::state::KeyRing;
+use command::Part;
 
 pub use bound::bound;
-pub use command::{Command, Word};
+pub use command::{Command, SecretsBy, Word};
 pub use given::Given;
 pub use hostname_if::hostname_if;
 pub use limits::{Limit, limits};
 pub use observe::{Captured, blocks, network, networks};
 pub use render::Renderer;
 pub use script::{SecretFiles, script};
+pub use status::{sockets, status};
 pub use tools::{Programs, Tools};
 
 /// Somewhere to run the tools.
 pub trait Console {
     /// Runs a command whose words are these, the program's name first, and waits for its end.
     fn run(&mut self, words: &[String]) -> Result<Output, BackendError>;
+
+    /// Gives a tunnel what these bytes ask for: a `struct wg_interface_io` (sys/net/if_wg.h) with a key in it.
+    fn set_tunnel(&mut self, tunnel: &str, bytes: &[u8]) -> Result<(), BackendError>;
 
     /// Keeps what a kernel cannot tell for the next process.
     fn keep(&mut self, given: &Given) -> Result<(), BackendError>;
@@ -55,13 +62,19 @@ pub struct OpenBsd<C> {
     console: C,
     keys: KeyRing,
     given: Given,
+    secrets_by: SecretsBy,
     renderer: Option<Renderer>,
 }
 
 impl<C: Console> OpenBsd<C> {
     /// The network of this name; `given` is what was kept of it.
     pub fn new(network: NetworkName, console: C, keys: KeyRing, given: Given) -> Self {
-        Self { network, console, keys, given, renderer: None }
+        Self { network, console, keys, given, secrets_by: SecretsBy::default(), renderer: None }
+    }
+
+    /// The same, with the kernel given its secrets in this way.
+    pub fn with_secrets(self, secrets_by: SecretsBy) -> Self {
+        Self { secrets_by, ..self }
     }
 
     /// What the commands run on.
@@ -70,8 +83,17 @@ impl<C: Console> OpenBsd<C> {
     }
 
     fn run(&mut self, command: &Command) -> Result<(), BackendError> {
-        let words = command.resolved(&self.keys)?;
-        let output = self.console.run(&words)?;
+        for part in command.parts(&self.keys, self.secrets_by)? {
+            match part {
+                Part::Run(words) => self.run_words(command, &words)?,
+                Part::Set(tunnel, bytes) => self.console.set_tunnel(&tunnel, &bytes)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn run_words(&mut self, command: &Command, words: &[String]) -> Result<(), BackendError> {
+        let output = self.console.run(words)?;
         // A refused rdomain is a warning to ifconfig, and everything after it happens in the wrong domain.
         if output.status == 0 && output.stderr.trim().is_empty() {
             return Ok(());

@@ -55,6 +55,8 @@ pub(super) fn write(document: &Document, directory: &Path) -> Ended {
             ),
         });
     }
+    fs::create_dir_all(directory)
+        .map_err(|error| Trouble::failed(format!("cannot make {}: {error}", directory.display())))?;
     for (path, text) in files {
         if put(&path, &text)
             .map_err(|error| Trouble::failed(format!("cannot write {}: {error}", path.display())))?

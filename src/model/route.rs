@@ -58,6 +58,14 @@ pub struct Hop {
 }
 
 impl Route {
+    /// The same with its ways in the order of their gateways, for a kernel that keeps none.
+    pub fn with_sorted_ways(mut self) -> Self {
+        if let Target::Multipath { hops, .. } = &mut self.target {
+            hops.sort_by(|one, other| (one.via, &one.dev).cmp(&(other.via, &other.dev)));
+        }
+        self
+    }
+
     /// The metric that the kernel gives to a route that names none (IP6_RT_PRIO_USER, net/ip6_fib.h).
     pub fn default_metric(to: Prefix) -> u32 {
         if to.is_ipv6() { 1024 } else { 0 }

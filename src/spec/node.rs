@@ -4,7 +4,7 @@
 //! decides what they mean. Duplicate keys are reported, the first one wins. Anchors and aliases are resolved, the
 //! copies counted against a budget; tags mean nothing here. See YAML 1.2.2, chapters 3 and 7.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map};
 
 use serde_yaml::granit_parser::{Event, Options, Parser, ScalarStyle, ScanError, Span, StrInput, options};
 
@@ -148,7 +148,7 @@ impl<'a> Builder<'a, '_> {
     }
 
     fn map(&mut self, open: Place, depth: usize) -> Result<Node, Stop> {
-        let mut entries = Vec::new();
+        let (mut entries, mut first) = (Vec::new(), BTreeMap::new());
         let unfinished = || Box::new(Diagnostic::error(open, "unfinished mapping"));
         loop {
             let (event, span) = self.next()?.ok_or_else(unfinished)?;
@@ -160,24 +160,31 @@ impl<'a> Builder<'a, '_> {
             let place = self.node(event, span, depth + 1)?.place;
             let (event, span) = self.next()?.ok_or_else(unfinished)?;
             let value = self.node(event, span, depth + 1)?;
-            self.enter(&mut entries, key.map(|key| Placed::new(key, place)).ok_or(place), value);
+            let Some(key) = key.map(|key| Placed::new(key, place)) else {
+                self.report.push(Diagnostic::error(place, "a key must be text"));
+                continue;
+            };
+            if self.is_first(&mut first, &key) {
+                entries.push(Entry { key, value });
+            }
         }
     }
 
-    fn enter(&mut self, entries: &mut Vec<Entry>, key: Result<Placed<String>, Place>, value: Node) {
-        let key = match key {
-            Ok(key) => key,
-            Err(place) => return self.report.push(Diagnostic::error(place, "a key must be text")),
+    fn is_first(&mut self, first: &mut BTreeMap<String, Place>, key: &Placed<String>) -> bool {
+        let before = match first.entry(key.value.clone()) {
+            btree_map::Entry::Vacant(none) => {
+                none.insert(key.place);
+                return true;
+            }
+            btree_map::Entry::Occupied(before) => *before.get(),
         };
-        match entries.iter().find(|entry| entry.key.value == key.value) {
-            None => entries.push(Entry { key, value }),
-            Some(first) => self.report.push(
-                Diagnostic::error(key.place, format!("duplicate key `{}`", key.value))
-                    .label("again here")
-                    .related(first.key.place, "first here")
-                    .help("remove one of the two"),
-            ),
-        }
+        self.report.push(
+            Diagnostic::error(key.place, format!("duplicate key `{}`", key.value))
+                .label("again here")
+                .related(before, "first here")
+                .help("remove one of the two"),
+        );
+        false
     }
 
     fn copy(&mut self, id: usize, place: Place) -> Result<Node, Stop> {

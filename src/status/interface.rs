@@ -134,6 +134,11 @@ impl InterfaceFlag {
         }
     }
 
+    /// Those that have these words.
+    pub fn of_words(words: &[String]) -> BTreeSet<Self> {
+        Self::ALL.into_iter().filter(|flag| words.iter().any(|word| word == flag.word())).collect()
+    }
+
     /// OpenBSD's word for it.
     pub fn word(self) -> &'static str {
         self.row().0

@@ -71,7 +71,7 @@ pub struct DomainStatus {
     pub domain: u32,
     /// Its name.
     pub name: String,
-    /// What keeps it apart: `netns+vrf`, `netns` or `vrf`; nothing for the default domain.
+    /// What keeps it apart: `netns+vrf`, `netns` or `vrf`, on OpenBSD `rdomain`; nothing for the default domain.
     pub isolation: Option<String>,
     /// Its interfaces, in the kernel's order.
     pub interfaces: Vec<InterfaceStatus>,

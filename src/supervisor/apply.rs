@@ -26,6 +26,13 @@ use crate::state::{Unconfirmed, write_lookups};
 use crate::status::{AppliedView, Occurrence, PlanView};
 use crate::transaction::{Failure, Outcome, converge};
 
+/// A document that may take the place of the one that is carried out, with what that takes.
+pub(super) struct Coming {
+    document: Document,
+    prepared: Prepared,
+    steps: Vec<Step>,
+}
+
 impl Supervisor {
     /// Makes the network what somebody's file says, on their terms.
     pub(super) fn apply(&mut self, wanted: &Wanted, terms: &Terms) -> Answer {
@@ -62,9 +69,8 @@ impl Supervisor {
         if is_refused || wanted.network != self.desired.name.as_str() {
             return BTreeSet::new();
         }
-        let document = self.read(self.source(wanted));
-        let prepared = document.ok().and_then(|document| prepare(&document, &self.directories).ok());
-        prepared.map(|prepared| deleted(&self.desired, &prepared.desired)).unwrap_or_default()
+        let coming = self.read(self.source(wanted)).and_then(|document| self.coming(document));
+        coming.map(|coming| deleted(&coming.steps)).unwrap_or_default()
     }
 
     fn source(&self, wanted: &Wanted) -> Source {
@@ -110,18 +116,20 @@ impl Supervisor {
                  help: rdom confirm -n {name}, or to try another file instead: rdom apply --confirm 60s FILE"
             ));
         }
-        self.clear_for(&document)?;
-        let steps = self.change(document)?;
+        let coming = self.coming(document)?;
+        self.clear_for(&coming)?;
+        let steps = self.change(coming)?;
         confirm::forget(&self.directories);
         Ok(steps)
     }
 
     /// A change that goes back by itself unless it is confirmed in time.
     fn change_for_now(&mut self, document: Document, within: Duration) -> Result<Vec<Step>, String> {
-        self.clear_for(&document)?;
+        let coming = self.coming(document)?;
+        self.clear_for(&coming)?;
         let earlier = Unconfirmed::kept(&self.directories).map_err(|error| chain(&error))?;
-        let kept = self.promise(&document, within)?;
-        match self.change(document) {
+        let kept = self.promise(&coming.document, within)?;
+        match self.change(coming) {
             Ok(steps) => {
                 self.wait_to_be_confirmed(kept);
                 Ok(steps)
@@ -136,10 +144,16 @@ impl Supervisor {
         }
     }
 
+    /// What a document takes; what is wrong with it is told at its place.
+    pub(super) fn coming(&self, document: Document) -> Result<Coming, String> {
+        let prepared = prepare(&document, &self.directories).map_err(|error| told(&error, &document))?;
+        let steps = plan(&prepared.desired, &self.desired);
+        Ok(Coming { document, prepared, steps })
+    }
+
     /// Nobody lives in the domains that a document has no more, or it is an error.
-    fn clear_for(&self, document: &Document) -> Result<(), String> {
-        let prepared = prepare(document, &self.directories).map_err(|error| told(&error, document))?;
-        let (name, deleted) = (&self.desired.name, deleted(&self.desired, &prepared.desired));
+    fn clear_for(&self, coming: &Coming) -> Result<(), String> {
+        let (name, deleted) = (&self.desired.name, deleted(&coming.steps));
         let eviction = Eviction {
             residents: &|| residents_of(&deleted, name, &self.directories),
             kept: "nothing is changed".to_owned(),
@@ -155,10 +169,10 @@ impl Supervisor {
     }
 
     /// What goes wrong is told at its place in the document.
-    pub(super) fn change(&mut self, document: Document) -> Result<Vec<Step>, String> {
-        match self.change_to(&document) {
-            Ok((prepared, outcome)) => {
-                let Prepared { desired, warnings, .. } = prepared;
+    pub(super) fn change(&mut self, coming: Coming) -> Result<Vec<Step>, String> {
+        match self.change_to(&coming) {
+            Ok(outcome) => {
+                let Coming { document, prepared: Prepared { desired, warnings, .. }, .. } = coming;
                 (self.desired, self.warnings, self.document) = (desired, warnings, document);
                 self.keep_services();
                 info!(network = %self.desired.name, steps = outcome.taken.len(), "applied");
@@ -172,17 +186,16 @@ impl Supervisor {
             }
             Err(error) => {
                 self.keep_services();
-                Err(told(&error, &document))
+                Err(told(&error, &coming.document))
             }
         }
     }
 
-    fn change_to(&mut self, document: &Document) -> Result<(Prepared, Outcome), UpError> {
-        let prepared = prepare(document, &self.directories)?;
-        let deleted = deleted(&self.desired, &prepared.desired);
-        self.pause_services(document, &deleted).map_err(UpError::Services)?;
+    fn change_to(&mut self, coming: &Coming) -> Result<Outcome, UpError> {
+        let Coming { document, prepared, steps } = coming;
+        self.pause_services(document, &deleted(steps)).map_err(UpError::Services)?;
         self.backend.learn(prepared.keys.clone());
-        let touched = touched(&self.desired, &prepared.desired);
+        let touched = touched(steps, [&self.desired, &prepared.desired]);
         let outcome = self.converge_to(&prepared.desired, &touched).map_err(UpError::Failed)?;
         greet_anew(&mut self.backend, &outcome.taken);
         let checked = place::check_some(&self.directories, &prepared.desired, &touched);
@@ -190,7 +203,7 @@ impl Supervisor {
             .map_err(UpError::from)
             .and_then(|()| Ok(write_lookups(&prepared.desired, &self.directories)?));
         match checked {
-            Ok(()) => Ok((prepared, outcome)),
+            Ok(()) => Ok(outcome),
             Err(error) => {
                 self.go_back().unwrap_or_else(|failure| warn!(%failure, "not taken back"));
                 Err(error)
@@ -230,16 +243,16 @@ impl Supervisor {
     }
 }
 
-/// The domains that a change from one network to another has to do with.
-fn touched(from: &Network, to: &Network) -> BTreeSet<DomainId> {
-    let domains = |step: Step| match step.object() {
+/// The domains that steps from one network to another have to do with.
+fn touched(steps: &[Step], networks: [&Network; 2]) -> BTreeSet<DomainId> {
+    let domains = |step: &Step| match step.object() {
         Object::Interface(at) => {
-            let ends = [from, to].into_iter().flat_map(|network| network.ends(&at));
+            let ends = networks.into_iter().flat_map(|network| network.ends(&at));
             ends.map(|end| end.domain).collect()
         }
         object => vec![object.domain()],
     };
-    plan(to, from).into_iter().flat_map(domains).collect()
+    steps.iter().flat_map(domains).collect()
 }
 
 /// Steps in words.

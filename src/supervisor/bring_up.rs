@@ -1,5 +1,7 @@
 //! The way up: what a document needs, the steps, and the sockets that others reach it by.
 
+use std::collections::BTreeSet;
+
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
@@ -10,7 +12,7 @@ use super::{
 use crate::backend::linux::{Linux, Survey};
 use crate::control::enter::{self, Opened};
 use crate::control::{self, Server};
-use crate::model::{Network, NetworkName};
+use crate::model::{DomainId, Network, NetworkName};
 use crate::plan::{Step, bind};
 use crate::probe::{self, Hazard};
 use crate::spec::Document;
@@ -65,7 +67,7 @@ pub(super) fn bring_up(
     let checked = Survey::of(directories).map_err(UpError::from).and_then(|survey| {
         place::check(&survey, desired)?;
         write_lookups(desired, directories)?;
-        let hazards = hazards_within(&survey, desired)?;
+        let hazards = hazards_within(&survey, desired, &made(&outcome.taken))?;
         lodging.confine().map_err(UpError::Privileges)?;
         let door = open_door(desired, directories, sender.clone())?;
         let server = listen(&desired.name, directories, signals, sender)?;
@@ -76,6 +78,15 @@ pub(super) fn bring_up(
         Err(_) => drop(take_down(backend, &desired.name)),
     }
     checked
+}
+
+/// The domains whose namespaces these steps make.
+fn made(taken: &[Step]) -> BTreeSet<DomainId> {
+    let domain = |step: &Step| match step {
+        Step::CreateDomain { domain, isolation, .. } if isolation.has_namespace() => Some(*domain),
+        _ => None,
+    };
+    taken.iter().filter_map(domain).collect()
 }
 
 /// A peer that is not greeted takes longer to notice that its session is gone.

@@ -97,7 +97,8 @@ impl Supervisor {
         let Some(pending) = self.unconfirmed.take_if(|pending| pending.left().is_zero()) else { return };
         let before = source(&pending.kept.before, &self.desired.name);
         let file = before.file.clone();
-        match self.read(before).and_then(|document| self.change(document)) {
+        let coming = self.read(before).and_then(|document| self.coming(document));
+        match coming.and_then(|coming| self.change(coming)) {
             Ok(steps) => {
                 self.happened(Occurrence::GoneBack { steps: texts(&steps) });
                 warn!(network = %self.desired.name, steps = steps.len(), file, "not confirmed in time: gone back");

@@ -26,8 +26,8 @@ use crate::control::Residents;
 use crate::diagnostic::chain;
 use crate::engine::Process;
 use crate::exec::group;
-use crate::model::{DomainId, DomainName, Network, NetworkName};
-use crate::plan::{Step, plan};
+use crate::model::{DomainId, DomainName, NetworkName};
+use crate::plan::Step;
 use crate::service;
 use crate::state::Directories;
 
@@ -172,12 +172,11 @@ pub fn kill_all(directories: &Directories) -> Result<(), BackendError> {
     Ok(())
 }
 
-/// The domains that a change from one network to another deletes.
-pub(super) fn deleted(from: &Network, to: &Network) -> BTreeSet<DomainId> {
-    let steps = plan(to, from).into_iter();
-    steps
-        .filter_map(|step| if let Step::DeleteDomain { domain, .. } = step { Some(domain) } else { None })
-        .collect()
+/// The domains that these steps delete.
+pub(super) fn deleted(steps: &[Step]) -> BTreeSet<DomainId> {
+    let domain =
+        |step: &Step| if let Step::DeleteDomain { domain, .. } = step { Some(*domain) } else { None };
+    steps.iter().filter_map(domain).collect()
 }
 
 /// The residents of some domains of a network.

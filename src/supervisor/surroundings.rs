@@ -1,7 +1,7 @@
 //! What a network would be in, or is in: sysctls and firewalls of its domains, asked of the kernel.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::backend::BackendError;
 use crate::backend::linux::{Survey, Visitor, visit};
@@ -42,16 +42,29 @@ impl Surroundings for Ahead<'_> {
     }
 }
 
-/// What is in the way of a network that is up.
-pub fn hazards_within(survey: &Survey, network: &Network) -> Result<Vec<Hazard>, BackendError> {
-    let found = visit(|visitor| hazards(network, &Within { survey, visitor }));
-    found.map_err(|error| BackendError::new("cannot look into the domains").caused_by(error))
+/// What is in the way of a network that is up. Of domains that were made just now one is asked for all, for a look at a
+/// sysctl takes the longer the more namespaces there are (fs/proc/proc_sysctl.c, `proc_sys_compare`).
+pub fn hazards_within(
+    survey: &Survey,
+    network: &Network,
+    made: &BTreeSet<DomainId>,
+) -> Result<Vec<Hazard>, BackendError> {
+    let is_as_made = |id: &DomainId| network.domains.get(id).is_some_and(|domain| domain.sysctls.is_empty());
+    let alike = made.iter().copied().filter(is_as_made).collect();
+    let within = |visitor: &Visitor| {
+        hazards(network, &Within { survey, visitor, made, alike, of_alike: RefCell::default() })
+    };
+    visit(within).map_err(|error| BackendError::new("cannot look into the domains").caused_by(error))
 }
 
 /// Of a network that is up, in the eyes of a thread that goes from one domain to the other.
 struct Within<'s> {
     survey: &'s Survey,
     visitor: &'s Visitor,
+    made: &'s BTreeSet<DomainId>,
+    /// Those of them whose sysctls nobody has set.
+    alike: BTreeSet<DomainId>,
+    of_alike: RefCell<BTreeMap<String, Option<String>>>,
 }
 
 impl Within<'_> {
@@ -62,11 +75,17 @@ impl Within<'_> {
 
 impl Surroundings for Within<'_> {
     fn sysctl(&self, domain: DomainId, path: &str) -> Option<String> {
-        self.enter(domain)?;
-        sysctl(path)
+        let ask = || self.enter(domain).and_then(|()| sysctl(path));
+        match self.alike.contains(&domain) {
+            true => self.of_alike.borrow_mut().entry(path.to_owned()).or_insert_with(ask).clone(),
+            false => ask(),
+        }
     }
 
     fn closed_chains(&self, domain: DomainId) -> Vec<ClosedChain> {
-        self.enter(domain).map(|()| closed_chains()).unwrap_or_default()
+        match self.made.contains(&domain) {
+            true => Vec::new(),
+            false => self.enter(domain).map(|()| closed_chains()).unwrap_or_default(),
+        }
     }
 }

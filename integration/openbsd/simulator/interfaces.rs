@@ -9,7 +9,7 @@ use rdomain::convert::openbsd::ifconfig::{Action, AddressChange, Change, Mode};
 use super::{Interface, Outcome, Rtable, Simulator, Tunnel, driver, prefix, refuse};
 
 /// Drivers whose units can be made and destroyed.
-const CLONERS: [&str; 4] = ["lo", "pair", "vether", "wg"];
+const CLONERS: [&str; 5] = ["lo", "pair", "vether", "vlan", "wg"];
 
 impl Simulator {
     /// What is done at once, then the tunnel, then the address (19).
@@ -37,14 +37,14 @@ impl Simulator {
     }
 
     /// What is printed as a warning, if the action only gives one.
-    fn act(&mut self, name: &str, action: &Action) -> Result<Option<&'static str>, Refusal> {
+    fn act(&mut self, name: &str, action: &Action) -> Result<Option<String>, Refusal> {
         match action {
             Action::Create if self.interface(name).is_some() => {
                 refuse(format!("{name}: SIOCIFCREATE: File exists"))?;
             }
             Action::Create => self.create(name)?,
             Action::Destroy => self.destroy(name)?,
-            Action::Rdomain(rdomain) => return Ok(self.set_rdomain(name, *rdomain).err()),
+            Action::Rdomain(rdomain) => return Ok(self.set_rdomain(name, *rdomain).err().map(str::to_owned)),
             Action::Description(text) => {
                 self.interface_mut(name).description = text.chars().take(63).collect()
             }
@@ -52,6 +52,11 @@ impl Simulator {
             Action::Up(true) => self.raise(name, "SIOCSIFFLAGS")?,
             Action::Up(false) => self.interface_mut(name).up = false,
             Action::Patch(other) => self.patch(name, other.as_deref())?,
+            Action::Parent(parent) => return Ok(self.set_parent(name, parent.as_deref()).err()),
+            Action::Vnetid(vnetid) => {
+                let refused = self.set_vnetid(name, *vnetid).err();
+                return Ok(refused.map(|why| format!("SIOCSVNETID: {why}")));
+            }
         }
         Ok(None)
     }
@@ -82,6 +87,8 @@ impl Simulator {
             description: String::new(),
             addresses: Vec::new(),
             patch: None,
+            parent: None,
+            vnetid: None,
             tunnel,
         });
         self.next_index += 1;
@@ -108,8 +115,53 @@ impl Simulator {
         }
         for other in &mut self.interfaces {
             other.patch = other.patch.take().filter(|patch| patch != name);
+            other.parent = other.parent.take().filter(|parent| parent != name);
         }
         Ok(())
+    }
+
+    fn set_parent(&mut self, name: &str, parent: Option<&str>) -> Result<(), String> {
+        let refused = |why| format!("{name}: {}: SIOCSIFPARENT: {why}", parent.unwrap_or_default());
+        let found = self.interface(name).expect("made before").clone();
+        if driver(name) != "vlan" {
+            return Err(refused("Inappropriate ioctl for device"));
+        }
+        if let Some(parent) = parent {
+            let is_ethernet = |driver| ["em", "pair", "vether", "vlan"].contains(&driver);
+            match self.interface(parent) {
+                None => return Err(refused("Invalid argument")),
+                Some(other) if !is_ethernet(driver(&other.name)) => {
+                    return Err(refused("Protocol not supported"));
+                }
+                Some(_) if found.up => return Err(refused("Device busy")),
+                Some(_) if self.is_number_used(parent, found.vnetid) => {
+                    return Err(refused("Address already in use"));
+                }
+                Some(_) => {}
+            }
+        }
+        self.interface_mut(name).parent = parent.map(str::to_owned);
+        Ok(())
+    }
+
+    fn set_vnetid(&mut self, name: &str, vnetid: Option<u16>) -> Result<(), &'static str> {
+        let found = self.interface(name).expect("made before");
+        match &found.parent {
+            _ if driver(name) != "vlan" => Err("Inappropriate ioctl for device"),
+            Some(parent) if found.vnetid != vnetid && self.is_number_used(parent, vnetid) => {
+                Err("Address already in use")
+            }
+            Some(_) | None => {
+                self.interface_mut(name).vnetid = vnetid;
+                Ok(())
+            }
+        }
+    }
+
+    fn is_number_used(&self, parent: &str, vnetid: Option<u16>) -> bool {
+        let running =
+            self.interfaces.iter().filter(|other| other.up && other.parent.as_deref() == Some(parent));
+        vnetid.is_some() && running.into_iter().any(|other| other.vnetid == vnetid)
     }
 
     fn set_rdomain(&mut self, name: &str, rdomain: u8) -> Result<(), &'static str> {
@@ -181,6 +233,9 @@ impl Simulator {
             return refuse(format!("{request}: {why}"));
         }
         let found = self.interface_mut(name);
+        if driver(name) == "vlan" && found.parent.is_none() {
+            return refuse(format!("{request}: Device not configured"));
+        }
         let first = !found.up;
         (found.up, found.was_up) = (true, true);
         let own = IpNetwork::from(IpAddr::V6(Ipv6Addr::LOCALHOST));

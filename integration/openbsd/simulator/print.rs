@@ -3,21 +3,32 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnetwork::IpNetwork;
 use rdomain::model::DomainId;
 use rdomain::state::Secret;
 use rdomain::status::{
-    AddressView, Counters, Detail, InterfaceFlag, InterfaceView, PeerView, RdomainView, TunnelView,
-    render_interfaces, render_rdomains,
+    AddressView, Counters, Detail, InterfaceFlag, InterfaceView, PeerView, Protocol, RdomainView,
+    SocketTable, SocketView, TunnelView, render_interfaces, render_rdomains,
 };
 
 use super::{Interface, Route, Simulator, Tunnel, driver};
 
 pub(super) fn interface(found: &Interface, whole: bool) -> String {
     let detail = if whole { Detail::Whole } else { Detail::Brief };
-    render_interfaces(&[view(found)], detail)
+    let text = render_interfaces(&[view(found)], detail);
+    match text.find("\tgroups:").filter(|_| driver(&found.name) == "vlan") {
+        Some(at) => format!("{}{}{}", &text[..at], encapsulation(found), &text[at..]),
+        None => text,
+    }
+}
+
+/// What a vlan(4) is on (`getencap` of sbin/ifconfig/ifconfig.c).
+fn encapsulation(found: &Interface) -> String {
+    let vnetid = found.vnetid.map_or("none".to_owned(), |number| number.to_string());
+    let parent = found.parent.as_deref().unwrap_or("none");
+    format!("\tencap: vnetid {vnetid} parent {parent} txprio packet rxprio outer\n")
 }
 
 fn view(found: &Interface) -> InterfaceView {
@@ -99,6 +110,23 @@ fn rdomain(machine: &Simulator, number: u8) -> RdomainView {
     let tables = machine.rtables.iter().filter(|(_, table)| table.rdomain == number);
     let tables = tables.map(|(&id, _)| u32::from(id)).collect();
     RdomainView::new(DomainId::new(number.into()).expect("below 253 here"), String::new(), names, &tables)
+}
+
+/// Both sockets of each tunnel that is up with this rtable.
+pub(super) fn sockets(machine: &Simulator, id: u8) -> String {
+    let tunnels =
+        machine.interfaces.iter().filter(|found| found.up).filter_map(|found| found.tunnel.as_ref());
+    let any: [IpAddr; 2] = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+    let of = |tunnel: &Tunnel| any.map(|ip| SocketAddr::new(ip, tunnel.port));
+    let ours = tunnels.filter(|tunnel| tunnel.rtable == id && tunnel.port != 0).flat_map(of);
+    let views = ours.map(|local| SocketView {
+        protocol: Protocol::Udp,
+        local,
+        dev: None,
+        receive_queue: 0,
+        send_queue: 0,
+    });
+    SocketTable::new(DomainId::new(id.into()).expect("below 253 here"), views.collect()).to_string()
 }
 
 /// One line of a table.

@@ -35,7 +35,10 @@ impl Simulator {
         let to = IpNetwork::new(words.to.address(), words.to.length()).map_err(|_| "Invalid argument")?;
         let priority = words.priority.unwrap_or(STATIC);
         let table = self.rtables.get_mut(&id).expect("made before");
-        if !words.multipath && table.routes.iter().any(|route| (route.to, route.priority) == (to, priority)) {
+        let same = |route: &Route| {
+            (route.to, route.priority) == (to, priority) && (!words.multipath || route.gateway == gateway)
+        };
+        if table.routes.iter().any(same) {
             return Err("File exists");
         }
         let label = words.label.clone();

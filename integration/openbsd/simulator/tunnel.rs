@@ -2,11 +2,13 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use rdomain::convert::openbsd::arguments::Refusal;
+use rdomain::backend::openbsd::Output;
+use rdomain::convert::openbsd::arguments::{KeyBytes, Refusal};
 use rdomain::convert::openbsd::ifconfig::{Peer as PeerWords, Tunnel as TunnelWords};
+use rdomain::model::PublicKey;
 use rdomain::state::Secret;
 
-use super::{Outcome, Peer, Simulator, Tunnel, prefix, refuse};
+use super::{Outcome, Peer, Simulator, Tunnel, failed, prefix, printed, refuse};
 
 /// What names below `example` are resolved to.
 const RESOLVED: [u8; 4] = [198, 51, 100, 7];
@@ -45,6 +47,20 @@ impl Simulator {
         Ok(())
     }
 
+    /// The request behind the words: `struct wg_interface_io` and its peers, of a little-endian machine of 64 bits.
+    pub(super) fn siocswg(&mut self, words: &[String]) -> Output {
+        let [name, hex] = words else { return failed(1, "usage: siocswg IF HEX\n".to_owned()) };
+        let bytes: Vec<u8> = hex.as_bytes().chunks(2).map(byte).collect();
+        let Some(asked) = asked(&bytes) else { return failed(1, "Bad address\n".to_owned()) };
+        if self.interface(name).is_none() {
+            return failed(1, "Device not configured\n".to_owned());
+        }
+        match self.set_tunnel(name, &asked) {
+            Ok(()) => printed(String::new()),
+            Err(refusal) => failed(1, format!("{refusal}\n")),
+        }
+    }
+
     /// Why the sockets of a tunnel could not be opened: its rtable must exist (41), and the port be free in the
     /// rdomain of that (43).
     pub(super) fn sockets_refused(&self, name: &str) -> Option<&'static str> {
@@ -56,6 +72,37 @@ impl Simulator {
         });
         clash.then_some("Address already in use")
     }
+}
+
+fn byte(digits: &[u8]) -> u8 {
+    let digits = std::str::from_utf8(digits).expect("hexadecimal digits");
+    u8::from_str_radix(digits, 16).expect("hexadecimal digits")
+}
+
+/// What a request asks for (sys/net/if_wg.h); nothing where the kernel would read beyond its end.
+fn asked(bytes: &[u8]) -> Option<TunnelWords> {
+    let key = |at: usize| Some(KeyBytes(bytes.get(at..at + 32)?.try_into().ok()?));
+    let count = |at: usize| Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
+    let flags = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
+    let interface_flags = flags(0)? & 0xff;
+    assert_eq!(interface_flags & !2, 0, "only the private key is simulated");
+    let mut asked = TunnelWords { key: Some(key(40)?), ..TunnelWords::default() };
+    asked.key = asked.key.filter(|_| interface_flags == 2);
+    let mut at = 80;
+    for _ in 0..count(72)? {
+        assert_eq!((flags(at)?, count(at + 200)?), (3, 0), "only the preshared key is simulated");
+        asked.peers.push(PeerWords {
+            key: PublicKey(key(at + 8)?.0),
+            goes: false,
+            endpoint: None,
+            allowed_ips: Vec::new(),
+            keepalive_secs: None,
+            preshared_key: Some(key(at + 40)),
+            description: None,
+        });
+        at += 208;
+    }
+    Some(asked)
 }
 
 /// A name is resolved when it is given, and never again (47).

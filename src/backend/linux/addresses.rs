@@ -17,19 +17,19 @@ use crate::model::{Address, End};
 
 /// Adds an address, which is ours from then on.
 pub(super) fn add(domains: &mut Domains, at: &End, address: Address) -> Result<(), BackendError> {
-    let link = domains.enter(at.domain)?.link(&at.interface)?;
+    let index = domains.enter(at.domain)?.index(&at.interface)?;
     match domains.address_marks {
-        AddressMarks::Kept => add_marked(domains, at, &link, address).map(|_| ()),
-        AddressMarks::Unknown | AddressMarks::Dropped => add_noted(domains, at, &link, address),
+        AddressMarks::Kept => add_marked(domains, at, index, address).map(|_| ()),
+        AddressMarks::Unknown | AddressMarks::Dropped => add_noted(domains, at, index, address),
     }
 }
 
-fn add_noted(domains: &mut Domains, at: &End, link: &Link, address: Address) -> Result<(), BackendError> {
-    let placed = Placed { index: link.index, network: address.network };
+fn add_noted(domains: &mut Domains, at: &End, index: u32, address: Address) -> Result<(), BackendError> {
+    let placed = Placed { index, network: address.network };
     domains.change_address(at.domain, placed, Ours::Yes)?;
-    let added = add_marked(domains, at, link, address);
+    let added = add_marked(domains, at, index, address);
     if let Ok(Added::ByUs) = added {
-        domains.address_marks = marks(domains, at, link, address)?;
+        domains.address_marks = marks(domains, at, index, address)?;
     }
     match (&added, domains.address_marks) {
         (Ok(Added::ByUs), AddressMarks::Unknown | AddressMarks::Dropped) => {}
@@ -44,11 +44,11 @@ fn add_noted(domains: &mut Domains, at: &End, link: &Link, address: Address) -> 
 fn marks(
     domains: &mut Domains,
     at: &End,
-    link: &Link,
+    index: u32,
     address: Address,
 ) -> Result<AddressMarks, BackendError> {
     let inside = domains.enter(at.domain)?;
-    let held = on_link(inside, link).doing(|| format!("read the addresses of {at}"))?;
+    let held = on_link(inside, index).doing(|| format!("read the addresses of {at}"))?;
     let found = held.iter().find(|held| held.address.network == address.network);
     Ok(match found.map(|held| held.ours) {
         Some(true) => AddressMarks::Kept,
@@ -64,12 +64,13 @@ enum Added {
     ByKernel,
 }
 
-fn add_marked(domains: &mut Domains, at: &End, link: &Link, address: Address) -> Result<Added, BackendError> {
+fn add_marked(domains: &mut Domains, at: &End, index: u32, address: Address) -> Result<Added, BackendError> {
     let what = || format!("add address {address} to {at}");
     let inside = domains.enter(at.domain)?;
-    let added = match address::add(&mut inside.route, link.index, address) {
-        Err(error) if error.errno() == Some(Errno::EEXIST) && is_own_loopback(at, link) => {
-            has(inside, link, address).doing(what)?.then_some(Added::ByKernel).ok_or(error)
+    let added = match address::add(&mut inside.route, index, address) {
+        Err(error) if error.errno() == Some(Errno::EEXIST) => {
+            let kernels = is_own_loopback(at, &inside.link(&at.interface)?);
+            (kernels && has(inside, index, address).doing(what)?).then_some(Added::ByKernel).ok_or(error)
         }
         result => result.map(|()| Added::ByUs),
     };
@@ -91,9 +92,9 @@ pub(super) fn keep_to_ours(
     if !is_own_loopback(at, link) {
         return change(inside);
     }
-    let before = on_link(inside, link)?;
+    let before = on_link(inside, link.index)?;
     change(inside)?;
-    let mut added = on_link(inside, link)?;
+    let mut added = on_link(inside, link.index)?;
     added.retain(|now| before.iter().all(|held| held.address.network != now.address.network));
     added.into_iter().try_for_each(|added| address::remove(&mut inside.route, link.index, added.address))
 }
@@ -103,14 +104,14 @@ fn is_own_loopback(at: &End, link: &Link) -> bool {
     link.driver == Driver::Loopback && !at.domain.is_default()
 }
 
-fn has(inside: &mut Inside, link: &Link, address: Address) -> Result<bool, NetlinkError> {
-    Ok(on_link(inside, link)?.iter().any(|held| held.address.network == address.network))
+fn has(inside: &mut Inside, index: u32, address: Address) -> Result<bool, NetlinkError> {
+    Ok(on_link(inside, index)?.iter().any(|held| held.address.network == address.network))
 }
 
-/// What the kernel holds on this link.
-pub(super) fn on_link(inside: &mut Inside, link: &Link) -> Result<Vec<Held>, NetlinkError> {
+/// What the kernel holds on the link of this index.
+pub(super) fn on_link(inside: &mut Inside, index: u32) -> Result<Vec<Held>, NetlinkError> {
     let mut held = address::dump(&mut inside.route)?;
-    held.retain(|held| held.index == link.index);
+    held.retain(|held| held.index == index);
     Ok(held)
 }
 
@@ -122,22 +123,22 @@ pub(super) fn remove(domains: &mut Domains, at: &End, address: Address) -> Resul
     let what = || format!("remove address {address} from {at}");
     let record = domains.record(at.domain)?;
     let inside = domains.enter(at.domain)?;
-    let link = inside.link(&at.interface)?;
-    let before = on_link(inside, &link).doing(what)?;
-    match address::remove(&mut inside.route, link.index, address) {
+    let index = inside.index(&at.interface)?;
+    let before = on_link(inside, index).doing(what)?;
+    match address::remove(&mut inside.route, index, address) {
         Err(error) if error.errno() == Some(Errno::EADDRNOTAVAIL) => {}
         result => result.doing(what)?,
     }
-    let after = on_link(inside, &link).doing(what)?;
+    let after = on_link(inside, index).doing(what)?;
     let lost = |held: &Held| {
         held.ours
             && held.address.network != address.network
             && !after.iter().any(|left| left.address == held.address)
     };
     for held in before.into_iter().map(|held| held.judged_by(&record)).filter(lost) {
-        address::add(&mut inside.route, link.index, held.address).doing(what)?;
+        address::add(&mut inside.route, index, held.address).doing(what)?;
     }
-    let placed = Placed { index: link.index, network: address.network };
+    let placed = Placed { index, network: address.network };
     domains.change_address(at.domain, placed, Ours::No)
 }
 
@@ -145,8 +146,8 @@ pub(super) fn remove(domains: &mut Domains, at: &End, address: Address) -> Resul
 pub(super) fn ours(domains: &mut Domains, at: &End) -> Result<Vec<Address>, BackendError> {
     let record = domains.record(at.domain)?;
     let inside = domains.enter(at.domain)?;
-    let link = inside.link(&at.interface)?;
-    let held = on_link(inside, &link).doing(|| format!("read the addresses of {at}"))?;
+    let index = inside.index(&at.interface)?;
+    let held = on_link(inside, index).doing(|| format!("read the addresses of {at}"))?;
     let ours = held.into_iter().map(|held| held.judged_by(&record)).filter(|held| held.ours);
     Ok(ours.map(|held| held.address).collect())
 }
@@ -154,11 +155,11 @@ pub(super) fn ours(domains: &mut Domains, at: &End) -> Result<Vec<Address>, Back
 /// Adds those of these addresses again that an interface does not have any more.
 pub(super) fn add_lost(domains: &mut Domains, at: &End, before: &[Address]) -> Result<(), BackendError> {
     let inside = domains.enter(at.domain)?;
-    let link = inside.link(&at.interface)?;
-    let held = on_link(inside, &link).doing(|| format!("read the addresses of {at}"))?;
+    let index = inside.index(&at.interface)?;
+    let held = on_link(inside, index).doing(|| format!("read the addresses of {at}"))?;
     for &lost in before.iter().filter(|address| !held.iter().any(|held| held.address == **address)) {
         let what = || format!("add address {lost} to {at} again");
-        address::add(&mut inside.route, link.index, lost).doing(what)?;
+        address::add(&mut inside.route, index, lost).doing(what)?;
     }
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! Takes one step: each function here is one, whole or not at all.
 
+use std::slice;
+
 use super::domains::Domains;
 use super::link::Change;
 use super::tunnel::Session;
@@ -14,7 +16,7 @@ pub(super) fn step(domains: &mut Domains, tunnels: &mut Tunnels, step: &Step) ->
     domains.complete(DomainId::DEFAULT)?;
     domains.complete(step.object().domain())?;
     match step {
-        Step::CreateDomain { domain, name, isolation } => domains.create(*domain, name, *isolation),
+        step @ Step::CreateDomain { .. } => create_domains(domains, slice::from_ref(step)).map(|_| ()),
         Step::DeleteDomain { domain, name } => delete_domain(domains, tunnels, *domain, name),
         Step::RequireInterface { at } => require(domains, at),
         Step::CreateInterface { at, kind } => links::create(domains, tunnels, at, kind),
@@ -44,17 +46,39 @@ pub(super) fn step(domains: &mut Domains, tunnels: &mut Tunnels, step: &Step) ->
 
 /// Peers that one request to an engine sets at most.
 const PEERS_AT_ONCE: usize = 500;
+/// Domains that are made at once at most: an interruption waits for them.
+const DOMAINS_AT_ONCE: usize = 100;
 
-/// Takes the first of these steps, together with those behind it that set peers of the same tunnel. If an engine
-/// refuses them together, the first one is taken alone, so that it is known which it was.
+/// Takes the first of these steps, together with those behind it that make domains, or set peers of the same tunnel.
 pub(super) fn some(
     domains: &mut Domains,
     tunnels: &mut Tunnels,
     steps: &[Step],
 ) -> Result<usize, BackendError> {
-    let Step::SetPeer { at: first, .. } = &steps[0] else {
-        return step(domains, tunnels, &steps[0]).map(|()| 1);
-    };
+    match &steps[0] {
+        Step::CreateDomain { .. } => {
+            domains.complete(DomainId::DEFAULT)?;
+            create_domains(domains, steps)
+        }
+        Step::SetPeer { at, .. } => set_peers(domains, tunnels, at, steps),
+        first => step(domains, tunnels, first).map(|()| 1),
+    }
+}
+
+fn create_domains(domains: &mut Domains, steps: &[Step]) -> Result<usize, BackendError> {
+    domains.create_some(steps.iter().take(DOMAINS_AT_ONCE).map_while(|step| match step {
+        Step::CreateDomain { domain, name, isolation } => Some((*domain, name, *isolation)),
+        _ => None,
+    }))
+}
+
+/// If an engine refuses peers together, the first one is set alone, so that it is known which it was.
+fn set_peers(
+    domains: &mut Domains,
+    tunnels: &mut Tunnels,
+    first: &End,
+    steps: &[Step],
+) -> Result<usize, BackendError> {
     let wanted = steps.iter().take(PEERS_AT_ONCE).map_while(|step| match step {
         Step::SetPeer { at, key, peer, new_session } if at == first => Some(wanted(key, peer, *new_session)),
         _ => None,

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use ipnetwork::IpNetwork;
+use nix::errno::Errno;
 
 use super::explain::Doing;
 use super::mark::{AddressMarks, Mark};
@@ -20,6 +21,9 @@ use super::link::{self, Link};
 
 /// How long the kernel may take to remove what is in a namespace (`cleanup_net`, net/core/net_namespace.c).
 const GONE_WITHIN: Duration = Duration::from_secs(2);
+
+/// How long links may take to show that they have a carrier.
+const SETTLED_WITHIN: Duration = Duration::from_secs(1);
 
 /// An entered domain.
 #[derive(Debug)]
@@ -43,10 +47,19 @@ impl Inside {
 
     /// The interface of this name, which must be there.
     pub(super) fn link(&mut self, interface: &InterfaceName) -> Result<Link, BackendError> {
-        let absent = || BackendError::new(format!("no interface {interface} in domain {}", self.name));
-        link::find(&mut self.route, interface)
-            .doing(|| format!("look for {interface} in {}", self.name))?
-            .ok_or_else(absent)
+        self.find(interface)?.ok_or_else(|| self.absent(interface))
+    }
+
+    /// The index of the interface of this name, which must be there.
+    pub(super) fn index(&self, interface: &InterfaceName) -> Result<u32, BackendError> {
+        match link::index(&self.route, interface) {
+            Err(error) if error.errno() == Some(Errno::ENODEV) => Err(self.absent(interface)),
+            result => result.doing(|| format!("look for {interface} in {}", self.name)),
+        }
+    }
+
+    fn absent(&self, interface: &InterfaceName) -> BackendError {
+        BackendError::new(format!("no interface {interface} in domain {}", self.name))
     }
 }
 
@@ -72,14 +85,14 @@ pub(super) struct Domains {
     inside: BTreeMap<DomainId, Inside>,
     pub(super) address_marks: AddressMarks,
     last_deletion: Option<Instant>,
-    /// Interfaces that were set up and have not been seen with their carrier since.
-    pub(super) raised: BTreeSet<End>,
+    /// When an interface was set up last.
+    pub(super) last_rise: Option<Instant>,
 }
 
 impl Domains {
     pub(super) fn open(ledger: Ledger, mark: Mark) -> Result<Self, BackendError> {
-        let (inside, address_marks, raised) = (BTreeMap::new(), AddressMarks::default(), BTreeSet::new());
-        let mut domains = Self { ledger, mark, inside, address_marks, last_deletion: None, raised };
+        let (inside, address_marks) = (BTreeMap::new(), AddressMarks::default());
+        let mut domains = Self { ledger, mark, inside, address_marks, last_deletion: None, last_rise: None };
         domains.refresh()?;
         Ok(domains)
     }
@@ -191,12 +204,31 @@ impl Domains {
         guests.map(|(&id, _)| id)
     }
 
-    pub(super) fn create(
+    /// Makes as many of these domains as can be made, and enters them together, for that takes a thread; returns how
+    /// many. It is an error if the first cannot be made.
+    pub(super) fn create_some<'w>(
+        &mut self,
+        wanted: impl Iterator<Item = (DomainId, &'w DomainName, Isolation)>,
+    ) -> Result<usize, BackendError> {
+        let mut made = Vec::new();
+        for (id, name, isolation) in wanted {
+            match self.create(id, name, isolation) {
+                Ok(place) => made.push((id, place)),
+                Err(error) if made.is_empty() => return Err(error),
+                Err(_) => break,
+            }
+        }
+        let count = made.len();
+        self.inside.extend(enter(made)?);
+        Ok(count)
+    }
+
+    fn create(
         &mut self,
         id: DomainId,
         name: &DomainName,
         isolation: Isolation,
-    ) -> Result<(), BackendError> {
+    ) -> Result<Place, BackendError> {
         if let Some(inside) = self.inside.get(&id) {
             return Err(BackendError::new(format!(
                 "cannot create domain {id}: it exists as {}",
@@ -213,7 +245,7 @@ impl Domains {
     }
 
     /// Nothing but its record is made: it is its VRF device that keeps it apart.
-    fn create_guest(&mut self, id: DomainId, name: &DomainName) -> Result<(), BackendError> {
+    fn create_guest(&mut self, id: DomainId, name: &DomainName) -> Result<Place, BackendError> {
         let what = || format!("create domain {id} ({name})");
         let namespace = Namespace::current().doing(what)?;
         let record = DomainRecord {
@@ -223,7 +255,7 @@ impl Domains {
             ..DomainRecord::default()
         };
         self.ledger.record(id, &record).doing(what)?;
-        self.adopt(id, Place { name: name.clone(), namespace, record })
+        Ok(Place { name: name.clone(), namespace, record })
     }
 
     fn create_namespace(
@@ -231,7 +263,7 @@ impl Domains {
         id: DomainId,
         name: &DomainName,
         isolation: Isolation,
-    ) -> Result<(), BackendError> {
+    ) -> Result<Place, BackendError> {
         let what = || format!("create domain {id} (namespace {name})");
         let left = self.ledger.domain(id).doing(what)?;
         if left.is_some_and(|record| record.namespace == name.as_str()) && is_plain_file(name) {
@@ -247,18 +279,13 @@ impl Domains {
             Ok(namespace) => {
                 let record = DomainRecord { identity: Some(namespace.identity()), ..pending };
                 self.ledger.record(id, &record).doing(what)?;
-                self.adopt(id, Place { name: name.clone(), namespace, record })
+                Ok(Place { name: name.clone(), namespace, record })
             }
             Err(error) => {
                 self.ledger.forget(id).doing(what)?;
                 Err(error).doing(what)
             }
         }
-    }
-
-    fn adopt(&mut self, id: DomainId, place: Place) -> Result<(), BackendError> {
-        self.inside.extend(enter(vec![(id, place)])?);
-        Ok(())
     }
 
     /// Ends the making of a domain: from now on its identity tells it. Nothing happens if that was done, or if
@@ -292,6 +319,11 @@ impl Domains {
     /// Whether the kernel may still be at removing what was in a deleted domain.
     pub(super) fn is_something_leaving(&self) -> bool {
         self.last_deletion.is_some_and(|at| at.elapsed() < GONE_WITHIN)
+    }
+
+    /// Whether an interface may still be about to show its carrier.
+    pub(super) fn is_something_rising(&self) -> bool {
+        self.last_rise.is_some_and(|at| at.elapsed() < SETTLED_WITHIN)
     }
 
     pub(super) fn record(&self, id: DomainId) -> Result<DomainRecord, BackendError> {

@@ -20,6 +20,13 @@ use crate::model::{Engine, InterfaceName};
 /// `IFLA_NEW_IFINDEX` (linux/if_link.h).
 const NEW_IFINDEX: u16 = 49;
 
+nix::ioctl_readwrite_bad!(
+    /// Finds the index of the link that the request names (netdevice(7)).
+    find_index,
+    libc::SIOCGIFINDEX,
+    libc::ifreq
+);
+
 /// What drives a link, as far as it matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Driver {
@@ -114,6 +121,28 @@ pub(super) fn find(socket: &mut Netlink, name: &InterfaceName) -> Result<Option<
     let mut query = LinkMessage::default();
     query.attributes.push(LinkAttribute::IfName(name.as_str().to_owned()));
     one(socket, query)
+}
+
+/// The index of the link of this name, which must be there: at a tenth of the price of all else about it.
+pub(super) fn index(socket: &Netlink, name: &InterfaceName) -> Result<u32, NetlinkError> {
+    let mut request = request(name);
+    // SAFETY: the request is a whole `struct ifreq`, whose index the call fills in.
+    let index = unsafe {
+        find_index(socket.as_raw_fd(), &raw mut request)
+            .map_err(|errno| NetlinkError::Refused { errno, text: None })?;
+        request.ifr_ifru.ifru_ifindex
+    };
+    u32::try_from(index).map_err(|_| NetlinkError::Malformed(format!("index {index}")))
+}
+
+/// A request about the link of this name, of the older kind (netdevice(7)).
+pub(super) fn request(name: &InterfaceName) -> libc::ifreq {
+    // SAFETY: `struct ifreq` is made of integers and pointers, for which zero is a value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(name.as_str().bytes()) {
+        *to = from as libc::c_char;
+    }
+    request
 }
 
 /// The other end of a veth, wherever it is, if the caller may look there.

@@ -17,8 +17,6 @@ use super::{addresses, namespace_id, qdisc};
 use crate::backend::BackendError;
 use crate::model::{DomainId, End, Impairment, InterfaceName, Kind, RtableId, Vxlan};
 
-/// How long links may take to show that they have a carrier.
-const SETTLED_WITHIN: Duration = Duration::from_secs(1);
 /// How often it is asked.
 const ASK_EVERY: Duration = Duration::from_micros(500);
 
@@ -117,7 +115,7 @@ fn create_here(
 
 /// Makes a VLAN or macvlan: asked for where its parent is.
 fn create_on(domains: &mut Domains, at: &End, kind: &Kind, parent: &End) -> Result<(), BackendError> {
-    let index = domains.enter(parent.domain)?.link(&parent.interface)?.index;
+    let index = domains.enter(parent.domain)?.index(&parent.interface)?;
     let message = |name: &_, namespace: &_, mark: &_| match kind {
         Kind::Vlan { id, .. } => new::vlan(name, *id, index, namespace, mark),
         _ => new::macvlan(name, index, namespace, mark),
@@ -131,7 +129,7 @@ fn create_on(domains: &mut Domains, at: &End, kind: &Kind, parent: &End) -> Resu
 fn create_vxlan(domains: &mut Domains, at: &End, kind: &Kind, vxlan: &Vxlan) -> Result<(), BackendError> {
     let Vxlan { id, underlay, local, remote, port } = *vxlan;
     let device = match domains.device(underlay)? {
-        Some(device) => Some(domains.enter(underlay)?.link(&device)?.index),
+        Some(device) => Some(domains.enter(underlay)?.index(&device)?),
         None => None,
     };
     let set_up = link::Vxlan { id, local, remote, port, device };
@@ -162,7 +160,7 @@ pub(super) fn create_from(
     let birth_name = birth_name();
     link::create(&mut from.route, message(&birth_name, &namespace, &mark)).doing_or(&what, advice)?;
     let inside = domains.enter(at.domain)?;
-    let born = inside.link(&birth_name)?.index;
+    let born = inside.index(&birth_name)?;
     let named = link::change(&mut inside.route, born, &[Change::Name(&at.interface)]).doing(what);
     if named.is_err() {
         link::delete(&mut inside.route, born).doing(|| format!("delete what was to be {at}"))?;
@@ -211,13 +209,13 @@ fn lacks_discipline(errno: Errno, impairment: &Impairment) -> Option<String> {
 fn finish(domains: &mut Domains, at: &End) -> Result<(), BackendError> {
     let mark = domains.mark(at.domain);
     let inside = domains.enter(at.domain)?;
-    let index = inside.link(&at.interface)?.index;
+    let index = inside.index(&at.interface)?;
     link::change(&mut inside.route, index, &[Change::Finished(&mark)]).doing(|| format!("mark {at} as ours"))
 }
 
 fn undo(domains: &mut Domains, at: &End) {
     let undone = domains.enter(at.domain).and_then(|inside| {
-        let index = inside.link(&at.interface)?.index;
+        let index = inside.index(&at.interface)?;
         link::delete(&mut inside.route, index).doing(|| format!("delete interface {at}"))
     });
     if let Err(error) = undone {
@@ -295,7 +293,7 @@ fn far_is_ours(inside: &mut Inside, link: &Link, network: &Mark) -> Result<bool,
 /// Sets the largest packet, in bytes.
 pub(super) fn set_mtu(domains: &mut Domains, at: &End, mtu: u32) -> Result<(), BackendError> {
     let inside = domains.enter(at.domain)?;
-    let index = inside.link(&at.interface)?.index;
+    let index = inside.index(&at.interface)?;
     link::change(&mut inside.route, index, &[Change::Mtu(mtu)]).doing(|| format!("set mtu of {at} to {mtu}"))
 }
 
@@ -306,7 +304,7 @@ pub(super) fn set_impairment(
     impairment: &Impairment,
 ) -> Result<(), BackendError> {
     let inside = domains.enter(at.domain)?;
-    let index = inside.link(&at.interface)?.index;
+    let index = inside.index(&at.interface)?;
     let what = || format!("impair {at} by {impairment}");
     qdisc::set(&mut inside.route, index, impairment)
         .doing_or(what, |errno| lacks_discipline(errno, impairment))
@@ -332,7 +330,7 @@ pub(super) fn set_controller(
         let error = BackendError::new(format!("cannot {}: it is a port of {}", what(), other.name));
         return Err(error.help(format!("{} was not made by rdom; take {at} out of it first", other.name)));
     }
-    let index = controller.map_or(Ok(0), |controller| inside.link(controller).map(|link| link.index))?;
+    let index = controller.map_or(Ok(0), |controller| inside.index(controller))?;
     link::change(&mut inside.route, port.index, &[Change::Controller(index)]).doing(what)?;
     addresses::add_lost(domains, at, &before)
 }
@@ -358,31 +356,25 @@ pub(super) fn set_up(domains: &mut Domains, at: &End, up: Change<'_>) -> Result<
     let changes = if half_made { vec![Change::Finished(&mark), up] } else { vec![up] };
     let change = |inside: &mut Inside| link::change(&mut inside.route, link.index, &changes);
     addresses::keep_to_ours(inside, at, &link, change).doing(what)?;
-    if link.far_end.is_some() && matches!(up, Change::Up(true)) {
-        domains.raised.insert(at.clone());
+    if let Change::Up(true) = up {
+        domains.last_rise = Some(Instant::now());
     }
     Ok(())
 }
 
-/// Waits until both ends of the links that were set up show their carrier. Before, the first packet is lost: its ARP
-/// request leaves by a queue that is not active yet (net/core/link_watch.c). All of them settle at the same time.
-pub(super) fn settle(domains: &mut Domains) -> Result<(), BackendError> {
-    let deadline = Instant::now() + SETTLED_WITHIN;
-    for at in std::mem::take(&mut domains.raised) {
-        // What is gone by now needs no carrier.
-        let Ok(inside) = domains.enter(at.domain) else { continue };
-        while !has_settled(inside, &at.interface).doing(|| format!("look at {at}"))?
-            && Instant::now() < deadline
-        {
+/// Waits until ends of links that have a carrier show it, if any was set up a moment ago. Before, the first packet is lost:
+/// its ARP request leaves by a queue that is not active yet (net/core/link_watch.c). Asking for one by its name makes
+/// newer kernels settle it.
+pub(super) fn settle(domains: &mut Domains, unsettled: &[End]) -> Result<(), BackendError> {
+    for at in unsettled {
+        while domains.is_something_rising() && !has_settled(domains.enter(at.domain)?, &at.interface)? {
             thread::sleep(ASK_EVERY);
         }
     }
     Ok(())
 }
 
-fn has_settled(inside: &mut Inside, interface: &InterfaceName) -> Result<bool, NetlinkError> {
-    let Some(link) = link::find(&mut inside.route, interface)? else { return Ok(true) };
-    let Some(far_end) = link.far_end else { return Ok(true) };
-    let far = link::find_far_end(&mut inside.route, far_end).ok().flatten();
-    Ok(!link.unsettled && !far.is_some_and(|far| far.unsettled))
+/// What is gone by now needs no carrier.
+fn has_settled(inside: &mut Inside, interface: &InterfaceName) -> Result<bool, BackendError> {
+    Ok(!inside.find(interface)?.is_some_and(|link| link.unsettled))
 }

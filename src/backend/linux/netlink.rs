@@ -7,6 +7,7 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
 
 use netlink_packet_core::{
@@ -188,6 +189,12 @@ impl Netlink {
             true => Err(NetlinkError::Malformed(format!("{length} bytes in one datagram"))),
             false => Ok(()),
         }
+    }
+}
+
+impl AsRawFd for Netlink {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
     }
 }
 

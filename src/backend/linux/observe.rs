@@ -20,7 +20,7 @@ use super::mark::Mark;
 use super::netlink::NetlinkError;
 use super::tables::Tables;
 use super::tunnels::Tunnels;
-use super::{namespace_id, qdisc, route, routes, rule, sysctl};
+use super::{links, namespace_id, qdisc, route, routes, rule, sysctl};
 use crate::backend::BackendError;
 use crate::model::{
     Address, Domain, DomainId, DomainName, End, Impairment, Interface, InterfaceName, Isolation, Kind,
@@ -84,7 +84,7 @@ pub(super) fn some(
     Ok(network)
 }
 
-/// Looks until nothing is seen of what is going, in the domains that matter.
+/// Looks until nothing is seen of what is going, in the domains that matter, and links that came up can be used.
 fn settled(
     domains: &mut Domains,
     look: impl Fn(&mut Domains) -> Result<Looks, BackendError>,
@@ -93,6 +93,7 @@ fn settled(
     let mark = domains.network_mark().clone();
     loop {
         let looks = look(domains)?;
+        links::settle(domains, &unsettled(&looks))?;
         let cables = cables(domains, &looks)?;
         let mut seen = looks.iter().filter(|(id, _)| matters(**id));
         if !domains.is_something_leaving() || !seen.any(|(id, look)| has_loose_end(*id, look, &cables, &mark))
@@ -152,6 +153,13 @@ fn look_into(domains: &mut Domains, id: DomainId, record: DomainRecord) -> Resul
     let mut look = look(inside, record, &sight).doing(|| format!("read domain {id}"))?;
     look.links.retain(|(_, link)| domains.holds(id, link));
     Ok(look)
+}
+
+/// The ends of links whose carrier does not show yet.
+fn unsettled(looks: &Looks) -> Vec<End> {
+    let links = looks.iter().flat_map(|(&domain, look)| look.links.iter().map(move |link| (domain, link)));
+    let unsettled = links.filter(|(_, (_, link))| link.far_end.is_some() && link.unsettled);
+    unsettled.map(|(domain, (name, _))| End { domain, interface: name.clone() }).collect()
 }
 
 /// Whether the other end of any link of ours in a domain is out of sight: in a namespace that is going, and soon gone

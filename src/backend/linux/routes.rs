@@ -96,8 +96,8 @@ fn names(socket: &mut super::netlink::Netlink) -> Result<Names, NetlinkError> {
 }
 
 /// The interfaces that a route names, which must be there.
-fn names_of(inside: &mut Inside, route: &Route) -> Result<Names, BackendError> {
-    route.devices().map(|dev| Ok((inside.link(dev)?.index, dev.clone()))).collect()
+fn names_of(inside: &Inside, route: &Route) -> Result<Names, BackendError> {
+    route.devices().map(|dev| Ok((inside.index(dev)?, dev.clone()))).collect()
 }
 
 fn place(domain: DomainId, rtable: RtableId) -> String {

@@ -11,6 +11,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
+use super::link;
 use crate::backend::BackendError;
 use crate::model::InterfaceName;
 
@@ -63,11 +64,7 @@ fn open_node() -> io::Result<File> {
 }
 
 fn request(name: &InterfaceName, flags: libc::c_int) -> libc::ifreq {
-    // SAFETY: `struct ifreq` is made of integers and pointers, for which zero is a value.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    for (to, from) in request.ifr_name.iter_mut().zip(name.as_str().bytes()) {
-        *to = from as libc::c_char;
-    }
+    let mut request = link::request(name);
     request.ifr_ifru.ifru_flags = flags as libc::c_short;
     request
 }

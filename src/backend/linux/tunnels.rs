@@ -120,7 +120,7 @@ impl Tunnels {
         links::create_from(domains, tunnel.underlay, at, what, advice, new::wireguard)?;
         let mark = domains.mark(at.domain);
         let inside = domains.enter(at.domain)?;
-        let index = inside.link(&at.interface)?.index;
+        let index = inside.index(&at.interface)?;
         link::change(&mut inside.route, index, &[link::Change::Finished(&mark)]).doing(what)?;
         self.set(domains, at, tunnel)
     }
@@ -137,7 +137,7 @@ impl Tunnels {
         let tun = opened.map_err(|error| tun::explain(&what(), error))?;
         let mark = domains.mark(at.domain);
         let inside = domains.enter(at.domain)?;
-        let index = inside.link(&at.interface)?.index;
+        let index = inside.index(&at.interface)?;
         let finished = [link::Change::Finished(&mark), link::Change::Mtu(MTU)];
         link::change(&mut inside.route, index, &finished).doing(what)?;
         no_link_local(&mut inside.route, index).doing(what)?;

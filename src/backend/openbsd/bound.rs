@@ -1,6 +1,8 @@
 //! A file's network as an OpenBSD kernel can hold it.
 
-use crate::model::{Address, Bindings, Capabilities, Isolation, Kind, Network};
+use std::collections::BTreeSet;
+
+use crate::model::{Address, Bindings, Capabilities, Isolation, Kind, Network, Route};
 use crate::plan::bind;
 
 /// The network with its open fields closed, and with what OpenBSD's kernel adds by itself: an rdomain is no more
@@ -15,6 +17,8 @@ pub fn bound(network: &Network, bindings: &Bindings) -> Network {
             inside.rtables = asked.rtables.clone();
         }
         inside.isolation = Isolation::Auto;
+        inside.routes = sorted(&inside.routes);
+        inside.rtables.values_mut().for_each(|routes| *routes = sorted(routes));
         inside.rules.clear();
         inside.sysctls.clear();
         for interface in inside.interfaces.values_mut() {
@@ -29,6 +33,11 @@ pub fn bound(network: &Network, bindings: &Bindings) -> Network {
         }
     }
     bound
+}
+
+/// Ways have no order here.
+fn sorted(routes: &BTreeSet<Route>) -> BTreeSet<Route> {
+    routes.iter().cloned().map(Route::with_sorted_ways).collect()
 }
 
 /// The address that a loopback gets with its first one, or when it first goes up (netinet6/in6_ifattach.c).

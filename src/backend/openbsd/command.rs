@@ -4,9 +4,11 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use zeroize::Zeroizing;
 
+use super::siocswg;
 use crate::backend::BackendError;
-use crate::model::{Key, Preshared};
+use crate::model::{Key, Preshared, PublicKey};
 use crate::state::{KeyRing, Secret};
 
 /// One run of a tool.
@@ -14,6 +16,24 @@ use crate::state::{KeyRing, Secret};
 pub struct Command {
     /// Its words, the program's name first.
     pub words: Vec<Word>,
+}
+
+/// How a kernel is given secrets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SecretsBy {
+    /// By a request of our own, which nobody else sees.
+    #[default]
+    Request,
+    /// On the command line of ifconfig(8), which everybody sees while it runs.
+    CommandLine,
+}
+
+/// What a command comes to.
+pub(super) enum Part {
+    /// A run of a tool with these words.
+    Run(Vec<String>),
+    /// What the tunnel of this name is asked to take.
+    Set(String, Zeroizing<Vec<u8>>),
 }
 
 /// One word of a command.
@@ -60,10 +80,63 @@ impl Command {
         self
     }
 
+    /// What it comes to, in order: a preshared key goes before the run that makes its peer, so that no handshake is
+    /// without it, a private key after the run that makes its tunnel.
+    pub(super) fn parts(&self, keys: &KeyRing, way: SecretsBy) -> Result<Vec<Part>, BackendError> {
+        let whole = self.resolved(keys)?;
+        let words = match way {
+            SecretsBy::CommandLine => return Ok(vec![Part::Run(whole)]),
+            SecretsBy::Request => self.without_secrets(&whole),
+        };
+        let mut parts = Vec::new();
+        // `ifconfig wg1` alone would only show it.
+        if words.len() > 2 {
+            parts.push(Part::Run(words));
+        }
+        for word in &self.words {
+            let interface = || self.interface().ok_or_else(|| missing(word));
+            match word {
+                Word::PrivateKey(Key::Public(key)) => {
+                    let bytes = keys.private(key).map(siocswg::private_key);
+                    parts.push(Part::Set(interface()?, bytes.ok_or_else(|| missing(word))?));
+                }
+                Word::Preshared(Preshared::Known(known)) => {
+                    let peer = self.peer().ok_or_else(|| missing(word))?;
+                    let bytes = keys.preshared(known).map(|key| siocswg::preshared_key(&peer, key));
+                    parts.insert(0, Part::Set(interface()?, bytes.ok_or_else(|| missing(word))?));
+                }
+                Word::Text(_) | Word::PublicKey(_) | Word::PrivateKey(_) | Word::Preshared(_) => {}
+            }
+        }
+        Ok(parts)
+    }
+
+    /// Without secrets, and without the words that say what they are.
+    fn without_secrets(&self, whole: &[String]) -> Vec<String> {
+        let secret = |at: usize| matches!(self.words.get(at), Some(Word::PrivateKey(_) | Word::Preshared(_)));
+        let kept = whole.iter().enumerate().filter(|(at, _)| !secret(*at) && !secret(at + 1));
+        kept.map(|(_, word)| word.clone()).collect()
+    }
+
+    /// Whose settings these are: `ifconfig IF ..`, maybe after `route -T3 exec`.
+    pub(super) fn interface(&self) -> Option<String> {
+        let at = self.words.iter().position(|word| *word == Word::Text("ifconfig".to_owned()))?;
+        match self.words.get(at + 1)? {
+            Word::Text(name) => Some(name.clone()),
+            Word::PublicKey(_) | Word::PrivateKey(_) | Word::Preshared(_) => None,
+        }
+    }
+
+    fn peer(&self) -> Option<PublicKey> {
+        self.words.iter().find_map(|word| match word {
+            Word::PublicKey(Key::Public(key)) => Some(*key),
+            Word::PublicKey(Key::Of(_)) | Word::Text(_) | Word::PrivateKey(_) | Word::Preshared(_) => None,
+        })
+    }
+
     /// Its words with the secrets in their places: on OpenBSD everybody can see those with ps(1) while it runs.
-    pub(super) fn resolved(&self, keys: &KeyRing) -> Result<Vec<String>, BackendError> {
+    fn resolved(&self, keys: &KeyRing) -> Result<Vec<String>, BackendError> {
         let base64 = |secret: &Secret| STANDARD.encode(secret.bytes());
-        let missing = |word: &Word| BackendError::new(format!("there is no {word}"));
         let resolve = |word: &Word| match word {
             Word::Text(text) => Some(text.clone()),
             Word::PublicKey(Key::Public(key)) => Some(key.to_string()),
@@ -75,6 +148,10 @@ impl Command {
         };
         self.words.iter().map(|word| resolve(word).ok_or_else(|| missing(word))).collect()
     }
+}
+
+fn missing(word: &Word) -> BackendError {
+    BackendError::new(format!("there is no {word}"))
 }
 
 /// For people: secrets by their names.

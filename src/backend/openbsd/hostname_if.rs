@@ -23,9 +23,9 @@ pub fn hostname_if(
     let mut renderer = Renderer::new(bare);
     let mut files: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for step in &steps {
-        for command in renderer.commands(step)? {
+        for (at, command) in renderer.commands(step)?.into_iter().enumerate() {
             let words: Vec<String> = command.words.iter().map(spell).collect();
-            if let Some((file, line)) = line(step, &command, &words) {
+            if let Some((file, line)) = line(step, at, &command, &words) {
                 files.entry(file).or_default().push(line);
             }
         }
@@ -33,8 +33,8 @@ pub fn hostname_if(
     Ok(files)
 }
 
-/// The interface whose file a command belongs into, and its line there; none for a command that changes nothing.
-fn line(step: &Step, command: &Command, words: &[String]) -> Option<(String, String)> {
+/// The interface whose file the command of this number of a step belongs into, and its line there; none for a command that changes nothing.
+fn line(step: &Step, at: usize, command: &Command, words: &[String]) -> Option<(String, String)> {
     match words {
         [program, interface, rest @ ..] if program == "ifconfig" => {
             let rest = rest.strip_prefix(&["create".to_owned()]).unwrap_or(rest);
@@ -45,25 +45,14 @@ fn line(step: &Step, command: &Command, words: &[String]) -> Option<(String, Str
             let file = match step {
                 Step::AddRoute { domain, route, .. } => {
                     let lo = InterfaceName::loopback();
-                    let dev = route.devices().next().unwrap_or(&lo);
+                    let dev = route.devices().nth(at).unwrap_or(&lo);
                     if *dev == lo { format!("lo{domain}") } else { dev.to_string() }
                 }
-                _ => interface_of(command)?,
+                _ => command.interface()?,
             };
             Some((file, format!("!{}", words.join(" "))))
         }
     }
-}
-
-/// `route -T3 exec ifconfig wg1 ..`
-fn interface_of(command: &Command) -> Option<String> {
-    let text = |word: &Word| match word {
-        Word::Text(text) => Some(text.clone()),
-        Word::PublicKey(_) | Word::PrivateKey(_) | Word::Preshared(_) => None,
-    };
-    let texts: Vec<Option<String>> = command.words.iter().map(text).collect();
-    let at = texts.iter().position(|text| text.as_deref() == Some("ifconfig"))?;
-    texts.get(at + 1)?.clone()
 }
 
 /// Addresses have a form of their own: `inet [alias] ADDRESS MASK`, `inet6 [alias] ADDRESS LENGTH`.

@@ -1,6 +1,7 @@
 //! What a file asks for and OpenBSD has not got, each with what to write instead.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use super::render::route_limit;
 use crate::convert::openbsd::mark::{DESCRIPTION_MAX, LABEL_MAX, Mark};
@@ -81,7 +82,7 @@ pub fn limits(network: &Network) -> Vec<Limit> {
                 let lacks = |(what, help): (&str, &str)| {
                     Limit::new(object.clone(), format!("not possible: {what}"), help)
                 };
-                limits.extend(route_limit(route).map(lacks));
+                limits.extend(route_limit(route).map(lacks).or_else(|| shared(&object, route)));
                 limits.extend(
                     unreached(network, id, route).map(|(what, help)| Limit::new(object.clone(), what, help)),
                 );
@@ -89,6 +90,7 @@ pub fn limits(network: &Network) -> Vec<Limit> {
         }
     }
     limits.extend(network.interfaces().flat_map(|(at, interface)| of_interface(&at, interface)));
+    limits.extend(network.interfaces().filter_map(|(at, interface)| of_parent(network, at, interface)));
     limits.extend(shared_names(network));
     limits
 }
@@ -135,19 +137,40 @@ fn unreached(network: &Network, id: DomainId, route: &Route) -> Option<(String, 
             let help = "give it one of the route's family: OpenBSD names an interface by its address";
             (!has).then(|| (format!("{dev} has no address to name it by"), help))
         }
-        Target::Unicast { via: Some(via), dev, .. } => {
-            let by = held(dev).filter(|by| by.kind != Kind::Existing)?;
-            let leads = |by: &Interface| by.addresses.iter().any(|own| own.network.contains(*via));
-            if !leads(by) {
-                return Some((format!("no address of {dev} leads to {via}"), "give it one that does"));
-            }
-            let mut inside = network.domains.get(&id)?.interfaces.iter();
-            let (other, _) = inside.find(|(name, other)| *name != dev && leads(other))?;
-            let help = "OpenBSD chooses the interface by the gateway: give the two different subnets";
-            Some((format!("{other} leads to {via} too, not only {dev}"), help))
+        Target::Unicast { via: Some(via), dev, .. } => astray(network, id, *via, dev),
+        Target::Multipath { hops, .. } => {
+            hops.iter().find_map(|hop| hop.via.and_then(|via| astray(network, id, via, &hop.dev)))
         }
-        Target::Multipath { .. } | Target::Prohibit => None,
+        Target::Prohibit => None,
     }
+}
+
+/// The interface is chosen by the gateway.
+fn astray(
+    network: &Network,
+    id: DomainId,
+    via: IpAddr,
+    dev: &InterfaceName,
+) -> Option<(String, &'static str)> {
+    let by = network.interface(&End { domain: id, interface: dev.clone() });
+    let by = by.filter(|by| by.kind != Kind::Existing)?;
+    let leads = |by: &Interface| by.addresses.iter().any(|own| own.network.contains(via));
+    if !leads(by) {
+        return Some((format!("no address of {dev} leads to {via}"), "give it one that does"));
+    }
+    let mut inside = network.domains.get(&id)?.interfaces.iter();
+    let (other, _) = inside.find(|(name, other)| *name != dev && leads(other))?;
+    let help = "OpenBSD chooses the interface by the gateway: give the two different subnets";
+    Some((format!("{other} leads to {via} too, not only {dev}"), help))
+}
+
+/// Only the first of several ways is taken where the machine was not told otherwise.
+fn shared(object: &Object, route: &Route) -> Option<Limit> {
+    let Target::Multipath { .. } = &route.target else { return None };
+    let sysctl = if route.to.is_ipv6() { "net.inet6.ip6.multipath" } else { "net.inet.ip.multipath" };
+    let help = format!("set it for the machine: sysctl {sysctl}=1");
+    let limit = Limit::new(object.clone(), "that flows are shared is the whole machine's", help);
+    Some(Limit { optional: true, ..limit })
 }
 
 /// The machine's sysctl for a domain's, where there is one.
@@ -179,9 +202,10 @@ fn of_interface(at: &End, interface: &Interface) -> Vec<Limit> {
             limits.push(Limit::new(object(), message, help));
             None
         }
-        Kind::Bridge | Kind::Vrf { .. } | Kind::Vlan { .. } | Kind::Macvlan { .. } | Kind::Vxlan(_) => {
+        Kind::Vlan { .. } => Some("vlan"),
+        Kind::Bridge | Kind::Vrf { .. } | Kind::Macvlan { .. } | Kind::Vxlan(_) => {
             let message = format!("{} interfaces are not supported yet", interface.kind.word());
-            limits.push(Limit::new(object(), message, "tunnels, links and dummies are"));
+            limits.push(Limit::new(object(), message, "tunnels, links, dummies and vlans are"));
             None
         }
     };
@@ -207,6 +231,18 @@ fn of_interface(at: &End, interface: &Interface) -> Vec<Limit> {
         ));
     }
     limits
+}
+
+/// A vlan(4) is on an Ethernet that is not a vlan(4) itself.
+fn of_parent(network: &Network, at: End, interface: &Interface) -> Option<Limit> {
+    let Kind::Vlan { parent, .. } = &interface.kind else { return None };
+    let message = match network.interface(parent)?.kind {
+        Kind::Veth { .. } | Kind::Dummy | Kind::Existing | Kind::Physical { .. } => return None,
+        Kind::Vlan { .. } => "a vlan(4) on another one is not possible: that would be svlan(4)",
+        Kind::Loopback | Kind::Bridge | Kind::WireGuard(_) => "a vlan(4) is on an Ethernet",
+        Kind::Vrf { .. } | Kind::Macvlan { .. } | Kind::Vxlan(_) => "a vlan(4) is on an Ethernet",
+    };
+    Some(Limit::new(Object::Interface(at), message, "put it on a network card, an end of a link or a dummy"))
 }
 
 /// `wg1` is a unit of `wg`; numbers have no leading zeros (net/if.c, `if_clone_lookup`).

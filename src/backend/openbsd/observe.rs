@@ -44,7 +44,7 @@ impl Captured {
     }
 }
 
-fn printed(words: &[String], output: Output) -> Result<String, BackendError> {
+pub(super) fn printed(words: &[String], output: Output) -> Result<String, BackendError> {
     if output.status == 0 {
         return Ok(output.stdout);
     }
@@ -69,6 +69,7 @@ pub fn network(name: &NetworkName, captured: &Captured, given: &Given) -> Result
     for listed in &listed {
         add_interface(&mut network, &mark, listed, given);
     }
+    place(&mut network, &mark, &listed);
     join(&mut network, &mark, &listed);
     for (rdomain, tables) in rdomains::read(&captured.netstat) {
         for rtable in tables {
@@ -189,6 +190,21 @@ fn join(network: &mut Network, mark: &Mark, listed: &[Listed]) {
     }
 }
 
+/// Says of each of our vlan(4) interfaces what it is on, wherever that is.
+fn place(network: &mut Network, mark: &Mark, listed: &[Listed]) {
+    for one in listed.iter().filter(|one| one.name.starts_with("vlan") && mark.is_on(&one.description)) {
+        let parent = listed.iter().find(|other| one.parent.as_ref() == Some(&other.name));
+        let (Some(parent), Some(id), Some(at)) = (parent.and_then(end_of), one.vnetid, end_of(one)) else {
+            continue;
+        };
+        if let Some(held) =
+            network.domains.get_mut(&at.domain).and_then(|inside| inside.interfaces.get_mut(&at.interface))
+        {
+            held.kind = Kind::Vlan { parent, id };
+        }
+    }
+}
+
 fn end_of(listed: &Listed) -> Option<End> {
     Some(End { domain: domain_of(listed.rdomain)?, interface: InterfaceName::new(&listed.name).ok()? })
 }
@@ -204,7 +220,7 @@ fn add_routes(
     let (Some(id), Ok(rtable)) = (domain_of(rdomain), RtableId::new(rtable.into())) else { return };
     let Some(inside) = network.domains.get_mut(&id) else { return };
     let ours = rows.iter().filter(|row| row.label.as_deref() == Some(mark.text()));
-    let routes: Vec<Route> = ours.filter_map(|row| route(row, id, listed)).collect();
+    let routes = table::together(ours.filter_map(|row| route(row, id, listed)));
     if !routes.is_empty() {
         inside.table_mut(id, rtable).extend(routes);
     }

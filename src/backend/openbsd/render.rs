@@ -15,7 +15,7 @@ use crate::backend::recorded::Recorded;
 use crate::backend::{Backend, BackendError, Nature};
 use crate::convert::openbsd::mark::Mark;
 use crate::model::{
-    Address, DomainId, End, Interface, InterfaceName, Kind, Network, Route, RtableId, WireGuard,
+    Address, Domain, DomainId, End, Interface, InterfaceName, Kind, Network, Route, RtableId, WireGuard,
 };
 use crate::plan::Step;
 
@@ -50,9 +50,22 @@ impl Renderer {
     /// The commands that take this step; none if the kernel has done it by itself.
     pub fn commands(&mut self, step: &Step) -> Result<Vec<Command>, BackendError> {
         let commands = self.render(step)?;
+        if let Step::RequireInterface { at } = step {
+            self.suppose(at);
+        }
         // What it refuses the tools refuse as well, in their own words.
         let _ = self.kernel.apply(step);
         Ok(commands)
+    }
+
+    /// What ifconfig(8) is asked to show is there in what comes after.
+    fn suppose(&mut self, at: &End) {
+        if self.interface(at).is_none() {
+            let mut supposed = self.kernel.network().clone();
+            let inside = supposed.domains.entry(at.domain).or_insert_with(|| Domain::bare(at.domain));
+            inside.interfaces.insert(at.interface.clone(), Interface::new(Kind::Existing));
+            self.kernel = Recorded::holding(supposed);
+        }
     }
 
     fn render(&mut self, step: &Step) -> Result<Vec<Command>, BackendError> {
@@ -67,8 +80,9 @@ impl Renderer {
             Step::RequireInterface { at } => vec![Command::ifconfig(at.interface.as_str())],
             Step::CreateInterface { at, kind } => self.create(at, kind)?,
             Step::DeleteInterface { at } => {
-                let other = self.other_end(at);
-                [Some(at.clone()), other].into_iter().flatten().map(|at| destroy(&at)).collect()
+                let mut going = Vec::new();
+                self.add_what_goes_with(at, &mut going);
+                going.iter().map(destroy).collect()
             }
             Step::SetMtu { at, mtu } => vec![Command::ifconfig(device(at)).with("mtu").with(mtu)],
             Step::SetUp { at, up } => self.set_up(at, *up),
@@ -87,7 +101,7 @@ impl Renderer {
             Step::RemovePeer { at, key } => {
                 vec![Command::ifconfig(device(at)).with("-wgpeer").with_key(Word::PublicKey(key.clone()))]
             }
-            Step::AddRoute { domain, rtable, route } => vec![self.add_route(*domain, *rtable, route)?],
+            Step::AddRoute { domain, rtable, route } => self.add_route(*domain, *rtable, route)?,
             Step::RemoveRoute { domain, rtable, route } => self.remove_route(*domain, *rtable, route)?,
             Step::SetImpairment { .. } | Step::LendInterface { .. } | Step::ReturnInterface { .. } => {
                 return Err(unsupported(step));
@@ -102,8 +116,8 @@ impl Renderer {
     fn create(&mut self, at: &End, kind: &Kind) -> Result<Vec<Command>, BackendError> {
         let other = match kind {
             Kind::Veth { peer } => Some(peer.clone()),
-            Kind::WireGuard(_) | Kind::Dummy => None,
-            Kind::Loopback | Kind::Bridge | Kind::Vrf { .. } | Kind::Vlan { .. } | Kind::Existing => {
+            Kind::WireGuard(_) | Kind::Dummy | Kind::Vlan { .. } => None,
+            Kind::Loopback | Kind::Bridge | Kind::Vrf { .. } | Kind::Existing => {
                 return Err(unsupported(&Step::CreateInterface { at: at.clone(), kind: kind.clone() }));
             }
             Kind::Macvlan { .. } | Kind::Vxlan(_) | Kind::Physical { .. } => {
@@ -117,6 +131,9 @@ impl Renderer {
             let marked = create.with("description").with(self.mark.text());
             let set = match kind.clone() {
                 Kind::WireGuard(tunnel) => settings(marked, &tunnel),
+                Kind::Vlan { parent, id } => {
+                    marked.with("parent").with(device(&parent)).with("vnetid").with(id)
+                }
                 _ => marked,
             };
             if end.domain.is_default() { set } else { set.with("rdomain").with(end.domain) }
@@ -131,13 +148,23 @@ impl Renderer {
     fn delete_domain(&self, domain: DomainId) -> Vec<Command> {
         let lo = End { domain, interface: InterfaceName::loopback() };
         let inside = self.kernel.network().interfaces().filter(|(at, _)| at.domain == domain && *at != lo);
-        let mut going = BTreeSet::new();
-        for (at, _) in inside {
-            going.extend(self.other_end(&at));
-            going.insert(at);
-        }
+        let mut going = Vec::new();
+        inside.for_each(|(at, _)| self.add_what_goes_with(&at, &mut going));
         let lo = self.interface(&lo).is_some().then_some(lo);
         going.iter().chain(&lo).map(destroy).collect()
+    }
+
+    /// An interface after what stands on it, with its other end; here those would stay.
+    fn add_what_goes_with(&self, at: &End, going: &mut Vec<End>) {
+        if going.contains(at) {
+            return;
+        }
+        let on_it = self.kernel.network().interfaces().filter(|(_, other)| other.kind.parent() == Some(at));
+        on_it.for_each(|(child, _)| self.add_what_goes_with(&child, going));
+        going.push(at.clone());
+        if let Some(other) = self.other_end(at) {
+            self.add_what_goes_with(&other, going);
+        }
     }
 
     fn set_up(&self, at: &End, up: bool) -> Vec<Command> {
@@ -166,11 +193,12 @@ impl Renderer {
         let command = Command::ifconfig(device(at)).with(family(is_v4)).with(address.network);
         let mut commands = vec![if first { command } else { command.with("alias") }];
         let (back, waiting) = std::mem::take(&mut self.waiting).into_iter().partition(|waiting| {
-            waiting.domain == at.domain && route::depends_on(&waiting.route, &at.interface, address)
+            let by_it = route::depends_on(&waiting.route, &at.interface, address);
+            waiting.domain == at.domain && by_it && self.stands(waiting, at, address)
         });
         self.waiting = waiting;
         for Waiting { domain, rtable, route } in back {
-            commands.push(self.add_route_from(domain, rtable, &route, Some(address))?);
+            commands.extend(self.add_route_from(domain, rtable, &route, Some(address))?);
         }
         Ok(commands)
     }
@@ -181,7 +209,7 @@ impl Renderer {
         let mut commands = Vec::new();
         let mut back = Vec::new();
         for waiting in self.routes_by(at, address) {
-            commands.push(self.delete_route(waiting.domain, waiting.rtable, &waiting.route)?);
+            commands.extend(self.delete_route(waiting.domain, waiting.rtable, &waiting.route)?);
             match self.other_address(at, address, &waiting.route) {
                 Some(other) => back.push((waiting, other)),
                 None => self.waiting.push(waiting),
@@ -190,7 +218,7 @@ impl Renderer {
         let host = address.network.ip();
         commands.push(Command::ifconfig(device(at)).with(family(host.is_ipv4())).with(host).with("delete"));
         for (Waiting { domain, rtable, route }, other) in back {
-            commands.push(self.add_route_from(domain, rtable, &route, Some(other))?);
+            commands.extend(self.add_route_from(domain, rtable, &route, Some(other))?);
         }
         Ok(commands)
     }
@@ -205,8 +233,22 @@ impl Renderer {
     }
 
     fn other_address(&self, at: &End, address: Address, route: &Route) -> Option<Address> {
-        let others = self.interface(at)?.addresses.iter().copied();
-        others.filter(|other| *other != address).find(|other| route::depends_on(route, &at.interface, *other))
+        let others = || self.interface(at).into_iter().flat_map(|held| &held.addresses);
+        let leads = |way: &Route, own: Address| route::depends_on(way, &at.interface, own);
+        let going = route::ways(route).into_iter().filter(|way| leads(way, address));
+        let by_another =
+            going.map(|way| others().find(|other| **other != address && leads(&way, **other)).copied());
+        by_another.collect::<Option<Vec<_>>>()?.first().copied()
+    }
+
+    /// Whether some address leads to each of its ways once `at` has this one too.
+    fn stands(&self, waiting: &Waiting, at: &End, address: Address) -> bool {
+        route::ways(&waiting.route).iter().all(|way| {
+            let Some(dev) = way.devices().next() else { return true };
+            let held = self.interface(&End { domain: waiting.domain, interface: dev.clone() });
+            let mut own = held.into_iter().flat_map(|held| &held.addresses);
+            route::depends_on(way, &at.interface, address) || own.any(|own| route::depends_on(way, dev, *own))
+        })
     }
 
     fn interface(&self, at: &End) -> Option<&Interface> {

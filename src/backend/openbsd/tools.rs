@@ -3,9 +3,9 @@
 //! A tool gets no standard input, and a process group of its own: Ctrl-C is for the one who runs it. It has a minute,
 //! for names of endpoints are resolved by ifconfig(8) itself.
 
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
@@ -15,6 +15,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tracing::debug;
 
+#[cfg(target_os = "openbsd")]
+use super::siocswg::ioctl::send;
 use super::{Console, Given, Output};
 use crate::backend::BackendError;
 use crate::state;
@@ -79,10 +81,41 @@ impl Console for Tools {
         ran.map_err(|error| BackendError::new(format!("cannot run {}", program.display())).caused_by(error))
     }
 
+    fn set_tunnel(&mut self, tunnel: &str, bytes: &[u8]) -> Result<(), BackendError> {
+        let sent = match &self.programs {
+            Programs::BaseSystem => send(tunnel, bytes),
+            Programs::StandIns(directory) => ask(&directory.join("siocswg"), tunnel, bytes),
+        };
+        sent.map_err(|error| {
+            let refused = BackendError::new(format!("{tunnel}: SIOCSWG: {error}"));
+            refused.help(
+                "RDOM_OPENBSD_KEYS=argv gives keys to ifconfig(8), where ps(1) shows them while it runs",
+            )
+        })
+    }
+
     fn keep(&mut self, given: &Given) -> Result<(), BackendError> {
         state::replace(&self.kept, &given.to_string())
             .map_err(|error| BackendError::new(error.to_string()).caused_by(error.source))
     }
+}
+
+/// No other system has that request.
+#[cfg(not(target_os = "openbsd"))]
+fn send(_tunnel: &str, _bytes: &[u8]) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// A program in the place of the request: it gets the tunnel's name, and the bytes on its standard input.
+fn ask(program: &Path, tunnel: &str, bytes: &[u8]) -> io::Result<()> {
+    let mut command = Command::new(program);
+    command.arg(tunnel).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.process_group(0).spawn()?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(bytes)?;
+    }
+    let output = ended(child)?;
+    if output.status == 0 { Ok(()) } else { Err(io::Error::other(output.stderr.trim().to_owned())) }
 }
 
 /// What a tool left behind; one that does not end in time is ended.

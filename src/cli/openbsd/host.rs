@@ -10,7 +10,7 @@ use super::Common;
 use super::file::Document;
 use super::say::complain;
 use super::trouble::Trouble;
-use crate::backend::openbsd::{Captured, OpenBsd, Programs, Tools, bound, networks};
+use crate::backend::openbsd::{Captured, OpenBsd, Programs, SecretsBy, Tools, bound, networks};
 use crate::backend::{Backend, BackendError, Nature};
 use crate::diagnostic::Unsupported;
 use crate::model::{Network, NetworkName};
@@ -19,6 +19,9 @@ use crate::transaction::{Cause, Failure, Signals, converge, explain};
 
 /// Where stand-ins for the tools are, if there are any.
 const STAND_INS: &str = "RDOM_OPENBSD_TOOLS";
+
+/// How a kernel is given keys, if not by a request: `argv`.
+const KEYS: &str = "RDOM_OPENBSD_KEYS";
 
 /// Whether the tools of an OpenBSD are to be taken from somewhere.
 pub(in crate::cli) fn is_stood_in_for() -> bool {
@@ -110,7 +113,12 @@ impl Host {
     fn backend(&self, keys: KeyRing) -> Result<OpenBsd<Tools>, BackendError> {
         let tools = Tools::new(self.programs.clone(), self.given());
         let given = tools.kept()?;
-        Ok(OpenBsd::new(self.name.clone(), tools, keys, given))
+        let by = if env::var_os(KEYS).is_some_and(|way| way == "argv") {
+            SecretsBy::CommandLine
+        } else {
+            SecretsBy::Request
+        };
+        Ok(OpenBsd::new(self.name.clone(), tools, keys, given).with_secrets(by))
     }
 
     fn given(&self) -> PathBuf {
@@ -128,8 +136,12 @@ pub(super) fn all() -> Result<BTreeSet<NetworkName>, Trouble> {
 
 /// What the tools print of everything.
 pub(super) fn captured() -> Result<Captured, Trouble> {
-    let mut tools = Tools::new(programs()?, PathBuf::new());
-    Captured::by(&mut tools).map_err(Trouble::failed)
+    Captured::by(&mut tools()?).map_err(Trouble::failed)
+}
+
+/// The tools, to look at what they print.
+pub(super) fn tools() -> Result<Tools, Trouble> {
+    Ok(Tools::new(programs()?, PathBuf::new()))
 }
 
 /// Only root changes anything; whoever named stand-ins is root there.

@@ -4,12 +4,13 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::host::{Host, all, captured};
+use super::host::{Host, all, captured, tools};
 use super::say::complain;
 use super::trouble::Trouble;
-use super::{Common, Ended, Which};
-use crate::backend::openbsd::blocks;
+use super::{Common, Ended, Which, print_json};
+use crate::backend::openbsd::{Captured, blocks, sockets, status};
 use crate::model::{DomainId, InterfaceName, Kind, Network};
+use crate::status::StatusView;
 
 #[derive(Debug, Args)]
 pub(super) struct Words {
@@ -18,11 +19,8 @@ pub(super) struct Words {
 }
 
 pub(super) fn run(_: &Words, common: &Common) -> Ended {
-    if common.json {
-        return Err(Trouble::usage("status has no JSON on OpenBSD; `rdom plan --json` has"));
-    }
-    let printed = captured()?.ifconfig;
-    let blocks = blocks(&printed);
+    let captured = captured()?;
+    let blocks = blocks(&captured.ifconfig);
     let mut found = all()?;
     found.retain(|name| common.network.as_ref().is_none_or(|named| named == name));
     if found.is_empty() {
@@ -31,6 +29,10 @@ pub(super) fn run(_: &Words, common: &Common) -> Ended {
     }
     for name in &found {
         let observed = Host::of(name)?.observe()?;
+        if common.json {
+            print_json(&view(&observed, &captured)?)?;
+            continue;
+        }
         println!("network {name}");
         for (&id, domain) in &observed.domains {
             let interfaces = shown(&observed, id);
@@ -44,6 +46,12 @@ pub(super) fn run(_: &Words, common: &Common) -> Ended {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The same as a document.
+fn view(observed: &Network, captured: &Captured) -> Result<StatusView, Trouble> {
+    let sockets = sockets(&mut tools()?, observed).map_err(Trouble::failed)?;
+    status(observed, captured, &sockets).map_err(Trouble::failed)
 }
 
 /// The interfaces that are the network's, by OpenBSD's names.

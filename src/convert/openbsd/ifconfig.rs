@@ -54,6 +54,10 @@ pub enum Action {
     Up(bool),
     /// `patch IF`, or `-patch`.
     Patch(Option<String>),
+    /// `parent IF`, or `-parent`.
+    Parent(Option<String>),
+    /// `vnetid N`, or `-vnetid`.
+    Vnetid(Option<u16>),
 }
 
 /// What is set of a tunnel.
@@ -118,6 +122,9 @@ pub(super) const RTABLE_MAX: u32 = 255;
 /// The longest `wgpka` (ifconfig.c).
 const KEEPALIVE_MAX: u32 = 43200;
 
+/// The largest number of a vlan(4) (net/if_vlan_var.h, `EVL_VLID_MAX`).
+const VLAN_MAX: u32 = 4094;
+
 impl Ifconfig {
     /// Reads the words after the program's name.
     pub fn parse(words: &[String]) -> Result<Self, Refusal> {
@@ -152,6 +159,10 @@ impl Change {
             "down" => Action::Up(false),
             "patch" => Action::Patch(Some(words.value(word)?.to_owned())),
             "-patch" => Action::Patch(None),
+            "parent" => Action::Parent(Some(words.value(word)?.to_owned())),
+            "-parent" => Action::Parent(None),
+            "vnetid" => Action::Vnetid(Some(words.number(word, 1, VLAN_MAX)? as u16)),
+            "-vnetid" => Action::Vnetid(None),
             _ if word.starts_with("wg") || word.starts_with("-wg") => return self.tunnel.read(word, words),
             _ => return self.read_address(word, words),
         };

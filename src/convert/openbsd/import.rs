@@ -46,6 +46,10 @@ pub struct HostInterface {
     pub mtu: Option<u32>,
     /// The other end of its cable.
     pub patch: Option<String>,
+    /// The interface that a vlan(4) is on.
+    pub parent: Option<String>,
+    /// Its number.
+    pub vnetid: Option<u16>,
     /// The tunnel that it is.
     pub tunnel: Option<HostTunnel>,
     /// Its description, if it has one.
@@ -98,7 +102,7 @@ pub fn script(text: &str) -> Result<Host, Vec<NotUnderstood>> {
 }
 
 /// Drivers of interfaces that can be made; all others are of hardware, or of no use here.
-const MADE: [&str; 4] = ["lo", "pair", "vether", "wg"];
+const MADE: [&str; 5] = ["lo", "pair", "vether", "vlan", "wg"];
 
 /// Something to be remarked, or what is wrong.
 type Taken = Result<Option<String>, String>;
@@ -182,6 +186,8 @@ impl Host {
                     patches.push(other.clone());
                 }
                 Action::Patch(None) => held.patch = None,
+                Action::Parent(parent) => held.parent = parent.clone(),
+                Action::Vnetid(vnetid) => held.vnetid = *vnetid,
                 Action::Up(false) => remark = Some(format!("{name} is up in the file")),
                 Action::Description(text) => held.description = text.clone(),
                 Action::Create | Action::Destroy | Action::Rdomain(_) => {}

@@ -14,6 +14,8 @@ use crate::model::PublicKey;
 pub struct Listed {
     /// Its name.
     pub name: String,
+    /// Its number.
+    pub index: u32,
     /// Its flags: `UP`, `LOOPBACK`, ..
     pub flags: Vec<String>,
     /// Its routing domain.
@@ -26,6 +28,10 @@ pub struct Listed {
     pub priority: u8,
     /// The other end of its cable.
     pub patch: Option<String>,
+    /// The interface that a vlan(4) is on.
+    pub parent: Option<String>,
+    /// Its number.
+    pub vnetid: Option<u16>,
     /// The UDP port of a tunnel; 0 is none.
     pub wgport: u16,
     /// The rtable of a tunnel's sockets.
@@ -51,6 +57,14 @@ pub struct ListedPeer {
     pub endpoint: Option<SocketAddr>,
     /// Its inner addresses.
     pub allowed_ips: Vec<IpNetwork>,
+    /// What it is described as.
+    pub description: Option<String>,
+    /// Encrypted bytes sent to it.
+    pub tx_bytes: u64,
+    /// Encrypted bytes received from it.
+    pub rx_bytes: u64,
+    /// Seconds since the last handshake, if there was one.
+    pub last_handshake_secs_ago: Option<u64>,
 }
 
 /// A line that cannot be what the tool prints.
@@ -115,8 +129,15 @@ fn detail(listed: &mut Listed, line: &str) -> Option<()> {
     let (word, rest) = line.trim_start().split_once(' ').unwrap_or((line.trim_start(), ""));
     match word {
         "description:" => listed.description = rest.to_owned(),
-        "index" => listed.priority = after(rest, "priority").unwrap_or("0").parse().ok()?,
+        "index" => {
+            listed.index = first(rest)?;
+            listed.priority = after(rest, "priority").unwrap_or("0").parse().ok()?;
+        }
         "patch:" => listed.patch = Some(rest.to_owned()),
+        "encap:" => {
+            listed.parent = after(rest, "parent").filter(|name| *name != "none").map(str::to_owned);
+            listed.vnetid = after(rest, "vnetid").and_then(|number| number.parse().ok());
+        }
         "wgport" => listed.wgport = rest.parse().ok()?,
         "wgrtable" => listed.wgrtable = rest.parse().ok()?,
         "wgpubkey" => listed.wgpubkey = Some(rest.parse().ok()?),
@@ -126,8 +147,14 @@ fn detail(listed: &mut Listed, line: &str) -> Option<()> {
             keepalive_secs: 0,
             endpoint: None,
             allowed_ips: Vec::new(),
+            description: None,
+            tx_bytes: 0,
+            rx_bytes: 0,
+            last_handshake_secs_ago: None,
         }),
-        "wgpsk" | "wgpka" | "wgendpoint" | "wgaip" => peer_detail(listed.peers.last_mut()?, word, rest)?,
+        "wgpsk" | "wgpka" | "wgendpoint" | "wgaip" | "wgdescr:" | "tx:" | "last" => {
+            peer_detail(listed.peers.last_mut()?, word, rest)?
+        }
         "inet" => listed.addresses.push(inet(rest)?),
         "inet6" => listed.addresses.extend(inet6(rest)?),
         _ => {}
@@ -144,6 +171,12 @@ fn peer_detail(peer: &mut ListedPeer, word: &str, rest: &str) -> Option<()> {
             let host: IpAddr = host.split('%').next()?.parse().ok()?;
             peer.endpoint = Some(SocketAddr::new(host, port.parse().ok()?));
         }
+        "wgdescr:" => peer.description = Some(rest.to_owned()),
+        "tx:" => {
+            let (sent, received) = rest.split_once(", rx: ")?;
+            (peer.tx_bytes, peer.rx_bytes) = (sent.parse().ok()?, received.parse().ok()?);
+        }
+        "last" => peer.last_handshake_secs_ago = after(rest, "handshake:")?.parse().ok(),
         _ => peer.allowed_ips.push(rest.parse().ok()?),
     }
     Some(())
@@ -208,21 +241,35 @@ pair1: flags=8843<UP,BROADCAST,RUNNING,SIMPLEX,MULTICAST> mtu 1500
 \tgroups: pair
 \tmedia: Ethernet autoselect
 \tstatus: active
+vlan5: flags=8843<UP,BROADCAST,RUNNING,SIMPLEX,MULTICAST> mtu 1500
+\tlladdr fe:e1:ba:d0:00:01
+\tindex 8 priority 0 llprio 3
+\tencap: vnetid 5 parent pair1 txprio packet rxprio outer
+\tgroups: vlan
+\tmedia: Ethernet autoselect
+\tstatus: active
+vlan6: flags=8002<BROADCAST,MULTICAST> mtu 1500
+\tindex 9 priority 0 llprio 3
+\tencap: vnetid none parent none txprio packet rxprio outer
 ";
 
     #[test]
     fn a_transcript_is_read() {
         let list = read(WG1).unwrap();
-        let [lo, wg, pair] = list.as_slice() else { panic!("{list:?}") };
+        let [lo, wg, pair, vlan, bare] = list.as_slice() else { panic!("{list:?}") };
         assert_eq!((lo.rdomain, lo.description.as_str()), (1, "rdom:domains/rdom1"));
         let texts: Vec<String> = lo.addresses.iter().map(IpNetwork::to_string).collect();
         assert_eq!(texts, ["::1/128", "127.0.0.1/8"]);
         assert_eq!((wg.wgport, wg.mtu, wg.is_up()), (7111, 1420, true));
         let peer = &wg.peers[0];
         assert_eq!((peer.preshared, peer.keepalive_secs), (true, 25));
+        assert_eq!((peer.tx_bytes, peer.rx_bytes, peer.last_handshake_secs_ago), (436, 380, Some(3)));
+        assert_eq!(peer.description.as_deref(), Some("site b"));
         assert_eq!(peer.endpoint, "127.0.0.1:7222".parse().ok());
         assert_eq!(peer.allowed_ips, ["192.168.5.2/32".parse().unwrap()]);
         assert_eq!((pair.patch.as_deref(), pair.priority, pair.rdomain), (Some("pair2"), 4, 0));
+        assert_eq!((vlan.parent.as_deref(), vlan.vnetid), (Some("pair1"), Some(5)));
+        assert_eq!((bare.parent.as_deref(), bare.vnetid), (None, None));
     }
 
     #[test]

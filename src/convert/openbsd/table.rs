@@ -1,12 +1,13 @@
 //! What `route -T N -nv show` prints, as values: numbers only, with the column of labels that `-v` adds.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
 
 use ipnetwork::IpNetwork;
 
 use super::arguments::{address, width};
 use super::listing::Unreadable;
-use crate::model::Prefix;
+use crate::model::{Hop, Prefix, Route, Target};
 
 /// One route of one rtable.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +36,26 @@ impl ListedRoute {
     pub fn has(&self, flag: char) -> bool {
         self.flags.contains(flag)
     }
+}
+
+/// Routes of one destination and priority are the ways of one route.
+pub fn together(routes: impl IntoIterator<Item = Route>) -> BTreeSet<Route> {
+    let mut ways: BTreeMap<(Prefix, u32), Vec<Route>> = BTreeMap::new();
+    for route in routes {
+        ways.entry((route.to, route.metric)).or_default().push(route);
+    }
+    ways.into_values().flat_map(joined).collect()
+}
+
+fn joined(ways: Vec<Route>) -> Vec<Route> {
+    let hop = |way: &Route| match &way.target {
+        Target::Unicast { via, dev, .. } => Some(Hop { via: *via, dev: dev.clone(), weight: 1 }),
+        Target::Multipath { .. } | Target::Blackhole | Target::Unreachable | Target::Prohibit => None,
+    };
+    let hops: Option<Vec<Hop>> = ways.iter().map(hop).collect();
+    let Some(hops) = hops.filter(|hops| hops.len() > 1) else { return ways };
+    let target = Target::Multipath { hops, src: None };
+    vec![Route { target, ..ways[0].clone() }.with_sorted_ways()]
 }
 
 /// Reads what `route -T N -nv show` printed.

@@ -12,7 +12,7 @@ pub(super) fn check(id: DomainId, dev: &Placed<InterfaceName>, scope: &Scope<'_>
     let (name, word) = (dev.value.as_str(), scope.names.word(id));
     let end = End { domain: id, interface: dev.value.clone() };
     lent::check_at_home(&end, dev.place, scope, report);
-    if scope.ends.contains_key(&end) || name == "lo" || !scope.is_named(id) {
+    if has(id, &dev.value, scope) || !scope.is_named(id) {
         return;
     }
     let mut others = scope.ends.keys().filter(|end| end.interface == dev.value);
@@ -29,6 +29,12 @@ pub(super) fn check(id: DomainId, dev: &Placed<InterfaceName>, scope: &Scope<'_>
         }
     };
     report.push(diagnostic);
+}
+
+/// Whether the file has a domain's interface of this name.
+pub(super) fn has(id: DomainId, name: &InterfaceName, scope: &Scope<'_>) -> bool {
+    *name == InterfaceName::loopback()
+        || scope.ends.contains_key(&End { domain: id, interface: name.clone() })
 }
 
 /// The names of a domain's interfaces, as far as the file has them.

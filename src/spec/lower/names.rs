@@ -53,22 +53,17 @@ impl Names {
 
     /// A domain without a name has the namespace `rdomN`, which another one may not have for a name.
     fn check_namespaces(&self, domains: &[(DomainId, &Domain)], report: &mut Report) {
-        for (id, unnamed) in domains.iter().filter(|(id, _)| !self.is_named(*id)) {
+        let named: BTreeSet<_> = self.by_name.values().collect();
+        for (id, unnamed) in domains.iter().filter(|(id, _)| !named.contains(id)) {
             let namespace = DomainName::of_number(*id);
-            let Some((_, other)) = domains.iter().find(|(_, other)| other.word.value == namespace.as_str())
-            else {
-                continue;
-            };
+            let taken = self.by_name.get(namespace.as_str()).and_then(|other| self.words.get(other));
+            let Some(other) = taken else { continue };
             report.push(
-                Diagnostic::error(other.word.place, format!("domain name `{namespace}` is used twice"))
+                Diagnostic::error(other.place, format!("domain name `{namespace}` is used twice"))
                     .related(unnamed.word.place, "the name of this one, which gives none")
                     .help("take another name"),
             );
         }
-    }
-
-    fn is_named(&self, id: DomainId) -> bool {
-        self.by_name.values().any(|&named| named == id)
     }
 
     /// The domain that a word means; one that means none is reported.

@@ -84,7 +84,6 @@ struct Surroundings<'a> {
     is_default: bool,
     /// Whether everything that could be here is known.
     whole: bool,
-    interfaces: BTreeSet<&'a str>,
     addresses: BTreeSet<IpAddr>,
     /// What is on a link, and by which interface.
     connected: Vec<(Prefix, InterfaceName)>,
@@ -103,7 +102,6 @@ impl<'a> Surroundings<'a> {
             word: scope.names.word(id),
             is_default: id.is_default(),
             whole: scope.is_whole(id),
-            interfaces: devices::of(id, scope).collect(),
             addresses: own.map(|address| address.value.ip()).collect(),
             connected,
         }
@@ -161,7 +159,7 @@ impl<'a> Surroundings<'a> {
     }
 
     fn check_gateway(&self, via: &Placed<IpAddr>, dev: &Placed<InterfaceName>, report: &mut Report) {
-        let known = self.whole && !self.is_default && self.interfaces.contains(dev.value.as_str());
+        let known = self.whole && !self.is_default && devices::has(self.id, &dev.value, self.scope);
         if !known || is_link_local(via.value) {
             return;
         }

@@ -15,6 +15,7 @@ use crate::spec::words::{Domain, File, Interface, Kind, WireGuard};
 pub(super) struct Scope<'a> {
     pub(super) names: Names,
     pub(super) domains: Vec<(DomainId, &'a Domain)>,
+    by_number: BTreeMap<DomainId, &'a Domain>,
     pub(super) interfaces: BTreeMap<End, &'a Interface>,
     pub(super) links: BTreeMap<End, Joined>,
     /// Every interface that the file lists or joins, with the place where it lists or else joins it.
@@ -53,6 +54,7 @@ impl<'a> Scope<'a> {
             isolation: file.isolation.as_ref().map_or(Isolation::Auto, |isolation| isolation.value),
             rtables: rtables::owners(&names, &domains, report),
             names,
+            by_number: domains.iter().copied().collect(),
             domains,
             links,
         }
@@ -65,7 +67,7 @@ impl<'a> Scope<'a> {
 
     /// The domain's words, if the file has it.
     pub(super) fn domain(&self, id: DomainId) -> Option<&'a Domain> {
-        self.domains.iter().find(|(other, _)| *other == id).map(|&(_, domain)| domain)
+        self.by_number.get(&id).copied()
     }
 
     /// What keeps this domain apart, as the file has it.

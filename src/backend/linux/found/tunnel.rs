@@ -5,6 +5,8 @@ use std::fs;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
+use netlink_packet_wireguard::WireguardAttribute;
+
 use super::{Namespace, Search};
 use crate::backend::BackendError;
 use crate::backend::linux::explain::Doing;
@@ -12,7 +14,7 @@ use crate::backend::linux::link::{Driver, Link};
 use crate::backend::linux::netlink::{Netlink, Protocol};
 use crate::backend::linux::sockets::PUBLIC;
 use crate::backend::linux::tunnel::Current;
-use crate::backend::linux::{uapi, wireguard};
+use crate::backend::linux::{uapi, view, wireguard};
 use crate::model::{
     DomainId, End, Endpoint, Engine, Key, Kind, Network, Peer, Preshared, PublicKey, SecretName, WireGuard,
 };
@@ -24,6 +26,8 @@ struct Tunnel {
     key: Option<Secret>,
     underlay: Option<DomainId>,
     engine: Engine,
+    /// Of its encrypted packets; 0 is none.
+    fwmark: u32,
 }
 
 /// The tunnel that a link is; nothing for a TUN device of something else.
@@ -32,11 +36,16 @@ pub(super) fn read(search: &mut Search, at: &End, link: &Link) -> Result<Option<
         Driver::WireGuard => Some(of_driver(search, at, link)?),
         _ => of_engine(search, at),
     };
-    let Some(Tunnel { current, key, underlay, engine }) = tunnel else { return Ok(None) };
+    let Some(Tunnel { current, key, underlay, engine, fwmark }) = tunnel else { return Ok(None) };
     let Some(underlay) = underlay else {
         search.left.push(format!("{at}: its sockets are in a namespace without a name"));
         return Ok(None);
     };
+    if fwmark != 0 {
+        search
+            .left
+            .push(format!("{at}: the mark {fwmark:#x} of its encrypted packets, of which a file has none"));
+    }
     match key {
         Some(key) => drop(search.secrets.insert(SecretName::PrivateKey(at.clone()), key)),
         None => search.left.push(format!("{at}: it has no private key, and gets a new one")),
@@ -68,7 +77,11 @@ fn of_driver(search: &Search, at: &End, link: &Link) -> Result<Tunnel, BackendEr
     let attributes = wireguard::attributes(&mut generic, &at.interface).doing(what)?;
     let underlay = search.elsewhere(at.domain, link.birthplace);
     let (current, key) = (wireguard::of_attributes(&attributes), wireguard::private_key(&attributes));
-    Ok(Tunnel { current, key, underlay, engine: Engine::Auto })
+    let fwmark = attributes.iter().find_map(|attribute| match attribute {
+        WireguardAttribute::Fwmark(mark) => Some(*mark),
+        _ => None,
+    });
+    Ok(Tunnel { current, key, underlay, engine: Engine::Auto, fwmark: fwmark.unwrap_or(0) })
 }
 
 /// An engine in user space has its UDP sockets where the one is that it is asked by: in the namespace that it is in.
@@ -79,7 +92,8 @@ fn of_engine(search: &Search, at: &End) -> Option<Tunnel> {
     let underlay = all.find(|(_, sight)| has_socket(&sight.namespace, &path)).map(|(&id, _)| id);
     let current = uapi::read(stream).ok()?;
     let key = uapi::private_key(UnixStream::connect(&path).ok()?).ok()?;
-    Some(Tunnel { current, key, underlay, engine: Engine::Userspace })
+    let fwmark = view::tunnel_of_stream(UnixStream::connect(&path).ok()?).ok()?.fwmark;
+    Some(Tunnel { current, key, underlay, engine: Engine::Userspace, fwmark })
 }
 
 /// Whether the Unix socket at this path was made in a namespace: each lists its own (proc_pid_net(5)).

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::super::command::Command;
 use super::{Renderer, Waiting};
 use crate::backend::{BackendError, Nature};
-use crate::model::{Address, DomainId, End, InterfaceName, Kind, Prefix, Route, RtableId, Target};
+use crate::model::{Address, DomainId, End, Hop, InterfaceName, Kind, Prefix, Route, RtableId, Target};
 
 /// The priority of a route that names none (net/route.h, `RTP_STATIC`).
 pub(in crate::backend::openbsd) const STATIC_PRIORITY: u8 = 8;
@@ -29,10 +29,33 @@ pub(in crate::backend::openbsd) fn limit(route: &Route) -> Option<(&'static str,
         Target::Unicast { via: Some(via), .. } if via.is_ipv6() != route.to.is_ipv6() => {
             Some(("a gateway of the other family", "name one of the route's own family"))
         }
-        Target::Multipath { .. } => Some(("multipath routes here", "write one of the ways")),
+        Target::Multipath { src: Some(_), .. } => {
+            Some(("a route with a source address of its own", "leave `src` out; see `route sourceaddr`"))
+        }
+        Target::Multipath { hops, .. } if hops.iter().any(|hop| hop.via.is_none()) => {
+            Some(("a way without a gateway", "name the gateway of each way"))
+        }
+        Target::Multipath { hops, .. } if hops.iter().any(|hop| hop.weight != 1) => {
+            Some(("ways with unlike shares of the flows", "leave `weight` out"))
+        }
+        Target::Multipath { hops, .. }
+            if hops.iter().filter_map(|hop| hop.via).any(|via| via.is_ipv6() != route.to.is_ipv6()) =>
+        {
+            Some(("a gateway of the other family", "name one of the route's own family"))
+        }
         Target::Prohibit => Some(("`prohibit`", "write `type: unreachable`")),
-        Target::Unicast { .. } | Target::Blackhole | Target::Unreachable => None,
+        Target::Unicast { .. } | Target::Multipath { .. } | Target::Blackhole | Target::Unreachable => None,
     }
+}
+
+/// Each way of a route by itself: here those are routes of their own.
+pub(super) fn ways(route: &Route) -> Vec<Route> {
+    let Target::Multipath { hops, .. } = &route.target else { return vec![route.clone()] };
+    let way = |hop: &Hop| {
+        let target = Target::Unicast { via: hop.via, dev: hop.dev.clone(), src: None, onlink: false };
+        Route { target, ..route.clone() }
+    };
+    hops.iter().map(way).collect()
 }
 
 /// Whether a route by this interface is reached by this address of it, so that the kernel removes it with that
@@ -48,7 +71,8 @@ pub(super) fn depends_on(route: &Route, interface: &InterfaceName, address: Addr
         Target::Blackhole | Target::Unreachable => {
             address.network.ip() == loopback_like(route.to) && *interface == InterfaceName::loopback()
         }
-        Target::Multipath { .. } | Target::Prohibit => false,
+        Target::Multipath { .. } => ways(route).iter().any(|way| depends_on(way, interface, address)),
+        Target::Prohibit => false,
     }
 }
 
@@ -58,7 +82,7 @@ impl Renderer {
         domain: DomainId,
         rtable: RtableId,
         route: &Route,
-    ) -> Result<Command, BackendError> {
+    ) -> Result<Vec<Command>, BackendError> {
         self.waiting
             .retain(|waiting| (waiting.domain, waiting.rtable, &waiting.route) != (domain, rtable, route));
         self.add_route_from(domain, rtable, route, None)
@@ -71,16 +95,30 @@ impl Renderer {
         rtable: RtableId,
         route: &Route,
         own: Option<Address>,
+    ) -> Result<Vec<Command>, BackendError> {
+        ways(route).iter().map(|way| self.add_way(domain, rtable, route, way, own)).collect()
+    }
+
+    fn add_way(
+        &self,
+        domain: DomainId,
+        rtable: RtableId,
+        route: &Route,
+        way: &Route,
+        own: Option<Address>,
     ) -> Result<Command, BackendError> {
         let mut command = Command::route(rtable.number()).with("add");
         if route.to.is_ipv6() {
             command = command.with("-inet6");
         }
+        if way != route {
+            command = command.with("-mpath");
+        }
         if route.metric != Route::default_metric(route.to) {
             command = command.with("-priority").with(route.metric);
         }
         command = command.with("-label").with(self.mark.text());
-        self.by(command.with(destination(route.to)), domain, route, own)
+        self.by(command.with(destination(route.to)), domain, way, own)
     }
 
     /// Nothing for one that has gone with an address and not come back.
@@ -95,7 +133,7 @@ impl Renderer {
             self.waiting.remove(at);
             return Ok(Vec::new());
         }
-        Ok(vec![self.delete_route(domain, rtable, route)?])
+        self.delete_route(domain, rtable, route)
     }
 
     pub(super) fn delete_route(
@@ -103,7 +141,11 @@ impl Renderer {
         domain: DomainId,
         rtable: RtableId,
         route: &Route,
-    ) -> Result<Command, BackendError> {
+    ) -> Result<Vec<Command>, BackendError> {
+        ways(route).iter().map(|way| self.delete_way(domain, rtable, way)).collect()
+    }
+
+    fn delete_way(&self, domain: DomainId, rtable: RtableId, route: &Route) -> Result<Command, BackendError> {
         let mut command = Command::route(rtable.number()).with("delete");
         if route.to.is_ipv6() {
             command = command.with("-inet6");

@@ -1,6 +1,8 @@
 //! Whether the network that is up is whole: the UDP sockets of each tunnel are where they belong, and nothing of the
 //! system is in their way.
 
+use std::collections::BTreeSet;
+
 use super::super::Common;
 use super::super::live::Live;
 use super::super::trouble::Trouble;
@@ -20,7 +22,7 @@ pub(super) fn view(common: &Common) -> Result<Option<LiveView>, Trouble> {
     let observed = opened.and_then(|mut backend| backend.observe()).map_err(Trouble::failed)?;
     let survey = live.survey()?;
     let misplaced = misplaced(&survey, &observed).map_err(Trouble::failed)?;
-    let hazards = hazards_within(&survey, &observed).map_err(Trouble::failed)?;
+    let hazards = hazards_within(&survey, &observed, &BTreeSet::new()).map_err(Trouble::failed)?;
     Ok(Some(LiveView {
         network: observed.name.to_string(),
         tunnels: tunnels(&survey, &observed)?,

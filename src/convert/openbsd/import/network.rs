@@ -13,6 +13,7 @@ use super::{Host, HostInterface, HostPeer, HostTunnel, KeySource};
 use crate::convert::SecretFile;
 use crate::convert::openbsd::mark::Mark;
 use crate::convert::openbsd::route::{Dropped, Words};
+use crate::convert::openbsd::table::together;
 use crate::model::{
     Address, Domain, DomainId, DomainName, End, Endpoint, Engine, Host as EndpointHost, Interface,
     InterfaceName, Isolation, Key, Kind, Network, NetworkName, Peer, Prefix, Preshared, Route, RtableId,
@@ -60,6 +61,10 @@ impl Host {
                     .push(format!("no interface leads to the route to {} of rtable {rtable}", words.to));
             }
         }
+        for inside in settled.network.domains.values_mut() {
+            inside.routes = together(std::mem::take(&mut inside.routes));
+            inside.rtables.values_mut().for_each(|routes| *routes = together(std::mem::take(routes)));
+        }
         settled
     }
 
@@ -69,6 +74,12 @@ impl Host {
         let own_lo = !domain.is_default() && name == format!("lo{domain}");
         let interface = if own_lo { InterfaceName::loopback() } else { InterfaceName::new(name).ok()? };
         Some(End { domain, interface })
+    }
+
+    /// What a vlan(4) is on; a card that nothing else is said of is in the default domain.
+    fn parent(&self, name: &str) -> Option<End> {
+        let card = || Some(End { domain: DomainId::DEFAULT, interface: InterfaceName::new(name).ok()? });
+        self.end(name).or_else(card)
     }
 
     /// A loopback that nothing was said of is as the file's are.
@@ -111,6 +122,12 @@ impl Host {
                 None => return settled.lost.push(format!("{name} has no other end")),
             },
             (None, "vether") => Kind::Dummy,
+            (None, "vlan") => {
+                match (held.parent.as_deref().and_then(|name| self.parent(name)), held.vnetid) {
+                    (Some(parent), Some(id)) => Kind::Vlan { parent, id },
+                    _ => return settled.lost.push(format!("{name} is on no interface, or has no number")),
+                }
+            }
             (None, _) if at.domain.is_default() && !held.addresses.is_empty() => Kind::Existing,
             (None, _) if at.domain.is_default() => return,
             (None, _) => {

@@ -24,7 +24,8 @@ pub struct BadOutput {
 }
 
 /// The size of packets that an interface of its kind has if nothing was said.
-const USUAL_MTU: [(&str, u32); 4] = [("wg", 1420), ("lo", 32768), ("pair", 1500), ("vether", 1500)];
+const USUAL_MTU: [(&str, u32); 5] =
+    [("wg", 1420), ("lo", 32768), ("pair", 1500), ("vether", 1500), ("vlan", 1500)];
 
 /// A machine of what `ifconfig -A` and `route -T N -nv show`, by N, printed. Secrets are not printed: those that no
 /// `rdom` has made are said to be in files, which somebody has to make.
@@ -53,6 +54,8 @@ fn interface(listed: &Listed) -> HostInterface {
         addresses: listed.addresses.iter().filter(own).copied().collect(),
         mtu: (!usual).then_some(listed.mtu),
         patch: listed.patch.clone(),
+        parent: listed.parent.clone(),
+        vnetid: listed.vnetid,
         tunnel: (kind == "wg").then(|| tunnel(listed)),
         description: listed.description.clone(),
         is_all_told: true,
