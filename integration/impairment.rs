@@ -76,6 +76,24 @@ fn a_rate_is_set_on_a_network_that_is_up_until_the_next_apply() {
 }
 
 #[test]
+fn one_way_is_only_the_end_that_packets_leave_by() {
+    in_private_copies("one_way_is_only_the_end_that_packets_leave_by", || {
+        let rates = || ["1", "2"].map(|id| ok(&format!("ip netns exec rdom{id} tc qdisc show dev a")));
+        let own = file(", rate: 8mbit").replace("[1/a, 2/a]", "[{at: 1/a, rate: 1mbit}, 2/a]");
+        write("net.yaml", &own);
+        ok("rdom up -d net.yaml");
+        let [near, far] = rates();
+        assert!(near.contains("rate 1Mbit") && far.contains("rate 8Mbit"), "{near}{far}");
+        ok("rdom plan net.yaml");
+        assert_eq!(ok("rdom impair 2/a --one-way --rate 2mbit"), "impaired 2/a by rate 2mbit\n");
+        let [near, far] = rates();
+        assert!(near.contains("rate 1Mbit") && far.contains("rate 2Mbit"), "{near}{far}");
+        assert_eq!(ok("rdom impair 2/a --one-way --clear"), "impaired 2/a by rate 8mbit\n");
+        ok("rdom plan net.yaml && rdom down");
+    });
+}
+
+#[test]
 fn what_no_link_can_do_is_named() {
     in_private_copies("what_no_link_can_do_is_named", || {
         write("net.yaml", &file(""));
@@ -111,6 +129,8 @@ fn a_delay_is_felt_while_the_network_is_up() {
         assert!(least() < 40.0);
         ok("rdom impair 1/a --delay 50ms");
         assert!(least() >= 100.0, "both ways");
+        ok("rdom impair 1/a --delay 50ms --one-way && rdom impair 2/a --loss 0% --one-way");
+        assert!((50.0..90.0).contains(&least()), "one way: {}", least());
         ok("rdom impair 1/a --loss 100%");
         sh("ip netns exec rdom1 ping -c 2 -W 1 10.0.0.2").ends_with(1).says("100% packet loss");
         ok("rdom impair 1/a --clear");

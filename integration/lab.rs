@@ -288,6 +288,53 @@ fn nothing_is_left_of_a_lab() {
     });
 }
 
+/// A service that is ready when it says so, and one whose child outlives it.
+const SERVICES: &str = "
+domains:
+  client: {rdomain: 1, interfaces: {eth0: {addresses: [10.0.0.1/24]}}}
+  server:
+    rdomain: 2
+    interfaces: {eth0: {addresses: [10.0.0.2/24]}}
+    services:
+      slow: {command: 'sleep 0.3; echo at last; exec sleep 7654', ready: {log: at last}}
+      web: {command: [python3, -m, http.server, '80'], ready: {tcp: 80}, depends_on: [slow]}
+links: [{ends: [client/eth0, server/eth0]}]
+";
+
+#[test]
+fn services_are_ready_when_a_lab_is_up_and_gone_with_it() {
+    if cannot() || lacks("python3") {
+        return;
+    }
+    alone("services_are_ready_when_a_lab_is_up_and_gone_with_it", || {
+        let blueprint = Lab::from_yaml(SERVICES).unwrap();
+        for _ in 0..2 {
+            let lab = blueprint.up().unwrap();
+            let mut web = lab.domain("client").tcp_stream(SERVER).unwrap();
+            web.write_all(b"HEAD / HTTP/1.0\r\n\r\n").unwrap();
+            let mut said = String::new();
+            web.read_to_string(&mut said).unwrap();
+            assert!(said.contains("200 OK"), "{said}");
+            let places = ["0", "client", "server"].map(|word| lab.domain(word).run(namespaces).unwrap());
+            let own: BTreeSet<u64> = places.as_flattened().iter().copied().collect();
+            assert!(!living().is_disjoint(&own) && napping());
+            drop(lab);
+            wait_for("the end of all", || living().is_disjoint(&own) && !napping());
+        }
+        let never = SERVICES.replace("echo at last;", "exit 3;");
+        let error = format!("{:?}", Lab::from_yaml(&never).unwrap().up().err().unwrap());
+        assert!(error.contains("slow") && error.contains("status 3"), "{error}");
+        wait_for("the end of all", || !napping());
+    });
+}
+
+/// Whether the service that sleeps is there.
+fn napping() -> bool {
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let mut commands = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
+    commands.any(|command| command == b"sleep\x007654\0")
+}
+
 #[test]
 fn a_killed_test_takes_its_programs_along() {
     const TEST: &str = "a_killed_test_takes_its_programs_along";

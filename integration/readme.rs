@@ -30,6 +30,7 @@ fn its_files_have_no_faults() {
             text,
             network: NetworkName::new("readme").unwrap(),
             directory: Path::new(".").to_owned(),
+            reader: None,
         };
         let lowered = spec::read(&source).unwrap_or_else(|faults| panic!("{faults:?}"));
         let shows_something = lowered.network.tunnels().count() > 0 || !lowered.services.is_empty();

@@ -33,6 +33,8 @@ mod events;
 mod exec;
 #[path = "verbs/file.rs"]
 mod file;
+#[path = "verbs/isolated.rs"]
+mod isolated;
 #[path = "verbs/keys.rs"]
 mod keys;
 #[path = "verbs/lent.rs"]

@@ -31,7 +31,9 @@
 //! program that tests goes on where it is. What is in a lab, processes and all, is gone when it is dropped; when the
 //! process is killed, the network and the programs that [`Domain::exec`] started go with it.
 //!
-//! The process must be root's, or that of a program which says [`rootless!`](crate::rootless).
+//! A file's services are ready when the lab is up. They are killed with it.
+//!
+//! The process must be root's, or that of a program which says [`rootless!`](crate::rootless); one with services must say it.
 
 mod domain;
 mod error;
@@ -156,7 +158,7 @@ impl Blueprint {
         if let Some(end) = tunnel_to_a_name(&lowered.network) {
             return Err(LabError::EndpointByName(end));
         }
-        if let Some(service) = lowered.services.keys().next() {
+        if let Some(service) = lowered.services.keys().next().filter(|_| !rootless::is_said()) {
             return Err(LabError::Service(service.clone()));
         }
         // What a test does to its network is no drift.
@@ -164,7 +166,7 @@ impl Blueprint {
         Ok(Self(Document { source, lowered }))
     }
 
-    /// Brings it up; returns when every step has been taken and checked.
+    /// Brings it up; returns when every step has been taken and checked, and every service is ready.
     pub fn up(&self) -> Result<Lab, LabError> {
         rootless::check()?;
         let (tell, told) = channel();

@@ -1,6 +1,6 @@
 //! Turns the user's words into a model, or into everything that is wrong with them.
 //!
-//! Pure: no IO. The only place that knows YAML. It goes in three steps: text to a tree in which everything has its
+//! Pure: no IO but what a [`Source`] brings with it. The only place that knows YAML. It goes in three steps: text to a tree in which everything has its
 //! place (`node`), tree to words with each value checked on its own (`words`), words to a model with everything
 //! looked up that refers to something else (`lower`). No step stops at its first error; only a text that is not
 //! YAML at all has a single one. Fields that need state or a kernel stay open: see [`crate::model`].
@@ -17,6 +17,7 @@ mod write;
 mod yaml;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Place, Severity};
@@ -31,7 +32,9 @@ pub use values::duration;
 pub use words::impairment;
 pub use write::write;
 
+use lower::Story;
 use report::Report;
+use words::File;
 
 /// A file, read but not understood.
 #[derive(Clone, Debug)]
@@ -44,7 +47,12 @@ pub struct Source {
     pub network: NetworkName,
     /// Where the paths in it begin: the directory of the file.
     pub directory: PathBuf,
+    /// What reads the files that its steps apply. Without it such a step and all behind it are left out.
+    pub reader: Option<Reader>,
 }
+
+/// Reads a file.
+pub type Reader = fn(&Path) -> io::Result<String>;
 
 impl Source {
     /// The source of a file at this path; what cannot stand in the name of a network becomes `-`.
@@ -57,7 +65,22 @@ impl Source {
             text,
             network: NetworkName::new(fitting.trim_start_matches(['-', '.'])).unwrap_or_else(|_| fallback()),
             directory: path.parent().unwrap_or(Path::new("")).to_owned(),
+            reader: None,
         }
+    }
+
+    fn words(&self, report: &mut Report) -> Option<File> {
+        let node = match node::parse(&self.text, report) {
+            Some(node) if !matches!(node.value, node::Value::Null) => node,
+            Some(_) | None => {
+                if report.errors() == 0 {
+                    let empty = Diagnostic::error_of_file("nothing in the file");
+                    report.push(empty.help("begin with `domains: {1: {}}`, or see `rdom demo`"));
+                }
+                return None;
+            }
+        };
+        Some(File::read(&node, report))
     }
 }
 
@@ -135,18 +158,8 @@ pub fn read(source: &Source) -> Result<Lowered, Diagnostics> {
 }
 
 fn lowered(source: &Source, report: &mut Report) -> Option<Lowered> {
-    let node = match node::parse(&source.text, report) {
-        Some(node) if !matches!(node.value, node::Value::Null) => node,
-        Some(_) | None => {
-            if report.errors() == 0 {
-                let empty = Diagnostic::error_of_file("nothing in the file");
-                report.push(empty.help("begin with `domains: {1: {}}`, or see `rdom demo`"));
-            }
-            return None;
-        }
-    };
-    let file = words::File::read(&node, report);
-    Some(lower::lower(&file, source, report))
+    let file = source.words(report)?;
+    Some(lower::lower(&file, Story::of(&file, source), source, report))
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod ground;
 mod inside;
 mod recording;
 mod report;
+mod wires;
 
 pub use crate::status::{FileReport, Kept, Outcome, Verdict, exit_status};
 pub use ground::{Enter, Ground, Perform, Services};
@@ -43,7 +44,7 @@ fn run_all(tests: &[(usize, Test)], ground: &Ground, mut tell: impl FnMut(Verdic
 pub fn carry_out(
     lowered: &Lowered,
     is_chosen: impl Fn(&Test) -> bool,
-    ground: &Ground,
+    ground: &mut Ground,
     mut tell: impl FnMut(Verdict),
 ) {
     let turns = lowered.tests.iter().cloned().map(Turn::Test).chain(lowered.steps.iter().cloned());
@@ -83,7 +84,9 @@ fn not_done(act: &Act, number: usize, started: Instant, failure: String, ground:
 fn run(number: usize, test: &Test, ground: &Ground) -> Verdict {
     let started = Instant::now();
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let mut failure = assertion::failure(test, ground, started + test.within);
+    let hasty = test.within.is_none() && assertion::is_settled(test, ground);
+    let deadline = if hasty { started } else { started + test.time() };
+    let mut failure = assertion::failure(test, ground, deadline);
     let duration_secs = started.elapsed().as_secs_f64();
     let evidence = failure.is_some().then(|| Box::new(evidence::of(test, ground)));
     let saved = evidence.as_ref().and_then(|it| ground.save(test.place.line, &it.interfaces, since));

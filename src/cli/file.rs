@@ -49,7 +49,13 @@ pub(super) fn source(path: &Path, text: String) -> Source {
     let network =
         NetworkName::new(stem).unwrap_or_else(|_| NetworkName::new("domains").expect("a plain word"));
     let directory = path.parent().unwrap_or(Path::new("")).to_owned();
-    Source { file: path.display().to_string(), text, network, directory }
+    Source {
+        file: path.display().to_string(),
+        text,
+        network,
+        directory,
+        reader: Some(|path| fs::read_to_string(path)),
+    }
 }
 
 /// The first of the usual places that is there.

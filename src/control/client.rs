@@ -81,7 +81,9 @@ impl Client {
         let refused = |error: serde_json::Error| ClientError::Refused(error.to_string());
         let body = serde_json::to_vec(wanted).map_err(refused)?;
         let confirm = terms.confirm.as_ref().map(|within| format!("&confirm={within}"));
-        let path = format!("/v1/apply?residents={}{}", word(terms.residents), confirm.unwrap_or_default());
+        let drift = terms.drift.map(|drift| format!("&drift={}", drift.word()));
+        let [confirm, drift] = [confirm, drift].map(Option::unwrap_or_default);
+        let path = format!("/v1/apply?residents={}{confirm}{drift}", word(terms.residents));
         let answer = ask(&self.socket, Method::POST, &path, body.into())?;
         serde_json::from_str(&answer).map_err(refused)
     }

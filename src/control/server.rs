@@ -23,7 +23,7 @@ use tracing::warn;
 use super::connections;
 use super::events::{Told, events};
 use super::rights::{Rights, check};
-use crate::model::{Control, NetworkName};
+use crate::model::{Control, Drift, NetworkName};
 use crate::status::{METRICS_TYPE, Occurrence, metrics as openmetrics};
 
 /// How many names of accounts are looked up at once.
@@ -77,6 +77,9 @@ pub struct Impair {
     pub interface: String,
     /// What, by the keys and in the units of a file; nothing for what the file says.
     pub impairment: Option<BTreeMap<String, String>>,
+    /// Whether to those packets alone that leave by this end.
+    #[serde(default)]
+    pub one_way: bool,
 }
 
 /// On what terms it shall.
@@ -88,6 +91,9 @@ pub struct Terms {
     /// What becomes of who lives in domains that it deletes.
     #[serde(default)]
     pub residents: Residents,
+    /// What becomes of differences that nobody asked for from then on, whatever the file says.
+    #[serde(default)]
+    pub drift: Option<Drift>,
 }
 
 /// What becomes of processes that live in a domain which is to go.

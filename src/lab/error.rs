@@ -38,8 +38,8 @@ pub enum LabError {
     /// A tunnel has a peer whose endpoint is a name.
     #[error("{0} has a peer with a name as its endpoint, which a lab does not look up")]
     EndpointByName(End),
-    /// A service, which the program `rdom` keeps.
-    #[error("a lab runs no services, and the file has `{0}`")]
+    /// A service, in a program that cannot keep it.
+    #[error("the file has a service, `{0}`, and this program cannot keep one")]
     Service(ServiceName),
     /// There is no private copy.
     #[error(transparent)]
@@ -105,7 +105,7 @@ impl LabError {
             }
             LabError::EndpointByName(_) => Some("write an address"),
             LabError::Service(_) => {
-                Some("start its program: lab.domain(NAME).exec([PROGRAM]); or use rdom test")
+                Some("write `rdomain::rootless!();` in the test program, outside of functions")
             }
             LabError::Enter(error) => error.help(),
             LabError::Domain(error) => error.help.as_deref(),

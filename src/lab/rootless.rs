@@ -4,7 +4,10 @@
 //! for each test. So it is done before `main`, by a function that the program's list of constructors names
 //! (`.init_array` of the ELF specification).
 
+use std::env;
+use std::process::{self, ExitCode};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::probe::{self, Unsupported};
 use crate::sandbox::{self, SandboxError};
@@ -18,26 +21,48 @@ static REFUSED: OnceLock<Unsupported> = OnceLock::new();
 /// (user_namespaces(7)): files stay the user's, those of others are nobody's, and setgroups(2) is denied. Where it may
 /// make namespaces without that, as root, nothing changes. Where user namespaces are forbidden nothing changes either,
 /// and [`Blueprint::up`](crate::lab::Blueprint::up) says by what.
+///
+/// A lab with `services:` takes it in any case: what keeps them is this program, started again by another name.
 #[macro_export]
 macro_rules! rootless {
     () => {
         const _: () = {
             #[used]
             #[unsafe(link_section = ".init_array")]
-            static BEFORE_MAIN: extern "C" fn() = $crate::lab::rootless::before_main;
+            static BEFORE_MAIN: extern "C" fn() = before_main;
+            extern "C" fn before_main() {
+                $crate::lab::rootless::before_main($crate::cli::main);
+            }
         };
     };
 }
 
+/// Whether the program says it.
+static SAID: AtomicBool = AtomicBool::new(false);
+
 /// What [`rootless!`](crate::rootless) has called at the start of a program. It must have one thread.
+///
+/// A lab's services are kept by this program under another name: `rdom` then is what runs.
 #[doc(hidden)]
-pub extern "C" fn before_main() {
+pub fn before_main(rdom: fn() -> ExitCode) {
+    SAID.store(true, Ordering::Relaxed);
+    let words: Vec<_> = env::args_os().take(2).collect();
+    if words.first().is_some_and(|name| name == "rdom")
+        && words.get(1).is_some_and(|verb| verb == "services" || verb == "become")
+    {
+        process::exit(i32::from(rdom() != ExitCode::SUCCESS));
+    }
     let refused = match sandbox::become_root() {
         Ok(()) => return,
         Err(SandboxError::Unsupported(unsupported)) => unsupported,
         Err(SandboxError::Call { source, .. }) => probe::refused_user_namespace(source),
     };
     let _is_called_once = REFUSED.set(refused);
+}
+
+/// Whether this program can keep services.
+pub(super) fn is_said() -> bool {
+    SAID.load(Ordering::Relaxed)
 }
 
 /// Whether this process may bring labs up.

@@ -5,7 +5,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Sender, SyncSender};
 use std::thread;
 use std::time::Duration;
@@ -32,16 +32,17 @@ const HOPELESS: u32 = 3;
 pub struct Connection(BufReader<UnixStream>);
 
 impl Connection {
-    /// Starts a keeper by this command, with the rights of the calling process.
-    pub fn start(socket: &Path, mut command: Command, log: Stdio) -> io::Result<Self> {
+    /// Starts a keeper by this command, with the rights of the calling process, whose child it is.
+    pub fn start(socket: &Path, mut command: Command, log: Stdio) -> io::Result<(Self, Child)> {
         if let Some(directory) = socket.parent() {
             DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         }
         let _left_behind = fs::remove_file(socket);
         let listener = UnixListener::bind(socket)?;
         fs::set_permissions(socket, fs::Permissions::from_mode(0o600))?;
-        command.stdin(std::os::fd::OwnedFd::from(listener)).stdout(Stdio::null()).stderr(log).spawn()?;
-        Self::adopt(socket)
+        command.stdin(std::os::fd::OwnedFd::from(listener)).stdout(Stdio::null()).stderr(log);
+        let child = command.spawn()?;
+        Ok((Self::adopt(socket)?, child))
     }
 
     /// Takes over a keeper that lives. `Unsupported` says that it is of another protocol and keeps services; if it

@@ -19,6 +19,7 @@ mod rules;
 mod scope;
 mod services;
 mod shared;
+mod story;
 mod tests;
 mod tunnels;
 
@@ -36,9 +37,10 @@ pub(super) use interfaces::loopback_addresses;
 
 use scope::Scope;
 use shared::Renamed;
+pub(super) use story::Story;
 
-/// Lowers a whole file.
-pub(super) fn lower(file: &File, source: &Source, report: &mut Report) -> Lowered {
+/// Lowers a whole file, with steps that may be those of another one.
+pub(super) fn lower(file: &File, story: Story<'_>, source: &Source, report: &mut Report) -> Lowered {
     let scope = Scope::of(file, report);
     let services = services::lower(&scope, &source.directory, report);
     let mut lowered = Lowered {
@@ -49,7 +51,10 @@ pub(super) fn lower(file: &File, source: &Source, report: &mut Report) -> Lowere
         secrets: BTreeMap::new(),
         accounts: allow::accounts(&file.control, &scope),
         tests: file.tests.iter().filter_map(|words| tests::test(words, &scope, report)).collect(),
-        steps: file.steps.iter().filter_map(|words| tests::turn(words, &scope, &services, report)).collect(),
+        steps: story
+            .until_next_file()
+            .filter_map(|words| tests::turn(words, &scope, &services, report))
+            .collect(),
         services,
         warnings: Diagnostics::new(&source.file, "", Vec::new()),
         notes: Diagnostics::new(&source.file, "", Vec::new()),
@@ -75,6 +80,7 @@ pub(super) fn lower(file: &File, source: &Source, report: &mut Report) -> Lowere
     isolations::check(&scope, file.isolation.as_ref().map(|isolation| isolation.place), report);
     lowered.secrets = secrets(&scope, source);
     Renamed::of(&scope, report).apply(&mut lowered);
+    lowered.steps.extend(story.with_next_file(&lowered.network.name, report));
     lowered
 }
 

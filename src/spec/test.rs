@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use super::Document;
 use crate::diagnostic::Place;
 use crate::model::{DomainId, End, Impairment, InterfaceName, RtableId, ServiceName};
 
@@ -19,8 +20,8 @@ pub struct Test {
     pub asserted: String,
     /// What is asserted.
     pub assertion: Assertion,
-    /// The time it is given: to become true, or, if it says that something does not happen, to stay so.
-    pub within: Duration,
+    /// The time that the file gives it: to become true, or, if it says that something does not happen, to stay so.
+    pub within: Option<Duration>,
     /// Where the file says it.
     pub place: Place,
 }
@@ -237,6 +238,13 @@ pub enum Presence {
     Absent,
 }
 
+impl Test {
+    /// The time that it is given.
+    pub fn time(&self) -> Duration {
+        self.within.unwrap_or_else(|| self.assertion.default_within())
+    }
+}
+
 impl<D> Assertion<D> {
     /// Whether it says that something does not happen, and can be watched while others happen.
     pub fn is_watch(&self) -> bool {
@@ -303,7 +311,7 @@ impl<D> Assertion<D> {
 }
 
 /// One item of `steps:`: something is done to the network, or something is asserted after that.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Turn {
     /// Something is done.
     Act(Act),
@@ -312,7 +320,7 @@ pub enum Turn {
 }
 
 /// Something that is done to a network.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Act {
     /// What, in the file's words.
     pub text: String,
@@ -323,7 +331,7 @@ pub struct Act {
 }
 
 /// What is done.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Action {
     /// An interface goes down, and with it the other end of its link.
     Cut(End),
@@ -338,12 +346,14 @@ pub enum Action {
         /// Where it is now.
         endpoint: SocketAddr,
     },
-    /// A link does this to packets, both ways.
+    /// A link does this to packets.
     Set {
         /// One of its ends.
         link: End,
         /// What.
         impairment: Impairment,
+        /// Whether to those alone that leave by this end.
+        one_way: bool,
     },
     /// A service is killed, and stays so.
     Kill(ServiceName),
@@ -351,6 +361,8 @@ pub enum Action {
     Start(ServiceName),
     /// Some time passes.
     Wait(Duration),
+    /// The network becomes what this file says.
+    Apply(Box<Document>),
 }
 
 impl fmt::Display for Protocol {

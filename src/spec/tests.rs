@@ -11,7 +11,14 @@ fn root() -> PathBuf {
 }
 
 fn source(path: &Path) -> Source {
-    Source::new(Path::new(path.file_name().unwrap()), fs::read_to_string(path).unwrap())
+    let source = Source::new(Path::new(path.file_name().unwrap()), fs::read_to_string(path).unwrap());
+    Source { reader: Some(beside), ..source }
+}
+
+/// A file that another one names, from the directory of bad ones or of examples.
+fn beside(path: &Path) -> std::io::Result<String> {
+    let places = ["src/spec/bad", "examples"].map(|place| root().join(place).join(path));
+    fs::read_to_string(places.iter().find(|path| path.exists()).unwrap_or(&places[0]))
 }
 
 fn domain(number: u32) -> DomainId {
@@ -396,7 +403,7 @@ tests:
     let [tcp, exec] = &lowered.tests[..] else { panic!("{:?}", lowered.tests) };
     let to = "[fd00::1]:80".parse().unwrap();
     assert_eq!(tcp.assertion, Assertion::Tcp { to, serve: None, expect: Connection::Refused });
-    assert_eq!((tcp.inside, tcp.within.as_millis()), (Some(domain(1)), 250));
+    assert_eq!((tcp.inside, tcp.time().as_millis()), (Some(domain(1)), 250));
     assert_eq!((tcp.name.as_str(), exec.name.as_str()), ("blue: tcp [fd00::1]:80 is refused", "a shell"));
     let command = ["sh", "-c", "exit 3"].map(String::from).into();
     assert_eq!(exec.assertion, Assertion::Exec { command, status: 3, stdout: Some("hello".into()) });

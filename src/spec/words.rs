@@ -18,7 +18,7 @@ mod test;
 mod wireguard;
 
 use super::fields::{Fields, Shape, entries, items, parsed};
-use super::node::Node;
+use super::node::{Node, Value};
 use super::report::{Placed, Report};
 use super::values::{self, Trouble};
 use crate::diagnostic::Diagnostic;
@@ -44,6 +44,11 @@ const FILE: Shape = Shape {
 const DEFAULTS: Shape = Shape { what: "`defaults`", keys: &["isolation", "engine", "drift"], later: &[] };
 const LINK: Shape =
     Shape { what: "a link", keys: &["ends", "delay", "jitter", "loss", "reorder", "rate"], later: &[] };
+const LINK_END: Shape = Shape {
+    what: "an end of a link",
+    keys: &["at", "delay", "jitter", "loss", "reorder", "rate"],
+    later: &[],
+};
 
 /// The whole file.
 #[derive(Debug, Default)]
@@ -68,8 +73,14 @@ pub(super) struct File {
 /// Two joined ends.
 #[derive(Debug)]
 pub(super) struct Link {
-    pub(super) ends: [Placed<EndWord>; 2],
-    /// What it does to packets, both ways.
+    pub(super) ends: [LinkEnd; 2],
+}
+
+/// One of them.
+#[derive(Debug)]
+pub(super) struct LinkEnd {
+    pub(super) at: Placed<EndWord>,
+    /// What becomes of packets that leave by it.
     pub(super) impairment: Impairment,
 }
 
@@ -167,10 +178,30 @@ impl Link {
             );
             return None;
         };
-        let ends = [one, other].map(|end| parsed(end, "`DOMAIN/IF`", end_word, report));
+        let ends = [one, other].map(|end| LinkEnd::read(end, report));
+        let both_ways = impairment::read(fields, report);
         let [Some(one), Some(other)] = ends else { return None };
+        let end = |(at, own): (_, Option<_>)| LinkEnd { at, impairment: own.unwrap_or(both_ways) };
+        Some(Self { ends: [end(one), end(other)] })
+    }
+}
+
+impl LinkEnd {
+    /// `DOMAIN/IF`, or a mapping that says besides what this end does instead of what the link does both ways.
+    fn read(node: &Node, report: &mut Report) -> Option<(Placed<EndWord>, Option<Impairment>)> {
+        let Value::Map(_) = &node.value else {
+            return Some((parsed(node, "`DOMAIN/IF`", end_word, report)?, None));
+        };
+        let fields = Fields::of(node, &LINK_END, report)?;
+        let Some(at) = fields.value("at") else {
+            let missing = Diagnostic::error(fields.place, "an end of a link without its place");
+            report.push(missing.help("write `{at: DOMAIN/IF, delay: 20ms}`, or `DOMAIN/IF` alone"));
+            return None;
+        };
+        let at = parsed(at, "`DOMAIN/IF`", end_word, report);
+        let own = impairment::KEYS.iter().any(|key| fields.value(key).is_some());
         let impairment = impairment::read(fields, report);
-        Some(Self { ends: [one, other], impairment })
+        Some((at?, own.then_some(impairment)))
     }
 }
 

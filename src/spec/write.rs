@@ -9,9 +9,9 @@ use std::path::PathBuf;
 use super::lower::loopback_addresses;
 use super::yaml::Words;
 use crate::model::{
-    Action, Address, Dns, Domain, DomainId, DomainName, End, Engine, Hop, Interface, InterfaceName,
-    Isolation, Key, Kind, Network, Peer, Prefix, Preshared, Route, Rule, SecretName, Target, Vxlan,
-    WireGuard,
+    Action, Address, Dns, Domain, DomainId, DomainName, End, Engine, Hop, Impairment, Interface,
+    InterfaceName, Isolation, Key, Kind, Network, Peer, Prefix, Preshared, Route, Rule, SecretName, Target,
+    Vxlan, WireGuard,
 };
 
 /// A file for this network, which is not bound yet; `secrets` are where the keys that it names are.
@@ -182,19 +182,28 @@ impl Writer<'_> {
 
     fn links(&self) -> Vec<Words> {
         let joined = self.network.interfaces().filter_map(|(at, interface)| match &interface.kind {
-            Kind::Veth { peer } if at < *peer => Some((at, peer, interface.impairment)),
+            Kind::Veth { peer } if at < *peer => {
+                let far = self.network.interface(peer).map(|far| far.impairment).unwrap_or_default();
+                Some(([at, peer.clone()], [interface.impairment, far]))
+            }
             Kind::Veth { .. } | Kind::Loopback | Kind::Bridge | Kind::WireGuard(_) | Kind::Vrf { .. } => None,
             Kind::Dummy | Kind::Vlan { .. } | Kind::Macvlan { .. } | Kind::Vxlan(_) | Kind::Existing => None,
             Kind::Physical { .. } => None,
         });
         let whole = |end: &End| format!("{}/{}", self.word(end.domain), end.interface);
-        joined
-            .map(|(one, other, impairment)| {
-                let mut words = vec![("ends", Words::list(&[whole(&one), whole(other)]))];
-                words.extend(impairment.words().into_iter().map(|(key, value)| (key, Words::text(value))));
-                Words::flow(words)
-            })
-            .collect()
+        let one_link = |(ends, does): ([End; 2], [Impairment; 2])| match does {
+            [near, far] if near == far => {
+                let ends = ("ends", Words::list(&ends.map(|end| whole(&end))));
+                Words::flow([ends].into_iter().chain(doings(near)))
+            }
+            does => {
+                let ends = ends.iter().zip(does).map(|(end, does)| {
+                    Words::flow([("at", Words::text(whole(end)))].into_iter().chain(doings(does)))
+                });
+                Words::flow([("ends", Words::Flow(ends.collect()))])
+            }
+        };
+        joined.map(one_link).collect()
     }
 
     /// An interface as one of this domain calls it.
@@ -244,6 +253,11 @@ fn loopback(id: DomainId, lo: Option<&Interface>) -> Option<Words> {
 
 fn addresses(addresses: &BTreeSet<Address>) -> Words {
     Words::list(addresses)
+}
+
+/// What becomes of packets that leave by one end of a link.
+fn doings(impairment: Impairment) -> impl Iterator<Item = (&'static str, Words)> {
+    impairment.words().into_iter().map(|(key, value)| (key, Words::text(value)))
 }
 
 fn ports(bridge: &InterfaceName, domain: &Domain) -> Words {
@@ -386,7 +400,7 @@ mod tests {
                2: {interfaces: {wg0: {wireguard: {underlay: blue, listen_port: 7, peers: {\n\
                  it: {public_key: 'xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=', endpoint: '[fd00::9]:5',\n\
                    allowed_ips: ['fd00::/64', 10.9.0.0/16], persistent_keepalive: 25}}}}}}}\n\
-             links: [{ends: [blue/a, 2/a]}, {ends: [blue/b, 0/b]}]\n",
+             links: [{ends: [{at: blue/a, delay: 20ms}, {at: 2/a, loss: 1%}]}, {ends: [blue/b, 0/b]}]\n",
         );
         assert_eq!(first, second, "{written}");
         insta::assert_snapshot!(written, @r#"
@@ -437,7 +451,7 @@ mod tests {
                     it: {public_key: xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=, endpoint: "[fd00::9]:5", allowed_ips: [10.9.0.0/16, "fd00::/64"], persistent_keepalive: 25}
         links:
           - {ends: [0/b, blue/b]}
-          - {ends: [blue/a, 2/a]}
+          - {ends: [{at: blue/a, delay: 20ms}, {at: 2/a, loss: 1%}]}
         "#);
     }
 }

@@ -1,6 +1,7 @@
 //! One assertion: nothing, or what was seen instead.
 
 mod apart;
+mod leads;
 mod program;
 mod reach;
 mod serve;
@@ -11,6 +12,7 @@ mod way;
 use std::time::{Duration, Instant};
 
 use super::{Ground, throughout, until};
+use crate::backend::linux::view::Which;
 use crate::spec::{Assertion, Test};
 
 /// The longest single try at something that may be tried again.
@@ -58,6 +60,21 @@ pub(super) fn failure(test: &Test, ground: &Ground, deadline: Instant) -> Option
             program::run(&mut command, *status, stdout.as_deref(), deadline)
         }
     }
+}
+
+/// Whether nothing comes of watching: what must not arrive has no route by which it could leave.
+pub(super) fn is_settled(test: &Test, ground: &Ground) -> bool {
+    let to = match &test.assertion {
+        watch if !watch.is_watch() => return false,
+        Assertion::Ping { to, .. } => *to,
+        Assertion::Tcp { to, .. } | Assertion::Udp { to, .. } => to.ip(),
+        Assertion::Http { url, .. } => url.to.ip(),
+        Assertion::Isolated { .. } | Assertion::Dns { .. } | Assertion::Route { .. } => return false,
+        Assertion::Path { .. } | Assertion::Mtu { .. } | Assertion::Socket { .. } => return false,
+        Assertion::Handshake { .. } | Assertion::Counter { .. } | Assertion::Exec { .. } => return false,
+    };
+    let found = test.inside.map(|domain| ground.survey.route_get(domain, Which::Own, to));
+    found.is_some_and(|found| found.is_ok_and(|found| found.is_none_or(|found| !found.leads_somewhere())))
 }
 
 /// Where the test itself serves.

@@ -1,14 +1,13 @@
 //! Looks around where a test has failed: follows the packet that it is about from table to table, through links and
 //! tunnels, and keeps what it meets. What cannot be read is left out, for the failure itself is told in any case.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use super::Ground;
+use super::wires::Wires;
 use crate::backend::linux::view::Which;
-use crate::model::{
-    DomainId, End, Interface, InterfaceName, Key, Kind, Network, Prefix, PublicKey, RtableId,
-};
+use crate::model::{Dns, DomainId, End, InterfaceName, Key, Kind, PublicKey, RtableId};
 use crate::spec::{Assertion, Test};
 use crate::status::{Evidence, Family, Lookup, RouteGet, RouteTable, SocketTable, StatusView, TunnelStatus};
 
@@ -58,7 +57,9 @@ impl Search<'_> {
             }
             Assertion::Handshake { tunnel, .. } | Assertion::Counter { tunnel, .. } => {
                 let at = End { domain, interface: tunnel.clone() };
-                self.carriers(&at, |_| true);
+                for (underlay, endpoint) in self.carriers(&at, |_| true) {
+                    self.tables(underlay, Which::Own, endpoint);
+                }
                 let tunnel = self.ground.network.interface(&at).and_then(|interface| interface.wireguard());
                 if let Some((underlay, Some(port))) =
                     tunnel.map(|tunnel| (tunnel.underlay, tunnel.listen_port))
@@ -66,7 +67,8 @@ impl Search<'_> {
                     self.bound(underlay, port);
                 }
             }
-            Assertion::Dns { .. } | Assertion::Exec { .. } => self.domain(domain),
+            Assertion::Dns { .. } => self.looks_up(domain),
+            Assertion::Exec { .. } => self.domain(domain),
             Assertion::Isolated { domains } => self.between(domains),
         }
     }
@@ -77,6 +79,17 @@ impl Search<'_> {
         self.evidence.routes.extend(survey.route_table(domain, Which::Own).map(RouteTable::outward));
         self.rules(domain, Family::Inet);
         self.evidence.sockets.extend(survey.socket_table(domain));
+    }
+
+    /// The ways to a domain's name servers, and the domain itself.
+    fn looks_up(&mut self, domain: DomainId) {
+        let dns = self.ground.network.domains.get(&domain).map(|domain| domain.dns.clone());
+        if let Some(Dns::Own(resolver)) = dns {
+            for server in resolver.servers {
+                self.leave(domain, Which::Own, server);
+            }
+        }
+        self.domain(domain);
     }
 
     /// The way to an address, and who waits at this port where it ends.
@@ -143,14 +156,8 @@ impl Search<'_> {
             self.passes(&far);
             return Some(far.domain);
         }
-        let gateway = found.route.via.unwrap_or(found.route_to);
-        let has_it = |end: &&End| {
-            let interface = network.interface(end);
-            interface.is_some_and(|it| it.addresses.iter().any(|own| own.network.ip() == gateway))
-        };
-        let segment = segment(network, &at);
-        let far = segment.iter().find(has_it)?;
-        self.passes(far);
+        let far = Wires::of(network).far_end(&at, found)?;
+        self.passes(&far);
         Some(far.domain)
     }
 
@@ -160,28 +167,24 @@ impl Search<'_> {
 
     /// The far end of a tunnel for packets to an address, if it is in the file; shows the tunnel and what carries it.
     fn through(&mut self, at: &End, to: IpAddr) -> Option<End> {
-        let network = &self.ground.network;
-        let is_for = |prefixes: &BTreeSet<Prefix>| {
-            prefixes.iter().filter(|prefix| prefix.contains(to)).map(|prefix| prefix.length()).max()
-        };
-        let peers = network.interface(at)?.wireguard()?.peers.iter();
-        let (key, _) = peers
-            .filter_map(|(key, peer)| Some((key, is_for(&peer.allowed_ips)?)))
-            .max_by_key(|(_, length)| *length)?;
+        let (key, far) = Wires::of(&self.ground.network).beyond_tunnel(at, to)?;
         self.carriers(at, |peer| *key == Key::Public(*peer));
-        network.tunnels().find(|(_, tunnel)| tunnel.key == *key).map(|(end, _)| end)
+        far
     }
 
-    /// The state of a tunnel with some of its peers, and the ways of its encrypted packets.
-    fn carriers(&mut self, at: &End, is_meant: impl Fn(&PublicKey) -> bool) {
-        let Some(mut tunnel) = self.status.as_ref().and_then(|status| tunnel_of(status, at)) else { return };
+    /// The state of a tunnel with some of its peers, and the ways of its encrypted packets; returns where they go to.
+    fn carriers(&mut self, at: &End, is_meant: impl Fn(&PublicKey) -> bool) -> Vec<(DomainId, IpAddr)> {
+        let found = self.status.as_ref().and_then(|status| tunnel_of(status, at));
+        let Some(mut tunnel) = found else { return Vec::new() };
         tunnel.peers.retain(|peer| is_meant(&peer.view.public_key));
         let underlay = DomainId::new(tunnel.underlay).unwrap_or(DomainId::DEFAULT);
-        let endpoints: Vec<_> = tunnel.peers.iter().filter_map(|peer| peer.view.endpoint).collect();
+        let endpoints = tunnel.peers.iter().filter_map(|peer| Some((underlay, peer.view.endpoint?.ip())));
+        let endpoints: Vec<_> = endpoints.collect();
         self.evidence.tunnels.insert(at.to_string(), tunnel);
-        for endpoint in endpoints {
-            self.leave(underlay, Which::Own, endpoint.ip());
+        for (underlay, endpoint) in &endpoints {
+            self.leave(*underlay, Which::Own, *endpoint);
         }
+        endpoints
     }
 
     /// Who waits at this port in this domain, and in which others somebody does.
@@ -210,6 +213,7 @@ impl Search<'_> {
             let outer = interfaces.filter(|interface| interface.kind != Kind::Loopback);
             outer.flat_map(|it| it.addresses.iter().map(|own| own.network.ip())).collect::<Vec<_>>()
         };
+        let mut leading = BTreeMap::new();
         for from in domains {
             for to in domains.iter().filter(|to| *to != from).flat_map(outer) {
                 let found = self.ground.survey.route_get(*from, Which::Own, to);
@@ -217,9 +221,11 @@ impl Search<'_> {
                     found.is_some_and(|found| found.leads_somewhere() && !found.is_local())
                 }) {
                     self.leave(*from, Which::Own, to);
+                    leading.entry(*from).or_insert(to);
                 }
             }
         }
+        leading.into_iter().for_each(|(from, to)| self.tables(from, Which::Own, to));
     }
 }
 
@@ -235,29 +241,4 @@ fn tunnel_of(status: &StatusView, at: &End) -> Option<TunnelStatus> {
     let is_it = |domain: u32, name: &str| domain == at.domain.number() && name == at.interface.as_str();
     let mut tunnels = status.tunnels();
     tunnels.find(|(domain, it, _)| is_it(domain.domain, &it.name)).map(|(_, _, tunnel)| tunnel.clone())
-}
-
-/// The interfaces that frames of this one reach without a router: the other end of its link, and by way of bridges
-/// those of others.
-fn segment(network: &Network, at: &End) -> BTreeSet<End> {
-    let mut reached = BTreeSet::new();
-    let mut left = vec![at.clone()];
-    while let Some(end) = left.pop().filter(|_| reached.len() < 4096) {
-        let Some(interface) = network.interface(&end) else { continue };
-        if let Kind::Veth { peer } = &interface.kind {
-            left.extend((!reached.contains(peer)).then(|| peer.clone()));
-        }
-        let bridge = match interface.kind == Kind::Bridge {
-            true => Some(&end.interface),
-            false => interface.controller.as_ref(),
-        };
-        let is_beside = |it: &Interface| bridge.is_some_and(|bridge| it.controller.as_ref() == Some(bridge));
-        let beside = network.interfaces().filter(|(other, it)| {
-            other.domain == end.domain && (is_beside(it) || bridge == Some(&other.interface))
-        });
-        left.extend(beside.map(|(other, _)| other).filter(|other| !reached.contains(other)));
-        reached.insert(end);
-    }
-    reached.remove(at);
-    reached
 }

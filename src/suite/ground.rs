@@ -17,8 +17,8 @@ use crate::status::{ServiceEvidence, TunnelView};
 /// Makes the command that becomes these words as a citizen of a domain.
 pub type Enter = Box<dyn Fn(DomainId, &[String]) -> Command + Send + Sync>;
 
-/// Does something to the network; an error says why that could not be done.
-pub type Perform = Box<dyn Fn(&Action) -> Result<(), String> + Send + Sync>;
+/// Does something to the network, and returns it if it is another one then; an error says why that could not be done.
+pub type Perform = Box<dyn Fn(&Action) -> Result<Option<(Survey, Network)>, String> + Send + Sync>;
 
 /// Looks what the file's services do, and what they have written.
 pub type Services = Box<dyn Fn() -> Vec<ServiceEvidence> + Send + Sync>;
@@ -62,10 +62,22 @@ impl Ground {
     }
 
     /// Does something to the network; counters count from then on.
-    pub(super) fn perform(&self, action: &Action) -> Result<(), String> {
-        let done = (self.perform)(action);
+    pub(super) fn perform(&mut self, action: &Action) -> Result<(), String> {
+        let done = (self.perform)(action).and_then(|other| match other {
+            Some((survey, network)) => self.renew(survey, network),
+            None => Ok(()),
+        });
         self.mark();
         done
+    }
+
+    /// Another network in the same place. Of what was recorded before nothing is kept: it is of no test that follows.
+    fn renew(&mut self, survey: Survey, network: Network) -> Result<(), String> {
+        (self.survey, self.network) = (survey, network);
+        if let Some(recording) = self.recording.take() {
+            self.recording = Some(Recording::start(self, recording.directory())?);
+        }
+        Ok(())
     }
 
     /// What the file's services do, and what they have written.

@@ -34,6 +34,10 @@ impl Recording {
         Ok(Self { ring, directory: directory.to_owned() })
     }
 
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// Writes what went by these interfaces, or by any if there are none, into a file that is not there yet.
     pub(super) fn save(
         &self,

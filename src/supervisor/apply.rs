@@ -41,7 +41,8 @@ impl Supervisor {
         if wanted.network != running.as_str() {
             return Err(format!("this is network {running}, not {}", wanted.network));
         }
-        let document = self.read(self.source(wanted))?;
+        let mut document = self.read(self.source(wanted))?;
+        document.lowered.drift = terms.drift.unwrap_or(document.lowered.drift);
         let running = services::of(&self.document);
         let steps = match within {
             Some(within) => self.change_for_now(document, within),
@@ -75,7 +76,7 @@ impl Supervisor {
     fn source(&self, wanted: &Wanted) -> Source {
         let Wanted { file, directory, text, .. } = wanted;
         let (file, text, directory) = (file.clone(), text.clone(), directory.clone());
-        Source { file, text, network: self.desired.name.clone(), directory }
+        Source { file, text, network: self.desired.name.clone(), directory, reader: None }
     }
 
     /// Makes the network what its own file says by now.

@@ -20,14 +20,14 @@ use crate::state::{Directories, KeyRing, Missing, Store, Stored, write_lookups};
 use crate::transaction::{Signals, converge};
 
 /// A document's network with nothing left open.
-pub(super) struct Prepared {
-    pub(super) desired: Network,
+pub(crate) struct Prepared {
+    pub(crate) desired: Network,
     pub(super) keys: KeyRing,
     pub(super) warnings: Vec<String>,
 }
 
 /// Finds or makes the keys and ports that a document leaves open, and looks whether everything that it needs is here.
-pub(super) fn prepare(document: &Document, directories: &Directories) -> Result<Prepared, UpError> {
+pub(crate) fn prepare(document: &Document, directories: &Directories) -> Result<Prepared, UpError> {
     let (network, secrets) = (&document.lowered.network, &document.lowered.secrets);
     if let Some(clash) = neighbours::clash(network, directories) {
         return Err(clash.into());

@@ -155,7 +155,7 @@ fn kept_file(source: &Source) -> std::io::Result<KeptFile> {
 
 fn source(kept: &KeptFile, network: &NetworkName) -> Source {
     let KeptFile { file, directory, text } = kept.clone();
-    Source { file, text, network: network.clone(), directory }
+    Source { file, text, network: network.clone(), directory, reader: None }
 }
 
 /// Has the supervisor look after a time, on a thread of its own: the time must pass even where nothing is heard of a

@@ -12,9 +12,12 @@ use crate::plan::Step;
 use crate::spec;
 
 impl Supervisor {
-    /// Has both ends of a link do this, or neither.
+    /// Has the ends of a link that are meant do this, or none.
     pub(super) fn impair(&mut self, wanted: &Impair) -> Answer {
-        let ends = ends_of_link(&self.desired, &wanted.interface)?;
+        let mut ends = ends_of_link(&self.desired, &wanted.interface)?;
+        if wanted.one_way {
+            ends.truncate(1);
+        }
         let words = wanted.impairment.as_ref();
         let given = words.map(|words| spec::impairment(words.iter().map(|(key, text)| (&**key, &**text))));
         let given = given.transpose().map_err(|trouble| trouble.to_string())?;

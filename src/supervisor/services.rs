@@ -5,10 +5,12 @@ use std::collections::BTreeSet;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{self, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
 use tokio::sync::mpsc::WeakSender;
 use tracing::warn;
 
@@ -37,6 +39,8 @@ pub(super) struct Services {
     connection: Option<Connection>,
     wanted: Vec<Service>,
     queue: WeakSender<Event>,
+    /// What keeps them, where it ends with this.
+    child: Option<Child>,
 }
 
 impl Services {
@@ -49,7 +53,7 @@ impl Services {
     ) -> io::Result<Self> {
         let (network, directories) = (network.clone(), directories.clone());
         let mut services =
-            Self { network, directories, lodging, connection: None, wanted: Vec::new(), queue };
+            Self { network, directories, lodging, connection: None, wanted: Vec::new(), queue, child: None };
         match (Connection::adopt(&services.socket()), lodging) {
             (Ok(keeper), _) => services.attend_to(keeper),
             (Err(error), _) if error.kind() == io::ErrorKind::Unsupported => return Err(error),
@@ -107,13 +111,27 @@ impl Services {
                 command.arg("-v");
                 open_log(&self.directories.runtime.join("log"))?
             }
-            Lodging::Within => Stdio::inherit(),
+            Lodging::Within => {
+                self.bind_to_this_thread(&mut command);
+                Stdio::inherit()
+            }
         };
         command.args(["services", "-n", self.network.as_str()]);
         let socket = self.socket();
         service::end_orphans(&self.network, &socket);
-        self.attend_to(Connection::start(&socket, command, log)?);
+        let (connection, child) = Connection::start(&socket, command, log)?;
+        self.attend_to(connection);
+        self.child = (self.lodging == Lodging::Within).then_some(child);
         Ok(())
+    }
+
+    /// It finds this network, and ends with the thread that starts it.
+    fn bind_to_this_thread(&self, command: &mut Command) {
+        let Directories { state, runtime } = &self.directories;
+        let roots = [("RDOM_STATE_DIR", state), ("RDOM_RUNTIME_DIR", runtime)];
+        command.envs(roots.into_iter().filter_map(|(name, own)| Some((name, own.parent()?))));
+        // SAFETY: a system call and nothing else.
+        unsafe { command.pre_exec(|| Ok(set_pdeathsig(Signal::SIGKILL)?)) };
     }
 
     /// These are to run from now on, and no others.
@@ -170,8 +188,14 @@ impl Services {
 
     /// Ends them, and what keeps them.
     pub(super) fn end(&mut self) {
-        if let Some(Err(error)) = self.connection.take().map(Connection::end) {
-            warn!(%error, "services are left behind");
+        let ended = self.connection.take().map(Connection::end);
+        match (ended, &mut self.child) {
+            (_, Some(child)) => {
+                let _has_ended = child.kill();
+                let _nobody_else_waits = child.wait();
+            }
+            (Some(Err(error)), None) => warn!(%error, "services are left behind"),
+            (Some(Ok(())) | None, None) => {}
         }
     }
 

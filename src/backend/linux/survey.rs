@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::namespaces::{Namespaces, Place};
 use super::netlink::{Netlink, NetlinkError, Protocol};
 use super::sockets::TunnelSockets;
-use super::view::{self, Scope, Which};
+use super::view::{self, Arrival, Scope, Which};
 use crate::backend::BackendError;
 use crate::model::{DomainId, End, InterfaceName, Network};
 use crate::state::{Directories, Ledger};
@@ -83,6 +83,20 @@ impl Survey {
         let scope = self.scope(domain, place);
         let found =
             route_socket(place).and_then(|mut route| view::route_get(domain, &scope, which, &mut route, to));
+        found.map_err(|error| trouble("routes", domain, error))
+    }
+
+    /// The route that a packet would take which came into a domain from another host.
+    pub fn route_of(
+        &self,
+        domain: DomainId,
+        arrival: &Arrival,
+        to: IpAddr,
+    ) -> Result<Option<RouteGet>, BackendError> {
+        let place = self.place(domain)?;
+        let scope = self.scope(domain, place);
+        let found =
+            route_socket(place).and_then(|mut route| view::route_of(domain, &scope, arrival, &mut route, to));
         found.map_err(|error| trouble("routes", domain, error))
     }
 

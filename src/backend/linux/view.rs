@@ -23,7 +23,7 @@ use crate::status::{
 };
 
 pub use driver::tunnel_of_driver;
-pub use routes::Which;
+pub use routes::{Arrival, Which};
 pub use scope::Scope;
 pub use uapi::{UapiError, tunnel_of_stream, tunnel_of_uapi};
 
@@ -77,6 +77,22 @@ pub fn route_get(
     let links = links(route)?;
     let device = links.iter().find(|link| scope.is_device(link)).map(|link| link.index);
     let found = routes::lookup(route, scope, which, device, address)?;
+    Ok(found.map(|found| {
+        RouteGet::new(domain, address, &found.matched, found.chosen.as_ref(), found.src, &links)
+    }))
+}
+
+/// The route that a packet to this address would take which came in from another host; `None` if there is none.
+pub fn route_of(
+    domain: DomainId,
+    scope: &Scope,
+    arrival: &Arrival,
+    route: &mut Netlink,
+    address: IpAddr,
+) -> Result<Option<RouteGet>, NetlinkError> {
+    let links = links(route)?;
+    let Some(by) = links.iter().find(|link| link.name == arrival.by.as_str()) else { return Ok(None) };
+    let found = routes::lookup_of(route, scope, (by.index, arrival.from), address)?;
     Ok(found.map(|found| {
         RouteGet::new(domain, address, &found.matched, found.chosen.as_ref(), found.src, &links)
     }))

@@ -42,7 +42,7 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
     consent.ask(&document.lowered.network, &live.directories)?;
     let wanted = wanted(document, &live.name)?;
     let confirm = words.confirm.map(|within| format!("{}ms", within.as_millis()));
-    let terms = Terms { confirm, residents: words.eviction.residents() };
+    let terms = Terms { confirm, residents: words.eviction.residents(), drift: None };
     let answer = live.ask(|client| match client.apply(&wanted, &terms) {
         Err(ClientError::Refused(why)) => Ok(Err(why)),
         answer => answer.map(Ok),

@@ -14,9 +14,10 @@ use crate::{probe, spec};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-What is said replaces all that the link does, both ways, as in a file's `links`; it holds until `apply` or `down`.
+What is said replaces all that the link does, both ways unless --one-way; it holds until `apply` or `down`.
 More than a rate takes a kernel with netem.
   rdom impair 1/eth0 --delay 20ms --loss 5%
+  rdom impair 1/eth0 --delay 200ms --one-way
   rdom impair 1/eth0 --clear")]
 pub(super) struct Words {
     #[command(flatten)]
@@ -26,6 +27,9 @@ pub(super) struct Words {
     interface: String,
     #[command(flatten)]
     wanted: Wanted,
+    /// Leave alone what comes the other way: only packets that leave by this end are meant
+    #[arg(long)]
+    one_way: bool,
     /// Do again what the file says
     #[arg(long, conflicts_with_all = ["delay", "jitter", "loss", "reorder", "rate"])]
     clear: bool,
@@ -71,7 +75,11 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
     let wanted = wanted.map_err(|trouble| Trouble::usage(trouble.to_string()))?;
     let live = Live::find(common)?;
     probe::impairable(&wanted)?;
-    let impair = Impair { interface: words.interface.clone(), impairment: (!words.clear).then_some(said) };
+    let impair = Impair {
+        interface: words.interface.clone(),
+        impairment: (!words.clear).then_some(said),
+        one_way: words.one_way,
+    };
     let answer = live.ask(|client| match client.impair(&impair) {
         Err(ClientError::Refused(why)) => Ok(Err(why)),
         answer => answer.map(Ok),

@@ -62,7 +62,7 @@ pub enum Refusal {
 impl Probe {
     /// A small one that may go as far as any.
     pub fn new(to: IpAddr, wait: Duration) -> Self {
-        Self { to, device: None, hop_limit: 64, size_bytes: 84, wait }
+        Self { to, device: None, hop_limit: u8::MAX, size_bytes: 84, wait }
     }
 }
 

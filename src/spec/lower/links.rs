@@ -6,7 +6,7 @@ use super::names::Names;
 use crate::diagnostic::{Diagnostic, Place};
 use crate::model::{End, Impairment};
 use crate::spec::report::{Placed, Report};
-use crate::spec::words::{EndWord, File, Link};
+use crate::spec::words::{EndWord, File, Link, LinkEnd};
 
 /// What an end of a link is joined to.
 #[derive(Clone, Debug)]
@@ -27,7 +27,7 @@ pub(super) fn join(file: &File, names: &Names, report: &mut Report) -> BTreeMap<
 }
 
 fn join_one(link: &Link, names: &Names, joined: &mut BTreeMap<End, Joined>, report: &mut Report) {
-    let [one, other] = &link.ends;
+    let [LinkEnd { at: one, impairment: near }, LinkEnd { at: other, impairment: far }] = &link.ends;
     let (Some(a), Some(b)) = (end(one, names, report), end(other, names, report)) else { return };
     if a == b {
         report.push(
@@ -37,7 +37,7 @@ fn join_one(link: &Link, names: &Names, joined: &mut BTreeMap<End, Joined>, repo
         );
         return;
     }
-    for (this, peer, place) in [(&a, &b, one.place), (&b, &a, other.place)] {
+    for (this, peer, place, impairment) in [(&a, &b, one.place, near), (&b, &a, other.place, far)] {
         match joined.get(this) {
             Some(first) => report.push(
                 Diagnostic::error(place, format!("`{}` is an end of two links", names.end(this)))
@@ -46,8 +46,7 @@ fn join_one(link: &Link, names: &Names, joined: &mut BTreeMap<End, Joined>, repo
                     .help("join several links with a bridge, or name another interface"),
             ),
             None => {
-                joined
-                    .insert(this.clone(), Joined { peer: peer.clone(), place, impairment: link.impairment });
+                joined.insert(this.clone(), Joined { peer: peer.clone(), place, impairment: *impairment });
             }
         }
     }

@@ -187,7 +187,7 @@ impl Renamed {
         match action {
             Action::Cut(end) | Action::Restore(end) => self.end(end),
             Action::Move { tunnel: end, .. } | Action::Set { link: end, .. } => self.end(end),
-            Action::Kill(_) | Action::Start(_) | Action::Wait(_) => {}
+            Action::Kill(_) | Action::Start(_) | Action::Wait(_) | Action::Apply(_) => {}
         }
     }
 }

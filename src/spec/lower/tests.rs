@@ -18,12 +18,11 @@ pub(super) fn test(words: &words::Test, scope: &Scope<'_>, report: &mut Report) 
     };
     let prefix = words.inside.as_ref().map(|word| format!("{}: ", word.value)).unwrap_or_default();
     let name = words.name.clone().unwrap_or_else(|| format!("{prefix}{asserted}"));
-    let within = words.within.unwrap_or_else(|| words.assertion.default_within());
     let assertion = words.assertion.clone().with_domains(|word| scope.names.domain(&word, report))?;
     if let Some(inside) = inside {
         check(&assertion, inside, words.place, scope, report);
     }
-    Some(Test { inside, name, asserted, assertion, within, place: words.place })
+    Some(Test { inside, name, asserted, assertion, within: words.within, place: words.place })
 }
 
 /// Names of interfaces and peers that are not there.
@@ -76,10 +75,14 @@ fn act(words: &words::Act, scope: &Scope<'_>, services: &Services, report: &mut 
         words::Action::Restore(word) => {
             (format!("restore {}", text(word)), Action::Restore(end(word, scope, report)?))
         }
-        words::Action::Set { link, impairment } => {
-            let words = format!("set {}: {impairment}", text(link));
-            (words, Action::Set { link: end_of_link(link, scope, report)?, impairment: *impairment })
+        words::Action::Set { link, impairment, one_way } => {
+            let way = if *one_way { " one way" } else { "" };
+            let words = format!("set {}{way}: {impairment}", text(link));
+            let link = end_of_link(link, scope, report)?;
+            (words, Action::Set { link, impairment: *impairment, one_way: *one_way })
         }
+        // Told of where the story goes on with that file.
+        words::Action::Apply(_) => return None,
         words::Action::Kill(name) => (format!("kill {name}"), Action::Kill(service(name))),
         words::Action::Start(name) => (format!("start {name}"), Action::Start(service(name))),
         words::Action::Move { tunnel: word, peer, endpoint } => {

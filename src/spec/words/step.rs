@@ -13,9 +13,9 @@ use crate::spec::report::{Placed, Report};
 use crate::spec::values;
 
 /// The keys by which an item is one that does something.
-const ACTIONS: [&str; 7] = ["cut", "restore", "move", "set", "kill", "start", "wait"];
+const ACTIONS: [&str; 8] = ["cut", "restore", "move", "set", "kill", "start", "apply", "wait"];
 /// The keys beside that of an action, and whose they are.
-const FURTHER: [(&str, &str); 7] = [
+const FURTHER: [(&str, &str); 8] = [
     ("peer", "move"),
     ("endpoint", "move"),
     ("delay", "set"),
@@ -23,16 +23,15 @@ const FURTHER: [(&str, &str); 7] = [
     ("loss", "set"),
     ("reorder", "set"),
     ("rate", "set"),
+    ("one_way", "set"),
 ];
-/// Those that later versions will have.
-const LATER: [&str; 1] = ["apply"];
 const STEP: Shape = Shape {
     what: "a step",
     keys: &[
         "cut", "restore", "move", "peer", "endpoint", "set", "delay", "jitter", "loss", "reorder", "rate",
-        "kill", "start", "wait",
+        "one_way", "kill", "start", "apply", "wait",
     ],
-    later: &LATER,
+    later: &[],
 };
 
 /// One item of `steps`.
@@ -55,9 +54,10 @@ pub(in crate::spec) enum Action {
     Cut(Placed<EndWord>),
     Restore(Placed<EndWord>),
     Move { tunnel: Placed<EndWord>, peer: Placed<String>, endpoint: SocketAddr },
-    Set { link: Placed<EndWord>, impairment: Impairment },
+    Set { link: Placed<EndWord>, impairment: Impairment, one_way: bool },
     Kill(Placed<ServiceName>),
     Start(Placed<ServiceName>),
+    Apply(Placed<String>),
     Wait(Duration),
 }
 
@@ -75,11 +75,7 @@ impl Step {
 
 fn is_act(node: &Node) -> bool {
     let Value::Map(entries) = &node.value else { return false };
-    let is_action = |entry: &Entry| {
-        let key = entry.key.value.as_str();
-        ACTIONS.contains(&key) || LATER.contains(&key)
-    };
-    entries.iter().any(is_action)
+    entries.iter().any(|entry| ACTIONS.contains(&entry.key.value.as_str()))
 }
 
 fn action(fields: Fields<'_>, report: &mut Report) -> Option<Action> {
@@ -101,6 +97,7 @@ fn action(fields: Fields<'_>, report: &mut Report) -> Option<Action> {
         "set" => set(node, fields, report),
         "kill" => parsed(node, "a service", values::service_name, report).map(Action::Kill),
         "start" => parsed(node, "a service", values::service_name, report).map(Action::Start),
+        "apply" => parsed(node, "a file", values::any_text, report).map(Action::Apply),
         "wait" => parsed(node, "a time", values::duration, report).map(|time| Action::Wait(time.value)),
         "cut" => parsed(node, "`DOMAIN/IF`", end_word, report).map(Action::Cut),
         _ => parsed(node, "`DOMAIN/IF`", end_word, report).map(Action::Restore),
@@ -116,7 +113,8 @@ fn set(node: &Node, fields: Fields<'_>, report: &mut Report) -> Option<Action> {
         );
     }
     let impairment = impairment::read(fields, report);
-    Some(Action::Set { link: link?, impairment })
+    let one_way = fields.parsed("one_way", "`true` or `false`", values::truth, report);
+    Some(Action::Set { link: link?, impairment, one_way: one_way.is_some_and(|one_way| one_way.value) })
 }
 
 fn moved(node: &Node, fields: Fields<'_>, report: &mut Report) -> Option<Action> {

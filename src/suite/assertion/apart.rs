@@ -1,5 +1,6 @@
-//! Domains that are apart: of every ordered pair, what the first one sends to an address of the second does not arrive
-//! there, and no program of the first has a socket of the second open.
+//! Domains that are apart: of every ordered pair, no link, tunnel or route leads from the first one to the second, what
+//! is sent to an address of the second all the same does not arrive there, and no program of the first has a socket of
+//! the second open.
 //!
 //! The same addresses may be in both, so that an answer proves nothing. What is looked for is the sender's token at a
 //! socket in the other domain.
@@ -12,13 +13,17 @@ use std::time::Instant;
 use nix::sys::socket::SockType;
 use rand_core::{OsRng, RngCore};
 
+use super::leads::Leads;
 use super::socket::{holds, processes, rows};
 use super::{Ground, throughout};
-use crate::model::{DomainId, Kind};
+use crate::model::DomainId;
 use crate::suite::inside::Inside;
 
 /// Tables of /proc/net with sockets (proc_net(5)).
 const TABLES: [&str; 7] = ["tcp", "tcp6", "udp", "udp6", "raw", "raw6", "icmp"];
+
+/// How many ways from one domain to another are told of.
+const LEAKS: usize = 12;
 
 /// One domain with the sockets that wait in it.
 struct Listener<'a> {
@@ -38,8 +43,16 @@ pub(super) fn failure(domains: &[DomainId], ground: &Ground, deadline: Instant) 
     if let Some(shared) = pairs().find_map(|(from, to)| foreign_socket(from, to, ground)) {
         return Some(shared);
     }
-    let tokens: Vec<Sent> = pairs().flat_map(|(from, to)| send(from, to, ground)).collect();
-    throughout(deadline, |_| listeners.iter().find_map(|listener| arrived(listener, &tokens, ground)))
+    let leads = match Leads::of(ground) {
+        Ok(leads) => leads,
+        Err(trouble) => return Some(trouble),
+    };
+    let leaks = pairs().filter_map(|(from, to)| leads.leak(from.domain, to.domain));
+    let mut leaks: Vec<String> = leaks.take(LEAKS).collect();
+    let tokens: Vec<Sent> = pairs().flat_map(|(from, to)| send(from, to, &leads)).collect();
+    let arrived = |_| listeners.iter().find_map(|listener| arrived(listener, &tokens, ground));
+    leaks.extend(throughout(deadline, arrived));
+    (!leaks.is_empty()).then(|| leaks.join("\n"))
 }
 
 fn listen(domain: DomainId, ground: &Ground) -> Result<Listener<'_>, String> {
@@ -66,9 +79,9 @@ struct Sent {
 }
 
 /// Sends a token to each address of a domain, at the port that waits there.
-fn send(from: &Listener<'_>, to: &Listener<'_>, ground: &Ground) -> Vec<Sent> {
+fn send(from: &Listener<'_>, to: &Listener<'_>, leads: &Leads<'_>) -> Vec<Sent> {
     let mut sent = Vec::new();
-    for address in addresses(to.domain, ground) {
+    for address in leads.addresses(to.domain) {
         let is_its = |local: &SocketAddr| local.is_ipv4() == address.is_ipv4();
         let Some(waits) = to.sockets.iter().filter_map(|socket| socket.local_addr().ok()).find(is_its) else {
             continue;
@@ -82,14 +95,6 @@ fn send(from: &Listener<'_>, to: &Listener<'_>, ground: &Ground) -> Vec<Sent> {
         sent.push(Sent { token, from: from.domain, to: to.domain, address });
     }
     sent
-}
-
-/// The addresses of a domain by which others could know it.
-fn addresses(domain: DomainId, ground: &Ground) -> Vec<IpAddr> {
-    let interfaces =
-        ground.network.domains.get(&domain).into_iter().flat_map(|domain| domain.interfaces.values());
-    let outer = interfaces.filter(|interface| interface.kind != Kind::Loopback);
-    outer.flat_map(|interface| interface.addresses.iter().map(|address| address.network.ip())).collect()
 }
 
 /// A token that has come out in this domain, of those that were sent from others.

@@ -18,7 +18,7 @@ use nix::errno::Errno;
 
 use super::super::netlink::{Netlink, NetlinkError};
 use super::scope::Scope;
-use crate::model::Prefix;
+use crate::model::{InterfaceName, Prefix};
 use crate::status::{NextHop, RouteFacts, RouteType};
 
 /// `RT_TABLE_DEFAULT` and `RT_TABLE_LOCAL` (linux/rtnetlink.h).
@@ -38,6 +38,15 @@ pub enum Which {
     Own,
     /// A further one: the table of this number.
     Further(u32),
+}
+
+/// How a packet that is on its way came into a domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// The interface that it came in by.
+    pub by: InterfaceName,
+    /// Its source address.
+    pub from: IpAddr,
 }
 
 /// What a domain has.
@@ -105,7 +114,26 @@ pub(super) fn lookup(
     device: Option<u32>,
     address: IpAddr,
 ) -> Result<Option<Found>, NetlinkError> {
-    let from = From { mark: which.mark(), device };
+    found(route, scope, which, From::Socket { mark: which.mark(), device }, address)
+}
+
+/// What the kernel would do with a packet to this address that came in by the interface of this index.
+pub(super) fn lookup_of(
+    route: &mut Netlink,
+    scope: &Scope,
+    came: (u32, IpAddr),
+    address: IpAddr,
+) -> Result<Option<Found>, NetlinkError> {
+    found(route, scope, Which::Own, From::Wire { index: came.0, source: came.1 }, address)
+}
+
+fn found(
+    route: &mut Netlink,
+    scope: &Scope,
+    which: Which,
+    from: From,
+    address: IpAddr,
+) -> Result<Option<Found>, NetlinkError> {
     match ask(route, from, address, RouteFlags::FibMatch) {
         Ok(Some(matched)) if ends_the_search(&matched) => Ok(None),
         Ok(Some(matched)) => {
@@ -116,7 +144,8 @@ pub(super) fn lookup(
         }
         Ok(None) => Ok(None),
         Err(error) => match error.errno() {
-            Some(Errno::ENETUNREACH | Errno::ESRCH) => Ok(None),
+            // The last is for a source that would not be answered by the same way (`rp_filter`).
+            Some(Errno::ENETUNREACH | Errno::ESRCH | Errno::EXDEV) => Ok(None),
             Some(Errno::EHOSTUNREACH | Errno::EACCES | Errno::EINVAL) => {
                 dropping(route, scope, which, address)
             }
@@ -125,11 +154,26 @@ pub(super) fn lookup(
     }
 }
 
-/// What a socket that asks is born with.
+/// Where a packet comes from.
 #[derive(Clone, Copy)]
-struct From {
-    mark: Option<u32>,
-    device: Option<u32>,
+enum From {
+    /// A socket that was born with these.
+    Socket { mark: Option<u32>, device: Option<u32> },
+    /// Another host, by this interface.
+    Wire { index: u32, source: IpAddr },
+}
+
+impl From {
+    fn attributes(self) -> Vec<RouteAttribute> {
+        match self {
+            From::Socket { mark, device } => {
+                mark.map(RouteAttribute::Mark).into_iter().chain(device.map(RouteAttribute::Oif)).collect()
+            }
+            From::Wire { index, source } => {
+                vec![RouteAttribute::Iif(index), RouteAttribute::Source(source.into())]
+            }
+        }
+    }
 }
 
 impl Which {
@@ -154,8 +198,10 @@ fn ask(
     query.header.destination_prefix_length = host.length();
     query.header.flags = flags;
     query.attributes.push(RouteAttribute::Destination(address.into()));
-    query.attributes.extend(from.mark.map(RouteAttribute::Mark));
-    query.attributes.extend(from.device.map(RouteAttribute::Oif));
+    if let From::Wire { .. } = from {
+        query.header.source_prefix_length = host.length();
+    }
+    query.attributes.extend(from.attributes());
     let answers = route.request(Message::GetRoute(query), 0)?;
     Ok(answers.iter().find_map(|answer| match answer {
         Message::NewRoute(message) => read(message),

@@ -8,13 +8,14 @@ use std::thread;
 use serde::{Deserialize, Serialize};
 
 use super::{Listed, Words};
+use crate::backend::linux::Survey;
 use crate::cli::file::{self, Document};
 use crate::cli::linux::live::Live;
 use crate::cli::linux::run::private_copy;
 use crate::cli::say::say;
 use crate::cli::trouble::Trouble;
 use crate::cli::{Common, Ended};
-use crate::diagnostic::{Diagnostic, Diagnostics, Place};
+use crate::diagnostic::{Diagnostic, Diagnostics, Place, chain};
 use crate::exec;
 use crate::lab::Stage;
 use crate::model::{DomainId, Drift, Network};
@@ -89,20 +90,25 @@ fn judge(document: &Document, network: &Network, words: &Words, common: &Common)
         command.args(["exec", "-n", name.as_str(), "-T", &domain.to_string(), "--"]).args(words);
         command
     };
-    let stage = Arc::new(stage);
+    let (stage, directories) = (Arc::new(stage), live.directories.clone());
     let looked_at = Arc::clone(&stage);
-    let perform = move |action: &Action| stage.perform(action);
+    let perform = move |action: &Action| {
+        stage.perform(action)?;
+        let Action::Apply(_) = action else { return Ok(None) };
+        let survey = Survey::of(&directories).map_err(|error| chain(&error))?;
+        Ok(Some((survey, stage.desired())))
+    };
     let services = move || looked_at.services();
     let survey = live.survey()?;
     let ground = Ground::new(survey, network.clone(), Box::new(enter), Box::new(perform), Box::new(services));
-    let ground = match &words.captures {
+    let mut ground = match &words.captures {
         Some(directory) => ground.recorded(directory).map_err(Trouble::failed)?,
         None => ground,
     };
     let is_chosen = |test: &Test| is_chosen(test, document, words);
     let mut failed = false;
     let mut told = Ok(());
-    suite::carry_out(&document.lowered, is_chosen, &ground, |verdict| {
+    suite::carry_out(&document.lowered, is_chosen, &mut ground, |verdict| {
         failed |= !verdict.passed();
         let said = tell(&Said::Verdict(verdict));
         if told.is_ok() {
