@@ -30,7 +30,7 @@ enum Act {
 /// Reads acts and does the first 64 of them.
 pub fn hold(input: &[u8]) {
     let Ok(acts) = Vec::<Act>::arbitrary_take_rest(Unstructured::new(input)) else { return };
-    let mut tunnel = Tunnel::new();
+    let mut tunnel = Tunnel::idle();
     let mut sent = BTreeSet::from([packet(0, 100)]);
     tunnel.send(Side::Left, &packet(0, 100));
     tunnel.settle();

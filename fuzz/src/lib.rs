@@ -77,8 +77,7 @@ pub struct Tunnel {
 
 impl Tunnel {
     /// One without a session.
-    #[expect(clippy::new_without_default, reason = "it stops the clock")]
-    pub fn new() -> Self {
+    pub fn idle() -> Self {
         MockClock::set_time(Duration::ZERO);
         let now = Instant::now();
         let ends = [Side::Left, Side::Right].map(|side| {
