@@ -1,4 +1,11 @@
-//! Two engines without their IO, the tunnel between them, and a clock that jumps.
+//! What must hold for any input, one module for each fuzzer; and for those of the engine two of it without their IO, the
+//! tunnel between them, and a clock that jumps.
+
+pub mod datagrams;
+pub mod files;
+pub mod foreign;
+pub mod packets;
+pub mod uapi;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -70,8 +77,7 @@ pub struct Tunnel {
 
 impl Tunnel {
     /// One without a session.
-    #[expect(clippy::new_without_default, reason = "it stops the clock")]
-    pub fn new() -> Self {
+    pub fn idle() -> Self {
         MockClock::set_time(Duration::ZERO);
         let now = Instant::now();
         let ends = [Side::Left, Side::Right].map(|side| {

@@ -1,28 +1,4 @@
-//! What a configurer says: any text is applied up to its first mistake, and what the engine then tells of itself is
-//! a request that makes another engine the same.
+//! See `rdomain_fuzz::uapi`.
 #![no_main]
 
-use std::time::Instant;
-
-use libfuzzer_sys::fuzz_target;
-use rdomain::wireguard::{Core, describe};
-use rdomain_fuzz::apply;
-
-fuzz_target!(|request: &str| {
-    let now = Instant::now();
-    let mut core = Core::new(1420);
-    apply(&mut core, request, now);
-    let told = settings(&core);
-    let mut other = Core::new(1420);
-    assert!(apply(&mut other, &told, now), "refuses its own words: {told}");
-    assert_eq!(settings(&other), told);
-});
-
-/// What it tells of itself without counters and times.
-fn settings(core: &Core) -> String {
-    let told = describe(core, None, 0);
-    let is_setting = |line: &&str| {
-        !["rx_bytes", "tx_bytes", "last_handshake_time"].iter().any(|key| line.starts_with(key))
-    };
-    told.lines().filter(is_setting).flat_map(|line| [line, "\n"]).collect()
-}
+libfuzzer_sys::fuzz_target!(|input: &[u8]| rdomain_fuzz::uapi::hold(input));

@@ -4,11 +4,12 @@
 use std::io::{self, Read};
 use std::net::UdpSocket;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::inbox::MESSAGES_MAX;
 use super::scratch::{Reads, Scratch};
+use super::standing::Standing;
 use super::workers::{Job, Next};
 use super::{Shared, UdpPair};
 
@@ -20,9 +21,10 @@ pub(super) struct Outward(pub(super) Arc<Shared>);
 
 /// From a socket to the interface.
 pub(super) struct Inward {
-    pub(super) shared: Arc<Shared>,
-    pub(super) sockets: Arc<UdpPair>,
-    pub(super) family: Family,
+    shared: Arc<Shared>,
+    sockets: Arc<UdpPair>,
+    family: Family,
+    standing: Mutex<Standing>,
 }
 
 /// What peers need although no packet comes.
@@ -141,6 +143,14 @@ impl Job for Inward {
 }
 
 impl Inward {
+    pub(super) fn new(shared: Arc<Shared>, sockets: Arc<UdpPair>, family: Family) -> Self {
+        Self { shared, sockets, family, standing: Mutex::default() }
+    }
+
+    fn standing(&self) -> MutexGuard<'_, Standing> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn socket(&self) -> &UdpSocket {
         match self.family {
             Family::V4 => &self.sockets.v4,
@@ -151,8 +161,12 @@ impl Inward {
     fn open(&self, scratch: &mut Scratch) {
         let Scratch { batch, inbox, .. } = scratch;
         let now = Instant::now();
+        let mut is_late = self.standing().tells(inbox.bytes(), inbox.waited(), now);
         let mut core = self.shared.core();
         for mut train in inbox.trains() {
+            if std::mem::take(&mut is_late) {
+                train = train.late();
+            }
             core.inbound(&mut train, now, batch);
             while !train.is_empty() {
                 drop(core);

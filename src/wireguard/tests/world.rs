@@ -128,7 +128,8 @@ impl World {
         self.receive(site, Train::new(bytes, size, Route::to(from), 0));
     }
 
-    fn receive(&mut self, site: u8, mut train: Train<'_>) {
+    /// Hands a train to the sockets of a site.
+    pub(super) fn receive(&mut self, site: u8, mut train: Train<'_>) {
         let now = self.now;
         let site_ = self.site(site);
         site_.core.inbound(&mut train, now, &mut site_.batch);
