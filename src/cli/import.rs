@@ -63,7 +63,7 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
             return script(&source, network.name, &words.keys);
         }
     }
-    let (mut secrets, mut id) = (Vec::new(), words.rdomain);
+    let (mut secrets, mut named, mut id) = (Vec::new(), BTreeMap::new(), words.rdomain);
     for path in &words.files {
         let text = fs::read_to_string(path)
             .map_err(|error| Trouble::usage(format!("cannot read {}: {error}", path.display())))?;
@@ -73,10 +73,11 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
             complain(imported.warnings.render(paint()));
         }
         secrets.extend(imported.secrets);
+        named.extend(imported.files);
         id = next(id, &network);
     }
-    let files = put(secrets, &words.keys)?;
-    print!("{}", spec::write(&network, &files));
+    named.extend(put(secrets, &words.keys)?);
+    print!("{}", spec::write(&network, &named));
     Ok(ExitCode::SUCCESS)
 }
 

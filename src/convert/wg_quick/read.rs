@@ -4,7 +4,7 @@
 //! route needs marks and rules there, for the encrypted packets must not take it. In a domain they never do.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use ipnetwork::IpNetwork;
@@ -22,6 +22,8 @@ use crate::spec::values::{self, Trouble};
 pub struct Imported {
     /// The secrets that it held, each with the file that it belongs into.
     pub secrets: BTreeMap<SecretName, SecretFile>,
+    /// The files of secrets that it named.
+    pub files: BTreeMap<SecretName, PathBuf>,
     /// What is not in the network, and what to do about it.
     pub warnings: Diagnostics,
 }
@@ -42,11 +44,11 @@ pub fn read(file: &Path, text: &str, id: DomainId, network: &mut Network) -> Res
     let mut reader = Reader::default();
     let name = file.display().to_string();
     let built = reader.build(file, text, id);
-    let secrets = std::mem::take(&mut reader.secrets);
+    let (secrets, files) = (std::mem::take(&mut reader.secrets), std::mem::take(&mut reader.files));
     match built {
         Some(domain) if !reader.list.iter().any(Diagnostic::is_error) => {
             network.domains.insert(id, domain);
-            Ok(Imported { secrets, warnings: Diagnostics::new(&name, text, reader.list) })
+            Ok(Imported { secrets, files, warnings: Diagnostics::new(&name, text, reader.list) })
         }
         Some(_) | None => Err(Diagnostics::new(&name, text, reader.list)),
     }
@@ -74,6 +76,11 @@ struct Section<'t> {
 struct Reader {
     list: Vec<Diagnostic>,
     secrets: BTreeMap<SecretName, SecretFile>,
+    files: BTreeMap<SecretName, PathBuf>,
+    /// Files of preshared keys, by the peer's key.
+    preshared: BTreeMap<PublicKey, PathBuf>,
+    /// Routes that were typed.
+    routes: BTreeSet<Route>,
 }
 
 impl Reader {
@@ -100,6 +107,7 @@ impl Reader {
         if self.routes_follow(first) {
             domain.routes = routes(&at.interface, &interface);
         }
+        domain.routes.append(&mut self.routes);
         domain.interfaces.insert(at.interface, interface);
         Some(domain)
     }
@@ -209,6 +217,7 @@ impl Reader {
                 }
                 "table" | "saveconfig" | "fwmark" => self.check_placement(line),
                 "dns" => self.leave_out(line, "a domain has `dns: {servers: [..]}`"),
+                "preup" | "postup" if self.hook(at, line.value).is_some() => {}
                 "preup" | "postup" | "predown" | "postdown" => {
                     self.leave_out(
                         line,
@@ -218,11 +227,32 @@ impl Reader {
                 _ => self.unknown(line, "an `[Interface]`"),
             }
         }
-        if !has_key {
+        if !has_key && !self.files.contains_key(&SecretName::PrivateKey(at.clone())) {
             let missing = Diagnostic::error(section.place, "an `[Interface]` without `PrivateKey`");
             self.list.push(missing.help("write `PrivateKey = KEY`, as `wg genkey` prints it"));
         }
         Interface { addresses, mtu, ..Interface::new(Kind::WireGuard(tunnel)) }
+    }
+
+    /// Takes what a command before or after the start says that a file has words for: where a key is, a route.
+    fn hook(&mut self, at: &End, command: &str) -> Option<()> {
+        let words: Vec<&str> = command.split_whitespace().collect();
+        match words.as_slice() {
+            ["wg", "set", "%i", "private-key", file] => {
+                self.files.insert(SecretName::PrivateKey(at.clone()), plain(file)?);
+            }
+            ["wg", "set", "%i", "peer", key, "preshared-key", file] => {
+                self.preshared.insert(key.parse().ok()?, plain(file)?);
+            }
+            ["ip", "-6", "route", "add", to, rest @ ..] => {
+                self.routes.insert(typed_route(to, rest, &at.interface, IpAddr::V6(Ipv6Addr::UNSPECIFIED))?);
+            }
+            ["ip", "route", "add", to, rest @ ..] => {
+                self.routes.insert(typed_route(to, rest, &at.interface, IpAddr::V4(Ipv4Addr::UNSPECIFIED))?);
+            }
+            _ => return None,
+        }
+        Some(())
     }
 
     fn peer(&mut self, at: &End, number: usize, section: &Section<'_>) -> Option<(Key, Peer)> {
@@ -260,6 +290,11 @@ impl Reader {
                 }
                 _ => self.unknown(line, "a `[Peer]`"),
             }
+        }
+        if let Some(file) = key.and_then(|key| self.preshared.remove(&key)) {
+            let secret = SecretName::PresharedKey(at.clone(), name);
+            self.files.insert(secret.clone(), file);
+            peer.preshared_key = Some(Preshared::Of(secret));
         }
         if key.is_none() && !section.lines.iter().any(|line| line.key.eq_ignore_ascii_case("PublicKey")) {
             self.list.push(Diagnostic::error(section.place, "a `[Peer]` without `PublicKey`"));
@@ -358,6 +393,34 @@ fn routes(name: &InterfaceName, interface: &Interface) -> BTreeSet<Route> {
     allowed.map(|&to| Route { to, metric: Route::default_metric(to), target: target.clone() }).collect()
 }
 
+/// A path as sh(1) takes it for itself, quoted or not.
+fn plain(word: &str) -> Option<PathBuf> {
+    let quoted = word.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\''));
+    let special = |c: char| "'\"`$\\<>()|&;*?[]#~!{}".contains(c);
+    match quoted {
+        Some(inside) => (!inside.contains('\'')).then(|| inside.into()),
+        None => (!word.contains(special)).then(|| word.into()),
+    }
+}
+
+/// What follows `ip route add`: a destination, a gateway, this interface.
+fn typed_route(to: &str, words: &[&str], dev: &InterfaceName, any: IpAddr) -> Option<Route> {
+    let to = match to {
+        "default" => Prefix::everything_like(any),
+        network => Prefix::containing(network.parse().ok()?),
+    };
+    let mut via = None;
+    for pair in words.chunks(2) {
+        match *pair {
+            ["via", gateway] => via = Some(gateway.parse().ok()?),
+            ["dev", name] if name == "%i" || name == dev.as_str() => {}
+            _ => return None,
+        }
+    }
+    let target = Target::Unicast { via, dev: dev.clone(), src: None, onlink: false };
+    Some(Route { to, metric: Route::default_metric(to), target })
+}
+
 /// Whether a comment is a name: one word, that no file would take for a path or a command.
 fn is_word(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
@@ -411,6 +474,31 @@ mod tests {
               |
               = help: a domain has `dns: {servers: [..]}`
         "#);
+    }
+
+    /// As wg-quick(8) advises, and as our own files have it.
+    #[test]
+    fn keys_and_routes_of_commands_are_read() {
+        let (network, imported) = imported(&format!(
+            "[Interface]\nAddress = 10.0.0.2/24, fd00::2/64\nTable = off\nPostUp = wg set %i private-key '/k/o n'\n\
+             PostUp = wg set %i private-key /k/own\nPostUp = wg set %i peer {KEY} preshared-key /k/psk\n\
+             PostUp = ip route add 10.9.0.0/16 via 10.0.0.1 dev wg0\nPostUp = ip -6 route add default dev %i\n\
+             PostUp = wg set %i private-key <(pass show wg0)\nPostUp = ip route add 10.8.0.0/16 dev eth0\n\
+             [Peer]\n# far\nPublicKey = {KEY}\n"
+        ))
+        .unwrap();
+        let text = crate::spec::write(&network, &imported.files);
+        for part in [
+            "private_key_file: /k/own",
+            "far: {public_key: xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=, preshared_key_file: /k/psk",
+            "- {to: 10.9.0.0/16, via: 10.0.0.1, dev: wg0}",
+            "- {to: \"::/0\", dev: wg0}",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        let told = imported.warnings.render(Paint::Plain);
+        assert_eq!(told.matches("`PostUp` is left out").count(), 3, "{told}");
+        assert!(told.contains("<(pass show wg0)") && told.contains("dev eth0"), "{told}");
     }
 
     #[test]
