@@ -17,7 +17,7 @@ pub struct UnitView {
     pub network: String,
     /// The domain's namespace in /run/netns.
     pub namespace: String,
-    /// What is seen of the files in /etc about names instead, where the domain's `dns` says so.
+    /// What is seen instead of files in /etc about names, as the domain's `dns` says or /etc/netns has it.
     pub files: BTreeMap<String, PathBuf>,
     /// Whether daemons of the host's may look names up for it.
     pub host_daemons: bool,
@@ -36,6 +36,8 @@ impl UnitView {
         for file in FILES {
             match self.files.get(file) {
                 Some(own) => writeln!(f, "BindReadOnlyPaths={}:/etc/{file}", own.display())?,
+                // Both would be mounted in the same place where systemd-resolved writes it, and one be dropped.
+                None if file == "resolv.conf" && !self.host_daemons => {}
                 None => writeln!(f, "BindReadOnlyPaths=-/etc/netns/{}/{file}:/etc/{file}", self.namespace)?,
             }
         }

@@ -1,6 +1,7 @@
 //! `rdom unit DOMAIN [FILE]`: a drop-in that puts any service of systemd's into a domain.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -11,6 +12,9 @@ use crate::plan::bind;
 use crate::probe::{self, Unsupported};
 use crate::state::{Roots, lookups};
 use crate::status::UnitView;
+
+/// What /etc/netns may have of it is looked for now: systemd mounts one file in one place.
+const RESOLV_CONF: &str = "resolv.conf";
 
 #[derive(Debug, Args)]
 pub(super) struct Words {
@@ -37,10 +41,13 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
         }));
     }
     let place = lookups(&Roots::of_root().of(&name).runtime, id);
+    let of_netns = Path::new("/etc/netns").join(domain.name.as_str()).join(RESOLV_CONF);
+    let mut files = BTreeMap::from_iter(of_netns.exists().then(|| (RESOLV_CONF.to_owned(), of_netns)));
+    files.extend(domain.dns.files().iter().map(|file| ((*file).to_owned(), place.join(file))));
     let view = UnitView {
         network: name.to_string(),
         namespace: domain.name.to_string(),
-        files: domain.dns.files().iter().map(|file| ((*file).to_owned(), place.join(file))).collect(),
+        files,
         host_daemons: domain.dns == Dns::Host,
     };
     print(&view, common)
