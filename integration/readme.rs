@@ -1,16 +1,24 @@
-//! The README does not promise what is not there: its YAML is a file without faults, and what it names exists.
+//! README and pages do not promise what is not there: their YAML is a file without faults, and what they name exists.
 
 use std::path::Path;
 
 use rdomain::model::NetworkName;
 use rdomain::spec::{self, Source};
 
-const README: &str = include_str!("../README.md");
+/// What a user reads first.
+const PAGES: &[&str] = &[
+    include_str!("../README.md"),
+    include_str!("../docs/verbs.md"),
+    include_str!("../docs/services.md"),
+    include_str!("../docs/wireguard.md"),
+    include_str!("../docs/migration.md"),
+    include_str!("../docs/troubleshooting.md"),
+];
 
 /// The text of each fenced block of a language.
 fn blocks(language: &str) -> Vec<String> {
     let mut blocks = Vec::new();
-    let mut lines = README.lines();
+    let mut lines = PAGES.iter().flat_map(|page| page.lines());
     while let Some(line) = lines.next() {
         if line.strip_prefix("```") == Some(language) {
             let block: Vec<_> = lines.by_ref().take_while(|line| *line != "```").collect();
@@ -21,7 +29,7 @@ fn blocks(language: &str) -> Vec<String> {
 }
 
 #[test]
-fn its_files_have_no_faults() {
+fn their_files_have_no_faults() {
     let blocks = blocks("yaml");
     assert!(!blocks.is_empty());
     for text in blocks {
@@ -39,9 +47,10 @@ fn its_files_have_no_faults() {
 }
 
 #[test]
-fn the_places_it_names_exist() {
+fn the_places_they_name_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let words = README.split(|next: char| next.is_whitespace() || "`(),:".contains(next));
+    let words =
+        PAGES.iter().flat_map(|page| page.split(|next: char| next.is_whitespace() || "`(),:".contains(next)));
     let places =
         words.filter(|word| word.starts_with("scripts/") || word.ends_with(".md") || *word == "examples/");
     let missing: Vec<_> = places.filter(|place| !root.join(place).exists()).collect();
