@@ -1,6 +1,7 @@
 //! The fuzzers' corpora, each input once: what was found to be worth trying stays true without a search for more.
 //!
 //! It moves boringtun's clock, so it is built with `--features mock-clock` alone: `scripts/test clock`.
+#![cfg(feature = "mock-clock")]
 
 #[expect(unreachable_pub, reason = "it is a library for the fuzzers")]
 #[path = "../fuzz/src/lib.rs"]

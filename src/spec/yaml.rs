@@ -99,7 +99,7 @@ fn keyed<K: Display>(entries: impl IntoIterator<Item = (K, Words)>) -> Vec<(Stri
 
 /// As it is where that is plain in every YAML and every place; else in double quotes, which take every text.
 fn quoted(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '/' | '-' | '+' | '=');
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '/' | '-' | '+' | '=' | '%');
     let begins = text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '/' || c == '_');
     let word = matches!(text, "null" | "yes" | "no" | "on" | "off" | "y" | "n" | "Y" | "N");
     if begins && !word && text.chars().all(plain) {
@@ -136,10 +136,10 @@ links:
 
     #[test]
     fn what_yaml_would_read_otherwise_is_quoted() {
-        for text in ["", "a b", "a: b", "#x", "[1]", "null", "off", "-x", "*a", "\"", "tab\there"] {
+        for text in ["", "a b", "a: b", "#x", "%x", "[1]", "null", "off", "-x", "*a", "\"", "tab\there"] {
             assert!(quoted(text).starts_with('"'), "{text:?}");
         }
-        for text in ["wg0", "10.0.0.1/24", "/etc/key", "VhhxC1ks=", "default"] {
+        for text in ["wg0", "10.0.0.1/24", "/etc/key", "VhhxC1ks=", "default", "1%"] {
             assert_eq!(quoted(text), text);
         }
     }
