@@ -23,9 +23,9 @@ const NOT_IN_VRFS: [(&str, &str); 4] = [
     ("physical", "cannot be lent to domain"),
     ("rtables", "this rule of domain office would be about packets of the default domain too"),
 ];
-/// What is about one isolation, and what cannot tell one domain's interfaces from another's: routing daemons see them all
-/// where they are in one namespace.
-const NOT_EVERYWHERE: [&str; 4] = ["bgp", "frr", "ospf", "vrf"];
+/// What is about one isolation, what goes on with a second file, which is not changed here, and what cannot tell one
+/// domain's interfaces from another's: routing daemons see them all where they are in one namespace.
+const NOT_EVERYWHERE: [&str; 5] = ["bgp", "frr", "ospf", "renumbering", "vrf"];
 
 /// Every example that is to hold under each isolation.
 fn examples() -> Vec<String> {
