@@ -69,7 +69,9 @@ impl News {
         send(self.0.as_fd(), &Request::Changes, &[])?;
         match receive(self.0.as_fd())?.0 {
             Answer::Changed { devices } => Ok(devices),
-            _ => Err(io::ErrorKind::InvalidData.into()),
+            Answer::Hello { .. } | Answer::Done | Answer::NoDevice | Answer::Failed { .. } => {
+                Err(io::ErrorKind::InvalidData.into())
+            }
         }
     }
 }
