@@ -23,6 +23,8 @@ pub use signals::Signals;
 pub struct Outcome {
     /// The steps that were taken, in order; none if there was nothing to do.
     pub taken: Vec<Step>,
+    /// What there was before them.
+    pub before: Network,
 }
 
 /// A change that did not come about.
@@ -115,7 +117,7 @@ pub fn converge(
         Err(cause) => return Err(unseen(cause, restore(backend, &before))),
     };
     let left = plan(desired, &after);
-    let Some(step) = left.first().cloned() else { return Ok(Outcome { taken: steps }) };
+    let Some(step) = left.first().cloned() else { return Ok(Outcome { taken: steps, before }) };
     let restored = restore(backend, &before);
     Err(Box::new(Failure { step: Some(step), cause: Cause::Unsettled(left), restored }))
 }
@@ -134,8 +136,10 @@ fn take(backend: &mut dyn Backend, steps: &[Step], interrupted: &dyn Fn() -> boo
     Ok(taken)
 }
 
+/// Makes what there was before out of what there is.
+///
 /// A step may have been taken in part: a backend of command lines cannot take every one whole.
-fn restore(backend: &mut dyn Backend, before: &Network) -> Restored {
+pub fn restore(backend: &mut dyn Backend, before: &Network) -> Restored {
     let now = match backend.observe() {
         Ok(now) => now,
         Err(error) => return Restored::Unknown(error),

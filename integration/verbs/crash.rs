@@ -92,6 +92,22 @@ fn the_next_supervisor_may_come_while_the_killed_one_dies() {
 }
 
 #[test]
+fn a_supervisor_that_cannot_serve_leaves_what_it_took_over() {
+    in_private_copies("crash::a_supervisor_that_cannot_serve_leaves_what_it_took_over", || {
+        let before = Traces::now();
+        up();
+        let (engine_before, standing_before) = (engine(), standing());
+        kill_supervisor();
+        ok("rm /run/rdom/domains/control.sock; mkdir /run/rdom/domains/control.sock");
+        sh("rdom up -d").ends_with(1).says("control.sock");
+        assert_eq!((engine(), standing()), (engine_before, standing_before));
+        pings("rdom1", "192.168.5.2");
+        ok("rmdir /run/rdom/domains/control.sock; rdom up -d; rdom down");
+        before.is_all_there_is();
+    });
+}
+
+#[test]
 fn an_engine_that_was_killed_is_started_again_within_a_second() {
     in_private_copies("crash::an_engine_that_was_killed_is_started_again_within_a_second", || {
         let before = Traces::now();

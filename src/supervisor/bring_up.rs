@@ -6,8 +6,7 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::{
-    Event, Lodging, UpError, admission, hazards_within, neighbours, place, service_manager, services,
-    signals, take_down,
+    Event, Lodging, UpError, admission, hazards_within, neighbours, place, service_manager, services, signals,
 };
 use crate::backend::linux::{Linux, Survey};
 use crate::control::enter::{self, Opened};
@@ -17,7 +16,7 @@ use crate::plan::{Step, bind};
 use crate::probe::{self, Hazard};
 use crate::spec::Document;
 use crate::state::{Directories, KeyRing, Missing, Store, Stored, write_lookups};
-use crate::transaction::{Signals, converge};
+use crate::transaction::{Signals, converge, restore};
 
 /// A document's network with nothing left open.
 pub(crate) struct Prepared {
@@ -75,9 +74,18 @@ pub(super) fn bring_up(
     });
     match checked {
         Ok(_) => info!(network = %desired.name, steps = outcome.taken.len(), "up"),
-        Err(_) => drop(take_down(backend, &desired.name)),
+        Err(_) => go_back(backend, &outcome.before),
     }
     checked
+}
+
+/// To nothing, or to what an earlier supervisor left behind: that goes on without this one too.
+fn go_back(backend: &mut Linux, before: &Network) {
+    let restored = restore(backend, before);
+    info!(%restored, "not up");
+    if let Err(error) = backend.tidy() {
+        warn!(%error, "left behind");
+    }
 }
 
 /// The domains whose namespaces these steps make.

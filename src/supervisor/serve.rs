@@ -158,8 +158,8 @@ impl Supervisor {
     /// Makes the network what it shall be again: an engine that is gone is started, and all else stays as it is.
     fn repair(&mut self) {
         match converge(&mut self.backend, &self.desired, &|| false) {
-            Ok(Outcome { taken }) if taken.is_empty() => {}
-            Ok(Outcome { taken }) => {
+            Ok(Outcome { taken, .. }) if taken.is_empty() => {}
+            Ok(Outcome { taken, .. }) => {
                 greet(&mut self.backend);
                 info!(network = %self.desired.name, steps = taken.len(), "repaired");
                 self.happened(Occurrence::Repaired { steps: texts(&taken) });

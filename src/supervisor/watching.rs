@@ -190,8 +190,8 @@ impl Supervisor {
             }
         };
         match restored {
-            Ok(Outcome { taken }) if taken.is_empty() => {}
-            Ok(Outcome { taken }) => {
+            Ok(Outcome { taken, .. }) if taken.is_empty() => {}
+            Ok(Outcome { taken, .. }) => {
                 for what in differences(&taken) {
                     warn!("drift: {what}; restored");
                     self.drifted(what, "restored");
