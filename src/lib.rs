@@ -41,3 +41,26 @@ pub mod suite;
 pub mod supervisor;
 pub mod transaction;
 pub mod wireguard;
+
+/// Lets a test program of an ordinary user bring labs up. To be written once in it, outside of functions.
+///
+/// It becomes root of a user namespace at its start, which it and its children then seem to be everywhere
+/// (user_namespaces(7)): files stay the user's, those of others are nobody's, and setgroups(2) is denied. Where it may
+/// make namespaces without that, as root, nothing changes. Where user namespaces are forbidden nothing changes either,
+/// and [`Blueprint::up`](crate::lab::Blueprint::up) says by what.
+///
+/// A lab with `services:` takes it in any case: what keeps them is this program, started again by another name.
+#[cfg(target_os = "linux")]
+#[macro_export]
+macro_rules! rootless {
+    () => {
+        const _: () = {
+            #[used]
+            #[unsafe(link_section = ".init_array")]
+            static BEFORE_MAIN: extern "C" fn() = before_main;
+            extern "C" fn before_main() {
+                $crate::lab::rootless::before_main($crate::cli::main);
+            }
+        };
+    };
+}

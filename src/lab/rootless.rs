@@ -15,28 +15,6 @@ use crate::sandbox::{self, SandboxError};
 /// Why this process is not root of a user namespace although it was to be.
 static REFUSED: OnceLock<Unsupported> = OnceLock::new();
 
-/// Lets a test program of an ordinary user bring labs up. To be written once in it, outside of functions.
-///
-/// It becomes root of a user namespace at its start, which it and its children then seem to be everywhere
-/// (user_namespaces(7)): files stay the user's, those of others are nobody's, and setgroups(2) is denied. Where it may
-/// make namespaces without that, as root, nothing changes. Where user namespaces are forbidden nothing changes either,
-/// and [`Blueprint::up`](crate::lab::Blueprint::up) says by what.
-///
-/// A lab with `services:` takes it in any case: what keeps them is this program, started again by another name.
-#[macro_export]
-macro_rules! rootless {
-    () => {
-        const _: () = {
-            #[used]
-            #[unsafe(link_section = ".init_array")]
-            static BEFORE_MAIN: extern "C" fn() = before_main;
-            extern "C" fn before_main() {
-                $crate::lab::rootless::before_main($crate::cli::main);
-            }
-        };
-    };
-}
-
 /// Whether the program says it.
 static SAID: AtomicBool = AtomicBool::new(false);
 
