@@ -137,11 +137,11 @@ fn a_story_goes_on_with_another_file() {
         old.says("no domain `a-wire`");
         write("later/next.yaml", &next.replace("10.8.0.9/24", "10.8.0.9/240"));
         let wrong = sh("rdom test story.yaml").ends_with(2).says("`later/next.yaml` cannot be applied");
-        wrong.says("later/next.yaml:8:").says("story.yaml:16:12");
+        wrong.says("later/next.yaml:12:25").says("story.yaml:16:13");
         // What the kernel refuses changes nothing, and is told of at its place in that file.
         let refused = next.replace("links:", "  0: {interfaces: {eth7: {addresses: [10.0.0.1/24]}}}\nlinks:");
         write("later/next.yaml", &refused);
-        story(&["apply: later/next.yaml"]);
+        story(&["apply: later/next.yaml", "in: a, ping: 10.8.0.9"]);
         let run = sh("rdom test story.yaml").ends_with(1).says("apply later/next.yaml");
         run.says("eth7").says("later/next.yaml:");
     });

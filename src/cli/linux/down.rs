@@ -19,6 +19,8 @@ use crate::supervisor::{self, UpError};
 
 /// How long a supervisor may take to end once everything is down.
 const ENDING: Duration = Duration::from_secs(10);
+/// How often it is looked whether one has let go of its network.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 #[derive(Debug, Args)]
 pub(super) struct Words {
@@ -52,7 +54,7 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
         return Ok(ExitCode::SUCCESS);
     };
     let residents = words.eviction.residents();
-    let supervisor = Lock::holder(&live.directories).and_then(|pid| Process::open(pid).ok());
+    let supervisor = Supervisor::of(&live);
     if live.ask(|client| client.down(residents))?.is_some() {
         let ended = wait_for_end(&live, supervisor.as_ref())?;
         tell_residents(&live);
@@ -91,9 +93,10 @@ fn tell_residents(live: &Live) {
     }
 }
 
-fn wait_for_end(live: &Live, supervisor: Option<&Process>) -> Ended {
+/// The supervisor of `rdom run` lets its network go, and then lives as long as its command.
+fn wait_for_end(live: &Live, supervisor: Option<&Supervisor>) -> Ended {
     let deadline = Instant::now() + ENDING;
-    if supervisor.is_some_and(|supervisor| !supervisor.has_ended_by(deadline)) {
+    if supervisor.is_some_and(|supervisor| !supervisor.is_done_by(live, deadline)) {
         return Err(Trouble::failed(format!(
             "network {} is down, but its supervisor does not end",
             live.name
@@ -101,4 +104,32 @@ fn wait_for_end(live: &Live, supervisor: Option<&Process>) -> Ended {
     }
     say(format_args!("network {} is down", live.name));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Who held a network's lock before it was taken down.
+struct Supervisor {
+    pid: i32,
+    process: Process,
+}
+
+impl Supervisor {
+    fn of(live: &Live) -> Option<Self> {
+        let pid = Lock::holder(&live.directories)?;
+        Some(Self { pid, process: Process::open(pid).ok()? })
+    }
+
+    /// Whether it has ended, or at least has let go of the network and does not end soon after.
+    fn is_done_by(&self, live: &Live, deadline: Instant) -> bool {
+        while Lock::holder(&live.directories) == Some(self.pid) {
+            let next = Instant::now() + LOOK_AGAIN;
+            if self.process.has_ended_by(next.min(deadline)) {
+                return true;
+            }
+            if next > deadline {
+                return false;
+            }
+        }
+        let _goes_on = self.process.has_ended_by(Instant::now() + Lock::DYING);
+        true
+    }
 }
