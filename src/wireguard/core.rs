@@ -126,7 +126,6 @@ impl Core {
         while let Some(datagram) = train.first()
             && batch.free() >= datagram.len() + SPARE_ROOM
         {
-            let ecn = train.ecn();
             train.advance();
             let Some(id) = self.sender_after(&last, datagram, train.route(), batch) else { continue };
             if last.id != Some(id) {
@@ -138,7 +137,7 @@ impl Core {
                 && (last.source == Some(source) || self.is_of(id, source))
             {
                 last.source = Some(source);
-                if ecn::decapsulate(ecn, &mut batch.room()[..length]).is_some() {
+                if ecn::decapsulate(train.ecn(), &mut batch.room()[..length]).is_some() {
                     batch.push_packet(length);
                 }
             }

@@ -20,7 +20,6 @@ mod routes;
 mod scratch;
 mod send;
 mod standalone;
-mod standing;
 mod traffic;
 mod tun;
 mod udp;
@@ -297,7 +296,7 @@ impl Shared {
         let v6 = open.sockets.v6.as_ref().map(|_| Family::V6);
         for family in [Some(Family::V4), v6].into_iter().flatten() {
             let (shared, sockets) = (Arc::clone(self), Arc::clone(&open.sockets));
-            open.jobs.push(self.workers.add(Arc::new(Inward::new(shared, sockets, family)))?);
+            open.jobs.push(self.workers.add(Arc::new(Inward { shared, sockets, family }))?);
         }
         *self.sockets.write().unwrap_or_else(PoisonError::into_inner) = Some(open);
         Ok(())

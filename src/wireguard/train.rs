@@ -9,22 +9,12 @@ pub struct Train<'a> {
     size: usize,
     route: Route,
     ecn: u8,
-    is_late: bool,
 }
-
-/// The ECN field of what met congestion on its way (RFC 3168).
-const CONGESTED: u8 = 3;
 
 impl<'a> Train<'a> {
     /// Datagrams of `size` bytes that came by this route, with this ECN field outside.
     pub fn new(bytes: &'a [u8], size: usize, route: Route, ecn: u8) -> Self {
-        Self { bytes, size: size.max(1), route, ecn, is_late: false }
-    }
-
-    /// The same after a queue that stands: the first datagram is as if it had met congestion on its way, so that RFC 6040
-    /// has its inner packet marked, or dropped where its sender knows no marks.
-    pub fn late(self) -> Self {
-        Self { is_late: true, ..self }
+        Self { bytes, size: size.max(1), route, ecn }
     }
 
     /// A datagram by itself.
@@ -41,9 +31,8 @@ impl<'a> Train<'a> {
         self.route
     }
 
-    /// Of the outer packet that brought the first datagram.
     pub(super) fn ecn(&self) -> u8 {
-        if self.is_late { CONGESTED } else { self.ecn }
+        self.ecn
     }
 
     /// The first of them; it is taken by [`Train::advance`].
@@ -52,7 +41,6 @@ impl<'a> Train<'a> {
     }
 
     pub(super) fn advance(&mut self) {
-        self.is_late = false;
         self.bytes = &self.bytes[self.size.min(self.bytes.len())..];
     }
 }

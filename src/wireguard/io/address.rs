@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV
 
 use crate::wireguard::route::Source;
 
-/// Enough for the largest address, traffic class, segment size and time together.
+/// Enough for the largest address, traffic class and segment size together.
 const CONTROL_LENGTH: usize = 128;
 
 /// Control messages of one message, aligned as they must be.

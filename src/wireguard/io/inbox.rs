@@ -5,7 +5,6 @@ use std::mem::zeroed;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd};
 use std::ptr;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::address::{self, Control};
 use crate::wireguard::route::{Route, Source};
@@ -27,8 +26,6 @@ struct Received {
     size: usize,
     route: Route,
     ecn: u8,
-    /// When it came to the socket, since 1970.
-    at: Option<Duration>,
 }
 
 impl Inbox {
@@ -72,18 +69,6 @@ impl Inbox {
         Ok(count)
     }
 
-    /// How many bytes were received.
-    pub(super) fn bytes(&self) -> usize {
-        self.received.iter().map(|received| received.length).sum()
-    }
-
-    /// For how long the first of what was received had waited in the socket.
-    pub(super) fn waited(&self) -> Duration {
-        let Some(at) = self.received.first().and_then(|first| first.at) else { return Duration::ZERO };
-        // A clock that was set back tells nothing.
-        SystemTime::now().duration_since(UNIX_EPOCH + at).unwrap_or_default()
-    }
-
     /// What was received, in order.
     pub(super) fn trains(&self) -> impl Iterator<Item = Train<'_>> {
         self.received.iter().zip(self.slots.chunks(SLOT)).map(|(received, slot)| {
@@ -97,7 +82,7 @@ impl Received {
         let length = message.msg_len as usize;
         let unknown = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
         let route = Route::to(address::read(name).unwrap_or(unknown));
-        let mut received = Self { length, size: length, route, ecn: 0, at: None };
+        let mut received = Self { length, size: length, route, ecn: 0 };
         address::each_control(&message.msg_hdr, |level, kind, data| received.note(level, kind, data));
         received
     }
@@ -107,7 +92,6 @@ impl Received {
             (libc::SOL_UDP, libc::UDP_GRO, [a, b, c, d, ..]) => {
                 self.size = usize::try_from(i32::from_ne_bytes([*a, *b, *c, *d])).unwrap_or(self.length);
             }
-            (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS, data) => self.at = time_of(data),
             (libc::IPPROTO_IP, libc::IP_TOS, [tos, ..]) => self.ecn = tos & 3,
             (libc::IPPROTO_IPV6, libc::IPV6_TCLASS, [a, b, c, d, ..]) => {
                 self.ecn = (i32::from_ne_bytes([*a, *b, *c, *d]) & 3) as u8;
@@ -129,12 +113,4 @@ impl Received {
     fn came_to(&mut self, address: IpAddr, interface: [u8; 4]) {
         self.route.source = Some(Source { address, interface: u32::from_ne_bytes(interface) });
     }
-}
-
-/// struct timespec, where its numbers have 64 bits.
-fn time_of(data: &[u8]) -> Option<Duration> {
-    let (secs, rest) = data.split_first_chunk()?;
-    let nanos = i64::from_ne_bytes(*rest.first_chunk()?);
-    let secs = i64::from_ne_bytes(*secs);
-    Some(Duration::new(u64::try_from(secs).ok()?, u32::try_from(nanos).ok()?))
 }

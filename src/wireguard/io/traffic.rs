@@ -4,12 +4,11 @@
 use std::io::{self, Read};
 use std::net::UdpSocket;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::inbox::MESSAGES_MAX;
 use super::scratch::{Reads, Scratch};
-use super::standing::Standing;
 use super::workers::{Job, Next};
 use super::{Shared, UdpPair};
 
@@ -21,10 +20,9 @@ pub(super) struct Outward(pub(super) Arc<Shared>);
 
 /// From a socket to the interface.
 pub(super) struct Inward {
-    shared: Arc<Shared>,
-    sockets: Arc<UdpPair>,
-    family: Family,
-    standing: Mutex<Standing>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) sockets: Arc<UdpPair>,
+    pub(super) family: Family,
 }
 
 /// What peers need although no packet comes.
@@ -143,14 +141,6 @@ impl Job for Inward {
 }
 
 impl Inward {
-    pub(super) fn new(shared: Arc<Shared>, sockets: Arc<UdpPair>, family: Family) -> Self {
-        Self { shared, sockets, family, standing: Mutex::default() }
-    }
-
-    fn standing(&self) -> MutexGuard<'_, Standing> {
-        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn socket(&self) -> &UdpSocket {
         match self.family {
             Family::V4 => &self.sockets.v4,
@@ -161,12 +151,8 @@ impl Inward {
     fn open(&self, scratch: &mut Scratch) {
         let Scratch { batch, inbox, .. } = scratch;
         let now = Instant::now();
-        let mut is_late = self.standing().tells(inbox.bytes(), inbox.waited(), now);
         let mut core = self.shared.core();
         for mut train in inbox.trains() {
-            if std::mem::take(&mut is_late) {
-                train = train.late();
-            }
             core.inbound(&mut train, now, batch);
             while !train.is_empty() {
                 drop(core);

@@ -19,8 +19,8 @@ use super::routes::Routes;
 
 /// Where IPv6's port must be free as well, this many ports that the kernel picks for IPv4 are tried.
 const PORT_ATTEMPTS: usize = 100;
-/// What may wait in a socket for a moment: less loses packets in bursts.
-pub(super) const BUFFER_BYTES: usize = 1 << 20;
+/// What may wait in a socket: less loses packets in bursts, more makes every packet wait when there is too much to do.
+const BUFFER_BYTES: usize = 1 << 20;
 
 /// Opens sockets in the underlay. An implementation may ask another process for them.
 pub trait OpenSockets: Send {
@@ -160,7 +160,7 @@ fn enlarge_buffers(socket: &impl AsFd) {
     }
 }
 
-/// Trains of datagrams at once, when and where they came to, and their ECN field; and outer packets that may be fragmented, as
+/// Trains of datagrams at once, where they came to, and their ECN field; and outer packets that may be fragmented, as
 /// the kernel's engine has them. Without one of these the engine does without it.
 fn ask_for_details(socket: &OwnedFd, family: AddressFamily) {
     let v4 = [(libc::IP_PKTINFO, 1), (libc::IP_RECVTOS, 1), (libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DONT)];
@@ -175,7 +175,6 @@ fn ask_for_details(socket: &OwnedFd, family: AddressFamily) {
         set(socket, level, option, value);
     }
     set(socket, libc::SOL_UDP, libc::UDP_GRO, 1);
-    set(socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1);
 }
 
 fn set(socket: &impl AsRawFd, level: libc::c_int, option: libc::c_int, value: libc::c_int) {

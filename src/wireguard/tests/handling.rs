@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::world::{World, key_pair, packet, packet_between};
-use crate::wireguard::{PeerSetting, Reader, Route, Secret, Selected, Setting, Train, describe};
+use crate::wireguard::{PeerSetting, Reader, Secret, Selected, Setting, describe};
 
 const INITIATION: u8 = 1;
 const RESPONSE: u8 = 2;
@@ -350,17 +350,6 @@ fn congestion_on_the_way_reaches_the_inner_packet() {
         let received: Vec<_> = world.site(1).received.drain(..).map(|packet| packet[1]).collect();
         assert_eq!(received, Vec::from_iter(arrives));
     }
-}
-
-#[test]
-fn only_the_first_of_a_late_train_slows_its_sender_down() {
-    let mut world = connected();
-    let packets: Vec<_> = (0..3).map(|tag| packet(0, 1, tag)).collect();
-    packets.iter().for_each(|packet| world.send(0, packet));
-    let (size, from) = (world.wire[0].bytes.len(), world.wire[0].from);
-    let bytes = world.wire.drain(..).flat_map(|sent| sent.bytes).collect::<Vec<_>>();
-    world.receive(1, Train::new(&bytes, size, Route::to(from), 0).late());
-    assert_eq!(world.site(1).received, packets[1..]);
 }
 
 #[test]

@@ -128,8 +128,7 @@ impl World {
         self.receive(site, Train::new(bytes, size, Route::to(from), 0));
     }
 
-    /// Hands a train to the sockets of a site.
-    pub(super) fn receive(&mut self, site: u8, mut train: Train<'_>) {
+    fn receive(&mut self, site: u8, mut train: Train<'_>) {
         let now = self.now;
         let site_ = self.site(site);
         site_.core.inbound(&mut train, now, &mut site_.batch);
