@@ -27,7 +27,7 @@ use super::connection::{Told, hear};
 use super::keep::{Action, Happening, Keep};
 use super::message::{Answer, PROTOCOL, Request};
 use super::orphans::end_children;
-use super::{guard, orphans, ready};
+use super::{guard, orphans, own, ready};
 use crate::model::{NetworkName, Service, ServiceName, Sign};
 
 /// What a keeper calls itself.
@@ -190,7 +190,7 @@ impl Keeper {
         let (became, tell) = pipe2(OFlag::O_CLOEXEC)?;
         fcntl(&became, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         let mut command = (self.enter)(service, &service.command, Some(tell.as_raw_fd()));
-        command.env(orphans::VARIABLE, &self.mark).env(super::own::VARIABLE, service.name.to_string());
+        command.env(orphans::VARIABLE, &self.mark).env(own::VARIABLE, service.name.to_string());
         let started = start(&mut command, service, &log, Some(tell)).inspect_err(|error| {
             let _ = writeln!(&log, "rdom: {}: {error}", service.directory.display());
         })?;
@@ -249,8 +249,8 @@ impl Keeper {
 
     fn is_ready(&mut self, service: &Service, pid: i32, sign: &Sign) -> bool {
         match sign {
-            Sign::Tcp(port) => super::own::holds(&service.name, pid, &ready::listening(pid, *port)),
-            Sign::Udp(port) => super::own::holds(&service.name, pid, &ready::bound(pid, *port)),
+            Sign::Tcp(port) => own::holds(&service.name, pid, &ready::listening(pid, *port)),
+            Sign::Udp(port) => own::holds(&service.name, pid, &ready::bound(pid, *port)),
             Sign::Log(words) => {
                 let from = self.running.get(&pid).map_or(0, |running| running.log_from);
                 ready::has_said(&super::log(&self.runtime, &service.name), from, words)
