@@ -6,12 +6,30 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
+use super::names::Names;
 use super::scope::{Scope, tunnel};
 use crate::diagnostic::{Diagnostic, Place};
 use crate::model::{DomainId, End, Endpoint, Host, Key, Peer, Prefix, Preshared, SecretName};
 use crate::spec::fields::{listed, nearest};
 use crate::spec::report::Report;
 use crate::spec::words::{self, PeerWord};
+
+/// What a peer's word says of an interface: `DOMAIN/IF`, or `IF`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Called<'w> {
+    pub(super) domain: Option<DomainId>,
+    pub(super) interface: &'w str,
+}
+
+impl<'w> Called<'w> {
+    /// What the word says; nothing if it is of no domain of the file.
+    pub(super) fn by(word: &'w str, names: &Names) -> Option<Self> {
+        match word.split_once('/') {
+            Some((domain, interface)) => Some(Self { domain: Some(names.known(domain)?), interface }),
+            None => Some(Self { domain: None, interface: word }),
+        }
+    }
+}
 
 /// A peer of the tunnel at `end`; `None` if it is nobody, which is reported.
 pub(super) fn lower(
@@ -58,15 +76,14 @@ pub(super) fn place_of(prefix: Prefix, words: &words::Peer) -> Place {
 /// The tunnel that the word names: `DOMAIN/IF`, or `IF` if the file has only one of that name.
 fn find(end: &End, words: &words::Peer, scope: &Scope<'_>, report: &mut Report) -> Option<End> {
     let (word, place) = (words.word.value.as_str(), words.word.place);
-    if let Some((domain, _)) = word.split_once('/')
-        && scope.names.known(domain).is_none()
-    {
+    let Some(called) = Called::by(word, &scope.names) else {
+        let domain = word.split('/').next().unwrap_or(word);
         if !scope.names.is_broken(domain) {
             report.push(scope.names.unknown(domain, place));
         }
         return None;
-    }
-    let matching: Vec<&End> = scope.interfaces.keys().filter(|other| is_called(other, word, scope)).collect();
+    };
+    let matching = scope.called(&called);
     match matching[..] {
         [] if scope.all_named() => report.push(nobody(end, words, scope)),
         [] => {}
@@ -92,15 +109,6 @@ fn find(end: &End, words: &words::Peer, scope: &Scope<'_>, report: &mut Report) 
     None
 }
 
-fn is_called(end: &End, word: &str, scope: &Scope<'_>) -> bool {
-    match word.split_once('/') {
-        Some((domain, interface)) => {
-            scope.names.known(domain) == Some(end.domain) && end.interface.as_str() == interface
-        }
-        None => end.interface.as_str() == word,
-    }
-}
-
 fn nobody(end: &End, words: &words::Peer, scope: &Scope<'_>) -> Diagnostic {
     let word = words.word.value.as_str();
     let others = scope.tunnels().map(|(other, _)| other).filter(|&other| other != end);
@@ -122,10 +130,8 @@ fn nobody(end: &End, words: &words::Peer, scope: &Scope<'_>) -> Diagnostic {
 /// The other side must know this one, agree on a preshared key, and one of the two must know where the other is.
 fn check_pair(end: &End, other: &End, words: &words::Peer, scope: &Scope<'_>, report: &mut Report) {
     let Some(theirs) = scope.interfaces.get(other).and_then(|interface| tunnel(interface)) else { return };
-    let back =
-        theirs.peers.iter().find(|peer| matches!(peer.who, PeerWord::InFile) && names(peer, end, scope));
     let (this, that) = (scope.names.end(end), scope.names.end(other));
-    let Some(back) = back else {
+    let Some(back) = scope.peer(other, end) else {
         if scope.is_whole(other.domain)
             && !theirs.peers.iter().any(|peer| matches!(peer.who, PeerWord::Foreign(_)))
         {
@@ -153,10 +159,6 @@ fn check_pair(end: &End, other: &End, words: &words::Peer, scope: &Scope<'_>, re
                 .help("their underlays differ: write `endpoint: ADDRESS` on one side"),
         );
     }
-}
-
-fn names(peer: &words::Peer, end: &End, scope: &Scope<'_>) -> bool {
-    is_called(end, &peer.word.value, scope)
 }
 
 fn loopback_of(end: &End, other: &End, scope: &Scope<'_>) -> Option<Endpoint> {

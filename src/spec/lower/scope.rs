@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use super::links::{self, Joined};
 use super::names::Names;
+use super::peers::Called;
 use super::rtables::{self, Owners};
 use crate::diagnostic::Place;
 use crate::model::{DomainId, End, Engine, Isolation};
 use crate::spec::report::{Placed, Report};
-use crate::spec::words::{Domain, File, Interface, Kind, WireGuard};
+use crate::spec::words::{Domain, File, Interface, Kind, Peer, PeerWord, WireGuard};
 
 /// The file, by what it names.
 #[derive(Debug)]
@@ -17,6 +18,10 @@ pub(super) struct Scope<'a> {
     pub(super) domains: Vec<(DomainId, &'a Domain)>,
     by_number: BTreeMap<DomainId, &'a Domain>,
     pub(super) interfaces: BTreeMap<End, &'a Interface>,
+    /// Where interfaces of a name are.
+    by_name: BTreeMap<&'a str, Vec<End>>,
+    /// The peers of each tunnel that are interfaces of the file, by what it calls them.
+    peers: BTreeMap<End, BTreeMap<Called<'a>, &'a Peer>>,
     pub(super) links: BTreeMap<End, Joined>,
     /// Every interface that the file lists or joins, with the place where it lists or else joins it.
     pub(super) ends: BTreeMap<End, Place>,
@@ -43,11 +48,22 @@ impl<'a> Scope<'a> {
                 words.interfaces.iter().map(move |interface| (end(interface), interface))
             })
             .collect();
+        let mut by_name: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (end, words) in &interfaces {
+            by_name.entry(words.name.value.as_str()).or_default().push(end.clone());
+        }
+        let peers = interfaces.iter().filter_map(|(end, words)| {
+            let in_file = tunnel(words)?.peers.iter().filter(|peer| matches!(peer.who, PeerWord::InFile));
+            let called = in_file.filter_map(|peer| Some((Called::by(&peer.word.value, &names)?, peer)));
+            Some((end.clone(), called.collect()))
+        });
         let joined = links.iter().map(|(end, joined)| (end.clone(), joined.place));
         let listed =
             interfaces.iter().map(|(end, words): (&End, &&Interface)| (end.clone(), words.name.place));
         Self {
             ends: joined.chain(listed).collect(),
+            by_name,
+            peers: peers.collect(),
             interfaces,
             links_whole: file.links_whole && report.errors() == errors,
             engine: file.engine.unwrap_or(Engine::Auto),
@@ -63,6 +79,26 @@ impl<'a> Scope<'a> {
     /// Every tunnel with its place.
     pub(super) fn tunnels(&self) -> impl Iterator<Item = (&End, &'a WireGuard)> {
         self.interfaces.iter().filter_map(|(end, interface)| Some((end, tunnel(interface)?)))
+    }
+
+    /// The interfaces that a peer's word may mean.
+    pub(super) fn called(&self, called: &Called<'_>) -> Vec<&End> {
+        let of_name = self.by_name.get(called.interface).map(Vec::as_slice).unwrap_or_default();
+        match called.domain {
+            Some(domain) => {
+                let found = of_name.binary_search_by_key(&domain, |end| end.domain);
+                found.iter().map(|&at| &of_name[at]).collect()
+            }
+            None => of_name.iter().collect(),
+        }
+    }
+
+    /// The words by which a tunnel has that interface as a peer.
+    pub(super) fn peer(&self, tunnel: &End, of: &End) -> Option<&'a Peer> {
+        let peers = self.peers.get(tunnel)?;
+        let called =
+            [Some(of.domain), None].map(|domain| Called { domain, interface: of.interface.as_str() });
+        called.iter().find_map(|called| peers.get(called)).copied()
     }
 
     /// The domain's words, if the file has it.
