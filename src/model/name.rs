@@ -178,11 +178,67 @@ macro_rules! name_type {
     };
 }
 
-name_type!(
-    /// The name of a network interface: 1 to 15 bytes (`IFNAMSIZ` less the NUL, linux/if.h), no `/`, `:` or space.
-    InterfaceName,
-    check_interface
-);
+/// The bytes of an interface's name at most.
+const INTERFACE_NAME_LIMIT: usize = 15;
+
+/// The name of a network interface: 1 to 15 bytes (`IFNAMSIZ` less the NUL, linux/if.h), no `/`, `:` or space.
+///
+/// Kept in place, with NULs behind it: a network has many, and every step and every [`End`] has one of its own.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InterfaceName([u8; INTERFACE_NAME_LIMIT]);
+
+impl InterfaceName {
+    /// The checked name; an error says what is wrong with the text.
+    pub fn new(text: impl AsRef<str>) -> Result<Self, NameError> {
+        let text = text.as_ref();
+        check_interface(text)?;
+        Ok(Self::padded(text))
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        let length = self.0.iter().position(|&byte| byte == 0).unwrap_or(self.0.len());
+        std::str::from_utf8(&self.0[..length]).expect("made of text")
+    }
+
+    /// `lo`, which every domain is born with.
+    pub fn loopback() -> Self {
+        Self::padded("lo")
+    }
+
+    /// The name of a domain's VRF device: `vrf1`.
+    pub fn of_vrf(domain: DomainId) -> Self {
+        Self::padded(&format!("vrf{domain}"))
+    }
+
+    /// A text that is short enough.
+    fn padded(text: &str) -> Self {
+        let mut bytes = [0; INTERFACE_NAME_LIMIT];
+        bytes[..text.len()].copy_from_slice(text.as_bytes());
+        Self(bytes)
+    }
+}
+
+impl FromStr for InterfaceName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        Self::new(text)
+    }
+}
+
+impl fmt::Display for InterfaceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl fmt::Debug for InterfaceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("InterfaceName").field(&self.as_str()).finish()
+    }
+}
+
 name_type!(
     /// The name of a domain, which on Linux is the name of its namespace under /run/netns.
     DomainName,
@@ -207,18 +263,6 @@ name_type!(
     SysctlName,
     check_sysctl
 );
-
-impl InterfaceName {
-    /// `lo`, which every domain is born with.
-    pub fn loopback() -> Self {
-        Self("lo".to_owned())
-    }
-
-    /// The name of a domain's VRF device: `vrf1`.
-    pub fn of_vrf(domain: DomainId) -> Self {
-        Self(format!("vrf{domain}"))
-    }
-}
 
 impl DomainName {
     /// The name of a domain whose file gives none: `rdom1`, and `default` for domain 0.
@@ -294,7 +338,7 @@ impl SysctlName {
 }
 
 fn check_interface(text: &str) -> Result<(), NameError> {
-    check_length(text, 15)?;
+    check_length(text, INTERFACE_NAME_LIMIT)?;
     let bad = |c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control();
     check_characters(text, bad)?;
     if matches!(text, "." | ".." | "all" | "default") {
