@@ -206,9 +206,10 @@ fn set_interface(compared: &Comparison, at: &End, wanted: &Interface) -> Vec<Ste
 /// Interfaces that go up, tunnels that speak first last: their first words are lost on a peer that is not up yet,
 /// and are said again only after five seconds (the Rekey-Timeout of the WireGuard paper, 6.1).
 fn raised_interfaces(compared: &Comparison) -> Vec<Step> {
-    let down = compared.desired.interfaces().filter(|(at, wanted)| {
-        wanted.up && wanted.kind != Kind::Existing && !compared.interface_before(at, wanted).up
-    });
+    let down = compared
+        .desired
+        .interfaces()
+        .filter(|(at, wanted)| wanted.up && wanted.kind != Kind::Existing && !compared.is_up_before(at));
     let mut down: Vec<_> = down.collect();
     down.sort_by_key(|(_, wanted)| speaks_first(wanted));
     down.into_iter().map(|(at, _)| Step::SetUp { at, up: true }).collect()

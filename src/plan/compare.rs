@@ -1,7 +1,7 @@
 //! Which objects of two networks are the same one, and what is left of the observed ones once the rest has gone.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use crate::model::{
@@ -49,6 +49,19 @@ pub(super) fn same_peer(wanted: &Peer, seen: &Peer) -> bool {
             == (&seen.allowed_ips, &seen.preshared_key, &seen.persistent_keepalive_secs)
 }
 
+/// An interface straight after its making.
+fn newborn(wanted: &Interface) -> Interface {
+    let kind = match &wanted.kind {
+        Kind::WireGuard(tunnel) => {
+            let WireGuard { engine, underlay, listen_port, ref key, peers: _ } = *tunnel;
+            let (key, peers) = (key.clone(), BTreeMap::new());
+            Kind::WireGuard(WireGuard { engine, underlay, listen_port, key, peers })
+        }
+        kind => kind.clone(),
+    };
+    Interface { mtu: kind.default_mtu(), up: false, ..Interface::new(kind) }
+}
+
 impl<'a> Comparison<'a> {
     pub(super) fn new(desired: &'a Network, observed: &'a Network) -> Self {
         let mut compared = Self { desired, observed, domains: BTreeSet::new(), interfaces: BTreeSet::new() };
@@ -86,24 +99,26 @@ impl<'a> Comparison<'a> {
     }
 
     /// What an interface is like when all that goes has gone and it has been made if it was not there.
-    pub(super) fn interface_before(&self, at: &End, wanted: &Interface) -> Interface {
-        let kept = self.observed.interface(at).filter(|_| self.keeps_interface(at));
-        let Some(seen) = kept else { return self.newborn(wanted) };
-        let mut seen = seen.clone();
-        seen.controller = self.controller_of(at, &seen).cloned();
-        if seen.up && !wanted.up {
-            seen.addresses.retain(|address| address.network.is_ipv4());
+    pub(super) fn interface_before(&self, at: &End, wanted: &Interface) -> Cow<'a, Interface> {
+        let Some(seen) = self.kept(at) else { return Cow::Owned(newborn(wanted)) };
+        let mut before = Cow::Borrowed(seen);
+        if self.controller_of(at, seen) != seen.controller.as_ref() {
+            before.to_mut().controller = None;
         }
-        seen
+        if seen.up && !wanted.up {
+            before.to_mut().addresses.retain(|address| address.network.is_ipv4());
+        }
+        before
     }
 
-    /// An interface straight after its making.
-    fn newborn(&self, wanted: &Interface) -> Interface {
-        let mut kind = wanted.kind.clone();
-        if let Kind::WireGuard(WireGuard { peers, .. }) = &mut kind {
-            peers.clear();
-        }
-        Interface { mtu: kind.default_mtu(), up: false, ..Interface::new(kind) }
+    /// Whether an interface is up then.
+    pub(super) fn is_up_before(&self, at: &End) -> bool {
+        self.kept(at).is_some_and(|seen| seen.up)
+    }
+
+    /// An interface that stays, as seen.
+    fn kept(&self, at: &End) -> Option<&'a Interface> {
+        self.observed.interface(at).filter(|_| self.keeps_interface(at))
     }
 
     /// What an interface is still a port or member of when all that goes has gone.
