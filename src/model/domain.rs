@@ -71,6 +71,20 @@ impl Network {
         around
     }
 
+    /// Two networks that differ in these domains alone, each `around` them. What they are joined to is the same in both,
+    /// so that no difference is where only one of the two is joined to something.
+    pub fn both_around(networks: [&Network; 2], domains: &BTreeSet<DomainId>) -> [Network; 2] {
+        let mut both = networks.map(|network| network.around(domains));
+        for (this, that) in [(0, 1), (1, 0)] {
+            let outside = both[this].domains.iter().filter(|(id, _)| !domains.contains(id));
+            for (id, domain) in outside.map(|(id, domain)| (*id, domain.clone())).collect::<Vec<_>>() {
+                let same = both[that].domains.entry(id).or_insert_with(|| domain.clone());
+                same.interfaces.extend(domain.interfaces);
+            }
+        }
+        both
+    }
+
     fn add_around(&self, around: &mut Network, domain: DomainId) {
         let Some(inside) = self.domains.get(&domain) else { return };
         for (name, interface) in &inside.interfaces {

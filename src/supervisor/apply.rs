@@ -220,9 +220,10 @@ impl Supervisor {
         touched: &BTreeSet<DomainId>,
     ) -> Result<Outcome, Box<Failure>> {
         if self.is_kept() {
-            let (backend, around) = (&mut self.backend, &self.desired);
+            let [around, part] = Network::both_around([&self.desired, desired], touched);
+            let (backend, around) = (&mut self.backend, &around);
             let failure =
-                match converge(&mut Part { backend, around, domains: touched.clone() }, desired, &|| false) {
+                match converge(&mut Part { backend, around, domains: touched.clone() }, &part, &|| false) {
                     Ok(outcome) => return Ok(outcome),
                     Err(failure) => failure,
                 };
