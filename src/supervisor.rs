@@ -53,7 +53,7 @@ use crate::model::Network;
 use crate::plan::plan;
 use crate::probe;
 use crate::spec::Document;
-use crate::state::{Directories, Lock};
+use crate::state::{Directories, KeyRing, Lock};
 use crate::status::{ServiceView, StatusView};
 use crate::transaction::Signals;
 pub(crate) use bring_up::prepare;
@@ -166,7 +166,7 @@ impl Supervisor {
         lodging: Lodging,
         sender: &mpsc::Sender<Event>,
     ) -> Result<Begun, UpError> {
-        let prepared = prepare(document, directories)?;
+        let prepared = prepare(document, directories, &KeyRing::default())?;
         let (name, keys) = (&prepared.desired.name, prepared.keys.clone());
         let engines = lodging.engines(directories, sender.clone());
         let mut backend = Linux::open(name.clone(), directories, keys, engines)?;

@@ -98,6 +98,11 @@ impl Linux {
         self.greet()
     }
 
+    /// The keys that it has.
+    pub fn keys(&self) -> &KeyRing {
+        &self.tunnels.keys
+    }
+
     /// Takes further keys, beside those that it has: of a file that takes the place of another.
     pub fn learn(&mut self, keys: KeyRing) {
         self.tunnels.keys.add_all(keys);

@@ -18,7 +18,7 @@ use crate::model::{
 use crate::plan::Step;
 use crate::service::{self, Connection};
 use crate::spec::{Action, Document, Source};
-use crate::state::{Directories, Missing, Store};
+use crate::state::{Directories, KeyRing, Missing, Store};
 use crate::status::ServiceEvidence;
 use crate::supervisor::{self, NoEngines, UpError};
 use crate::transaction::converge;
@@ -90,7 +90,8 @@ impl Stage {
         Client::of(&self.directories).apply(&wanted, &terms).map_err(|error| error.to_string())?;
         let mut document = document.clone();
         document.lowered.network.name = name;
-        let prepared = supervisor::prepare(&document, &self.directories).map_err(|error| chain(&error))?;
+        let prepared = supervisor::prepare(&document, &self.directories, &KeyRing::default())
+            .map_err(|error| chain(&error))?;
         State::new(&document, &prepared.desired, &self.directories).map_err(|error| chain(&error))
     }
 

@@ -62,7 +62,17 @@ pub struct KeyRing {
 impl KeyRing {
     /// Adds a private key.
     pub fn add_private(&mut self, secret: Secret) {
-        self.private.insert(secret.public_key(), secret);
+        self.add_pair(secret.public_key(), secret);
+    }
+
+    /// Adds a private key with its public half, which takes a while to work out.
+    pub(super) fn add_pair(&mut self, public: PublicKey, secret: Secret) {
+        self.private.insert(public, secret);
+    }
+
+    /// The public halves by the private keys.
+    pub(super) fn publics(&self) -> BTreeMap<&[u8; 32], PublicKey> {
+        self.private.iter().map(|(public, secret)| (secret.bytes(), *public)).collect()
     }
 
     /// Adds a preshared key.

@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 use super::directories::Directories;
 use super::file::{StateError, make_directory, read, replace, require_own, require_private};
 use super::keys::{KeyRing, Secret};
-use crate::model::{Bindings, End, Key, Network, SecretName};
+use crate::model::{Bindings, End, Key, Network, PublicKey, SecretName};
 
 /// What to do about a key or port that there is none of yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,9 +28,10 @@ pub enum Missing {
 }
 
 /// The keys and ports of a network, on disk.
-#[derive(Clone, Debug)]
-pub struct Store {
+pub struct Store<'k> {
     directory: PathBuf,
+    /// Public keys that are known already, by their private halves.
+    publics: BTreeMap<&'k [u8; 32], PublicKey>,
 }
 
 /// What was found or made.
@@ -44,10 +45,16 @@ pub struct Stored {
     pub warnings: Vec<String>,
 }
 
-impl Store {
+impl<'k> Store<'k> {
     /// The store of a network.
     pub fn of(directories: &Directories) -> Self {
-        Self { directory: directories.state.clone() }
+        Self { directory: directories.state.clone(), publics: BTreeMap::new() }
+    }
+
+    /// The same, which need not work out what these keys say.
+    #[must_use]
+    pub fn knowing(self, keys: &'k KeyRing) -> Self {
+        Self { publics: keys.publics(), ..self }
     }
 
     /// Everything that the network leaves open, with `files` for the secrets that it says to be in files.
@@ -89,8 +96,7 @@ impl Store {
         }
         match name {
             SecretName::PrivateKey(end) => {
-                stored.bindings.public_keys.insert(end.clone(), secret.public_key());
-                stored.keys.add_private(secret);
+                self.add_pair(stored, end, secret);
             }
             SecretName::PresharedKey(..) => {
                 stored.bindings.fingerprints.insert(name.clone(), secret.fingerprint());
@@ -107,9 +113,14 @@ impl Store {
             (None, Missing::LeaveOpen) => return Ok(()),
             (None, Missing::Generate) => generate(&path)?,
         };
-        stored.bindings.public_keys.insert(at.clone(), secret.public_key());
-        stored.keys.add_private(secret);
+        self.add_pair(stored, at, secret);
         Ok(())
+    }
+
+    fn add_pair(&self, stored: &mut Stored, at: &End, secret: Secret) {
+        let public = self.publics.get(secret.bytes()).copied().unwrap_or_else(|| secret.public_key());
+        stored.bindings.public_keys.insert(at.clone(), public);
+        stored.keys.add_pair(public, secret);
     }
 
     fn add_port(
@@ -204,9 +215,9 @@ mod tests {
         (network, at)
     }
 
-    fn store() -> (tempfile::TempDir, Store) {
+    fn store() -> (tempfile::TempDir, Store<'static>) {
         let root = tempfile::tempdir().unwrap();
-        let store = Store { directory: root.path().join("state") };
+        let store = Store { directory: root.path().join("state"), publics: BTreeMap::new() };
         (root, store)
     }
 
@@ -217,6 +228,10 @@ mod tests {
         let second = store.bindings(&network, &BTreeMap::new(), Missing::LeaveOpen).unwrap();
 
         assert_eq!(first.bindings, second.bindings);
+        let directory = store.directory.clone();
+        let knowing = Store { directory, publics: first.keys.publics() };
+        let third = knowing.bindings(&network, &BTreeMap::new(), Missing::LeaveOpen).unwrap();
+        assert_eq!(first.bindings, third.bindings);
         assert!(first.keys.private(&first.bindings.public_keys[&at]).is_some());
         assert!(first.bindings.ports[&at] >= 49152);
         let mode = fs::metadata(store.path("keys", &at)).unwrap().permissions().mode();

@@ -146,7 +146,8 @@ impl Supervisor {
 
     /// What a document takes; what is wrong with it is told at its place.
     pub(super) fn coming(&self, document: Document) -> Result<Coming, String> {
-        let prepared = prepare(&document, &self.directories).map_err(|error| told(&error, &document))?;
+        let prepared = prepare(&document, &self.directories, self.backend.keys())
+            .map_err(|error| told(&error, &document))?;
         let steps = plan(&prepared.desired, &self.desired);
         Ok(Coming { document, prepared, steps })
     }

@@ -26,13 +26,19 @@ pub(crate) struct Prepared {
 }
 
 /// Finds or makes the keys and ports that a document leaves open, and looks whether everything that it needs is here.
-pub(crate) fn prepare(document: &Document, directories: &Directories) -> Result<Prepared, UpError> {
+///
+/// The keys that are `known` need not be worked out again.
+pub(crate) fn prepare(
+    document: &Document,
+    directories: &Directories,
+    known: &KeyRing,
+) -> Result<Prepared, UpError> {
     let (network, secrets) = (&document.lowered.network, &document.lowered.secrets);
     if let Some(clash) = neighbours::clash(network, directories) {
         return Err(clash.into());
     }
     let Stored { bindings, keys, mut warnings } =
-        Store::of(directories).bindings(network, secrets, Missing::Generate)?;
+        Store::of(directories).knowing(known).bindings(network, secrets, Missing::Generate)?;
     warnings.extend(probe::isolation_held_back(network));
     let desired = bind(network, &bindings, &probe::capabilities());
     let lacks = probe::unmet(&desired);

@@ -114,7 +114,7 @@ fn commands(steps: &[Step], observed: Network) -> Result<Vec<Command>, Trouble> 
 }
 
 /// Where the secrets lie that the commands need.
-fn secret_files(document: &Document, store: &Store, bindings: &Bindings) -> SecretFiles {
+fn secret_files(document: &Document, store: &Store<'_>, bindings: &Bindings) -> SecretFiles {
     let mut files = SecretFiles::default();
     for (at, key) in &bindings.public_keys {
         files.private.insert(*key, store.private_key(at));
