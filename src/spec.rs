@@ -69,6 +69,12 @@ impl Source {
         }
     }
 
+    /// What its network is called, by a look at nothing else.
+    pub fn name(&self) -> NetworkName {
+        let said = node::outermost(&self.text, "name").and_then(|name| NetworkName::new(name).ok());
+        said.unwrap_or_else(|| self.network.clone())
+    }
+
     fn words(&self, report: &mut Report) -> Option<File> {
         let node = match node::parse(&self.text, report) {
             Some(node) if !matches!(node.value, node::Value::Null) => node,

@@ -17,7 +17,11 @@ const PLACES: [&str; 2] = ["domains.yaml", "/etc/rdom/domains.yaml"];
 
 /// The named file, `-` for standard input, else the first of the usual places; warnings are printed.
 pub(super) fn read(named: Option<&Path>) -> Result<Document, Trouble> {
-    let source = open(named)?;
+    open(named).and_then(understood)
+}
+
+/// The same of a file that has been opened.
+pub(super) fn understood(source: Source) -> Result<Document, Trouble> {
     let lowered = spec::read(&source).map_err(|errors| Trouble::Diagnostics(Box::new(errors), 2))?;
     if !lowered.warnings.is_empty() {
         complain(lowered.warnings.render(paint()));

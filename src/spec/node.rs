@@ -74,6 +74,25 @@ pub(super) fn parse(text: &str, report: &mut Report) -> Option<Node> {
     }
 }
 
+/// The text that the outermost mapping has for a key. What comes behind it is not read.
+pub(super) fn outermost(text: &str, key: &str) -> Option<String> {
+    let mut events = Parser::new_from_str_with_options(text, limits());
+    let (mut depth, mut is_key, mut is_found) = (0, true, false);
+    loop {
+        let (event, _) = events.next_event()?.ok()?;
+        match &event {
+            Event::Scalar(text, ..) if depth == 1 && is_found => return Some(text.to_string()),
+            Event::Scalar(text, ..) if depth == 1 => is_found = is_key && text == key,
+            Event::MappingStart(..) | Event::SequenceStart(..) => (depth, is_found) = (depth + 1, false),
+            Event::MappingEnd | Event::SequenceEnd => depth -= 1,
+            _ => is_found = false,
+        }
+        if depth == 1 && !matches!(event, Event::MappingStart(..) | Event::SequenceStart(..)) {
+            is_key = !is_key;
+        }
+    }
+}
+
 fn limits() -> Options {
     options! { emit_comments: false, flow_nesting_limit: DEPTH, block_nesting_limit: DEPTH }
 }

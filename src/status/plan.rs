@@ -29,6 +29,9 @@ pub struct AppliedView {
     pub services: Vec<String>,
     /// What its operator should know, one sentence each.
     pub warnings: Vec<String>,
+    /// What the file hardly means, with its lines, as people read it; nothing if there is none.
+    #[serde(default)]
+    pub file_warnings: Option<String>,
     /// How long it may be confirmed before it goes back by itself, if it does.
     #[serde(default)]
     pub goes_back_in_secs: Option<u64>,

@@ -42,6 +42,7 @@ impl Supervisor {
             return Err(format!("this is network {running}, not {}", wanted.network));
         }
         let mut document = self.read(self.source(wanted))?;
+        let file_warnings = document.lowered.warnings.clone();
         document.lowered.drift = terms.drift.unwrap_or(document.lowered.drift);
         let running = services::of(&self.document);
         let steps = match within {
@@ -55,6 +56,7 @@ impl Supervisor {
             plan: PlanView::new(&steps),
             services: service::changes(&running, &services::of(&self.document)),
             warnings: self.warnings.clone(),
+            file_warnings: (!file_warnings.is_empty()).then(|| file_warnings.to_string()),
             goes_back_in_secs: self.unconfirmed.as_ref().map(Pending::left_secs),
         };
         serde_json::to_string(&applied).map_err(|error| error.to_string())

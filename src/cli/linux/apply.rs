@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::down::Eviction;
-use super::file::{self, Document};
+use super::file;
 use super::lending::Consent;
 use super::live::Live;
 use super::say::{complain, count, say};
@@ -15,7 +15,7 @@ use super::trouble::Trouble;
 use super::{Common, Ended, Which, print_json};
 use crate::control::{ClientError, Terms, Wanted};
 use crate::model::NetworkName;
-use crate::spec;
+use crate::spec::{self, Source};
 use crate::state::Roots;
 
 #[derive(Debug, Args)]
@@ -34,13 +34,18 @@ pub(super) struct Words {
 }
 
 pub(super) fn run(words: &Words, common: &Common) -> Ended {
-    let document = file::read(words.file.as_deref())?;
-    let name = common.network.clone().unwrap_or_else(|| document.lowered.network.name.clone());
-    let roots = Roots::of_environment();
-    let consent = if words.confirm.is_some() { Consent::given() } else { words.consent };
-    let live = Live::named(name);
-    consent.ask(&document.lowered.network, &live.directories)?;
-    let wanted = wanted(document, &live.name)?;
+    let mut source = file::open(words.file.as_deref())?;
+    let live = Live::named(common.network.clone().unwrap_or_else(|| source.name()));
+    let is_read = is_for_us(&source.text);
+    if is_read {
+        let document = file::understood(source)?;
+        let consent = if words.confirm.is_some() { Consent::given() } else { words.consent };
+        consent.ask(&document.lowered.network, &live.directories)?;
+        source = document.source;
+    }
+    // What is wrong with a file is told before all else.
+    let judged = |source| if is_read { Ok(()) } else { file::understood(source).map(drop) };
+    let wanted = wanted(&source, &live.name)?;
     let confirm = words.confirm.map(|within| format!("{}ms", within.as_millis()));
     let terms = Terms { confirm, residents: words.eviction.residents(), drift: None };
     let answer = live.ask(|client| match client.apply(&wanted, &terms) {
@@ -48,13 +53,17 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
         answer => answer.map(Ok),
     })?;
     match answer {
-        None => Err(not_up(&live, &roots)),
+        None => judged(source).and_then(|()| Err(not_up(&live, &Roots::of_environment()))),
         Some(Err(why)) => {
+            judged(source)?;
             complain(why);
             Err(Trouble::Said(1))
         }
-        Some(Ok(applied)) if common.json => print_json(&applied),
         Some(Ok(applied)) => {
+            applied.file_warnings.iter().filter(|_| !is_read).for_each(complain);
+            if common.json {
+                return print_json(&applied);
+            }
             applied.warnings.iter().for_each(|warning| complain(format_args!("warning: {warning}")));
             applied.plan.steps.iter().for_each(|step| say(&step.text));
             applied.services.iter().for_each(say);
@@ -75,10 +84,17 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
     }
 }
 
-fn wanted(document: Document, network: &NetworkName) -> Result<Wanted, Trouble> {
-    let source = document.source;
+/// Whether there may be something in a file for this side to judge: an interface of the host's that it has lent, which
+/// may be the one that this session comes by, or further files, which are this user's to read. A key can be spelled
+/// otherwise only with a backslash (YAML 1.2.2, 5.7). All else is the supervisor's, which reads the file in any case.
+fn is_for_us(text: &str) -> bool {
+    ["physical", "steps", "\\"].iter().any(|word| text.contains(word))
+}
+
+fn wanted(source: &Source, network: &NetworkName) -> Result<Wanted, Trouble> {
     let directory = path::absolute(path::Path::new(".").join(&source.directory)).map_err(Trouble::failed)?;
-    Ok(Wanted { network: network.as_str().to_owned(), file: source.file, directory, text: source.text })
+    let (network, file, text) = (network.as_str().to_owned(), source.file.clone(), source.text.clone());
+    Ok(Wanted { network, file, directory, text })
 }
 
 /// What to do instead: there is no supervisor that could change it.
