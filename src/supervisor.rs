@@ -15,9 +15,11 @@ mod engines;
 mod entrance;
 mod error;
 mod explain;
+mod gist;
 mod history;
 mod impair;
 mod lookup;
+mod memory;
 mod neighbours;
 mod place;
 mod pointing;
@@ -63,6 +65,7 @@ use decide::Watch;
 use endpoints::Endpoints;
 pub use engines::{Hosted, Lodging, NoEngines};
 pub use error::{DownError, UpError};
+use gist::Gist;
 use history::History;
 use serve::Event;
 use services::Services;
@@ -72,7 +75,7 @@ use take_down::{forget, forget_if_nothing_is_left, forget_if_unused, take_down, 
 
 /// A network that is up, held by this process.
 pub struct Supervisor {
-    document: Document,
+    gist: Gist,
     desired: Network,
     warnings: Vec<String>,
     directories: Directories,
@@ -124,10 +127,10 @@ impl Supervisor {
         let weak = sender.downgrade();
         match bring_up(&mut backend, &desired, directories, signals, sender, lodging) {
             Ok(Up { hazards, server, door }) => {
-                let (document, directories) = (document.clone(), directories.clone());
+                let (gist, directories) = (Gist::of(document), directories.clone());
                 warnings.extend(hazards.iter().map(ToString::to_string));
                 let mut supervisor = Self {
-                    watch: Watch::new(document.lowered.drift),
+                    watch: Watch::new(gist.drift),
                     looks: Looks::default(),
                     endpoints: Endpoints::of(&desired, Instant::now()),
                     unconfirmed,
@@ -135,7 +138,7 @@ impl Supervisor {
                     history: History::default(),
                     monitor: None,
                     sender: weak,
-                    document,
+                    gist,
                     desired,
                     warnings,
                     directories,
@@ -203,7 +206,7 @@ impl Supervisor {
         let steps = missing.iter().map(ToString::to_string);
         let mut differs: Vec<_> = steps.chain(misplaced.iter().map(ToString::to_string)).collect();
         let services = self.services.views().unwrap_or_else(|error| {
-            let wanted = !self.document.lowered.services.is_empty();
+            let wanted = !self.gist.services.is_empty();
             differs.extend(wanted.then(|| error.to_string()));
             Vec::new()
         });

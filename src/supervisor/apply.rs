@@ -14,7 +14,7 @@ use super::confirm::{self, Pending, within};
 use super::explain::explain_all;
 use super::residents::{Eviction, deleted, residents_of};
 use super::watching::Part;
-use super::{Prepared, Supervisor, UpError, greet, greet_anew, place, prepare, service_manager, services};
+use super::{Gist, Prepared, Supervisor, UpError, greet, greet_anew, place, prepare, service_manager};
 use crate::backend::Backend;
 use crate::control::{Answer, Residents, Terms, Wanted};
 use crate::diagnostic::chain;
@@ -44,7 +44,7 @@ impl Supervisor {
         let mut document = self.read(self.source(wanted))?;
         let file_warnings = document.lowered.warnings.clone();
         document.lowered.drift = terms.drift.unwrap_or(document.lowered.drift);
-        let running = services::of(&self.document);
+        let running = self.gist.services.clone();
         let steps = match within {
             Some(within) => self.change_for_now(document, within),
             None => self.change_for_good(document),
@@ -54,7 +54,7 @@ impl Supervisor {
         self.await_endpoints();
         let applied = AppliedView {
             plan: PlanView::new(&steps),
-            services: service::changes(&running, &services::of(&self.document)),
+            services: service::changes(&running, &self.gist.services),
             warnings: self.warnings.clone(),
             file_warnings: (!file_warnings.is_empty()).then(|| file_warnings.to_string()),
             goes_back_in_secs: self.unconfirmed.as_ref().map(Pending::left_secs),
@@ -102,7 +102,7 @@ impl Supervisor {
     }
 
     fn read_again(&self) -> Result<Document, String> {
-        let source = &self.document.source;
+        let source = &self.gist.source;
         let path = path_of(source).ok_or("the file came from standard input: rdom apply FILE")?;
         let text =
             fs::read_to_string(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
@@ -176,11 +176,11 @@ impl Supervisor {
         match self.change_to(&coming) {
             Ok(outcome) => {
                 let Coming { document, prepared: Prepared { desired, warnings, .. }, .. } = coming;
-                (self.desired, self.warnings, self.document) = (desired, warnings, document);
+                (self.desired, self.warnings, self.gist) = (desired, warnings, Gist::of(&document));
                 self.keep_services();
                 info!(network = %self.desired.name, steps = outcome.taken.len(), "applied");
                 service_manager::ready(&self.desired);
-                self.watch.set(self.document.lowered.drift);
+                self.watch.set(self.gist.drift);
                 self.open_or_close_door();
                 self.share_control();
                 self.follow_endpoints(&outcome.taken);

@@ -68,7 +68,7 @@ impl Supervisor {
     pub(super) fn promise(&self, wanted: &Document, within: Duration) -> Result<Unconfirmed, String> {
         let before = match &self.unconfirmed {
             Some(pending) => pending.kept.before.clone(),
-            None => kept_file(&self.document.source).map_err(|error| error.to_string())?,
+            None => kept_file(&self.gist.source).map_err(|error| error.to_string())?,
         };
         let kept = Unconfirmed::new(before, wanted.source.text.clone(), within);
         kept.keep(&self.directories).map_err(|error| chain(&error))?;

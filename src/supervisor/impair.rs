@@ -22,7 +22,7 @@ impl Supervisor {
         let given = words.map(|words| spec::impairment(words.iter().map(|(key, text)| (&**key, &**text))));
         let given = given.transpose().map_err(|trouble| trouble.to_string())?;
         let before = self.desired.clone();
-        let wanted = |at: &End| given.unwrap_or_else(|| impairment(&self.document.lowered.network, at));
+        let wanted = |at: &End| given.unwrap_or_else(|| self.gist.impairment(at));
         let wanted: Vec<(End, Impairment)> = ends.iter().map(|at| (at.clone(), wanted(at))).collect();
         if let Err(why) = wanted.iter().try_for_each(|(at, impairment)| self.set_impairment(at, *impairment))
         {
@@ -47,8 +47,7 @@ impl Supervisor {
 
     /// What links do that the file does not say, one sentence each.
     pub(super) fn impaired(&self) -> Vec<String> {
-        let file = &self.document.lowered.network;
-        let own = self.desired.interfaces().filter(|(at, it)| it.impairment != impairment(file, at));
+        let own = self.desired.interfaces().filter(|(at, it)| it.impairment != self.gist.impairment(at));
         own.map(|(at, it)| told(&at, &it.impairment)).collect()
     }
 }

@@ -10,8 +10,8 @@ use super::lookup::Found;
 use super::residents::{Eviction, Resident, end_all, residents_of};
 use super::signals::Terminal;
 use super::{
-    DownError, Entrances, KeptError, Lodging, Supervisor, admission, confirm, forget, greet, open_door,
-    residents, service_manager, take_down,
+    DownError, Entrances, KeptError, Lodging, Supervisor, admission, confirm, forget, greet, memory,
+    open_door, residents, service_manager, take_down,
 };
 use crate::backend::BackendError;
 use crate::backend::linux::monitor::Heard;
@@ -68,6 +68,7 @@ impl Supervisor {
         service_manager::ready(&self.desired);
         let terminal = Terminal::now();
         self.begin_to_watch();
+        memory::give_back();
         while let Some(event) = self.came_first.pop_front().or_else(|| self.queue.blocking_recv()) {
             match event {
                 Event::Request(Request::Status(reply)) => drop(reply.send(self.status())),
@@ -104,8 +105,13 @@ impl Supervisor {
                 }
                 Event::Request(Request::Apply(wanted, terms, reply)) => {
                     drop(reply.send(self.apply(&wanted, &terms)));
+                    drop(wanted);
+                    memory::give_back();
                 }
-                Event::Signal(Signal::SIGHUP) if !terminal.is_gone() => self.apply_again(),
+                Event::Signal(Signal::SIGHUP) if !terminal.is_gone() => {
+                    self.apply_again();
+                    memory::give_back();
+                }
                 Event::Signal(signal) => {
                     info!(signal = signal.as_str(), "ending");
                     break;
@@ -181,7 +187,7 @@ impl Supervisor {
     /// The control socket is for whom the file says.
     pub(super) fn share_control(&mut self) {
         let control = match self.lodging {
-            Lodging::Apart => self.document.lowered.control.clone(),
+            Lodging::Apart => self.gist.control.clone(),
             // A private copy is its user's alone, whose groups are not there.
             Lodging::Within => Control::default(),
         };

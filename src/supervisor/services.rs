@@ -224,7 +224,7 @@ impl Supervisor {
     /// Starts the document's services and waits until they are ready. In a private copy one that is not is an error,
     /// for nothing shall be tried without it; elsewhere the network stands without it.
     pub(super) fn begin_services(&mut self, lodging: Lodging, signals: &Signals) -> Result<(), UpError> {
-        let wanted = of(&self.document);
+        let wanted = self.gist.services.clone();
         self.services.keep(&wanted).map_err(UpError::Services)?;
         let views = self.services.settled(&wanted, || signals.pending()).map_err(UpError::Services)?;
         let unwell = views.iter().filter(|view| !view.is_well()).map(|view| self.services.complaint(view));
@@ -248,7 +248,7 @@ impl Supervisor {
     ) -> io::Result<()> {
         let next = of(document);
         let goes_on = |service: &Service| next.contains(service) && !deleted.contains(&service.domain);
-        let mut kept = of(&self.document);
+        let mut kept = self.gist.services.clone();
         kept.retain(goes_on);
         self.services.keep(&kept)?;
         self.services.stopped()
@@ -267,7 +267,7 @@ impl Supervisor {
 
     /// Has the document's services run, which is the network's by now.
     pub(super) fn keep_services(&mut self) {
-        if let Err(error) = self.services.keep(&of(&self.document)) {
+        if let Err(error) = self.services.keep(&self.gist.services) {
             warn!(%error, "services are not as they shall be");
             self.warnings.push(error.to_string());
         }

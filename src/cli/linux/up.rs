@@ -13,7 +13,7 @@ use nix::libc;
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, dup2_stderr, dup2_stdin, dup2_stdout, fork, pipe2, setsid};
 
-use super::file::{self, Document};
+use super::file;
 use super::lending::Consent;
 use super::say::{complain, say};
 use super::trouble::{Trouble, paint};
@@ -21,6 +21,7 @@ use super::{Common, Ended, Which, accounts};
 use crate::backend::Nature;
 use crate::diagnostic::chain;
 use crate::probe;
+use crate::spec::{self, Document};
 use crate::state::{Directories, Roots, make_private_directory};
 use crate::supervisor::{
     DownError, Lodging, Supervisor, UpError, confirmed_instead_of, explain_all, explain_lacks,
@@ -53,7 +54,7 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
     let directories = Roots::of_environment().of(&document.lowered.network.name);
     let document = confirmed(document, &directories)?;
     words.consent.ask(&document.lowered.network, &directories)?;
-    if words.detach { detached(&document, &directories) } else { foreground(&document, &directories) }
+    if words.detach { detached(document, &directories) } else { foreground(document, &directories) }
 }
 
 /// The document, or the one before it, if nobody has confirmed it in time.
@@ -70,12 +71,26 @@ fn confirmed(document: Document, directories: &Directories) -> Result<Document, 
     Ok(before)
 }
 
-fn foreground(document: &Document, directories: &Directories) -> Ended {
+fn foreground(document: Document, directories: &Directories) -> Ended {
     let signals = Signals::hold().map_err(Trouble::failed)?;
-    let supervisor = bring_up(document, directories, &signals, Lodging::Apart)?;
+    let supervisor = bring_up(&document, directories, &signals, Lodging::Apart)?;
     say(format_args!("network {} is up: Ctrl-C takes it down", supervisor.desired().name));
-    supervisor.serve().map_err(|error| not_down(&error, document))?;
+    serve(supervisor, document)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Keeps the network until it ends. Meanwhile of its file no more is kept than the text.
+fn serve(supervisor: Supervisor, document: Document) -> Result<(), Trouble> {
+    let Document { source, lowered } = document;
+    drop(lowered);
+    supervisor.serve().map_err(|error| match (error, spec::read(&source)) {
+        (DownError::Failed(failure), Ok(lowered)) => explained(&failure, &Document { source, lowered }),
+        (DownError::Failed(failure), Err(_)) => Trouble::failed(failure),
+        (DownError::Kept(kept), _) => {
+            complain(format_args!("rdom: {}", kept.text()));
+            Trouble::Said(1)
+        }
+    })
 }
 
 /// Brings the document's network up; what goes wrong is shown at its place in the file.
@@ -108,19 +123,8 @@ fn explained(failure: &Failure, document: &Document) -> Trouble {
     Trouble::Diagnostics(Box::new(explain(failure, document)), status)
 }
 
-/// Why a network that was to end is still there.
-fn not_down(error: &DownError, document: &Document) -> Trouble {
-    match error {
-        DownError::Failed(failure) => explained(failure, document),
-        DownError::Kept(kept) => {
-            complain(format_args!("rdom: {}", kept.text()));
-            Trouble::Said(1)
-        }
-    }
-}
-
 /// The parent waits until the child, in a session of its own, says that all is up or what went wrong.
-fn detached(document: &Document, directories: &Directories) -> Ended {
+fn detached(document: Document, directories: &Directories) -> Ended {
     let (told, tell) = pipe2(OFlag::O_CLOEXEC).map_err(Trouble::failed)?;
     // There is one thread yet: nothing is lost in the child.
     match unsafe { fork() }.map_err(Trouble::failed)? {
@@ -153,14 +157,14 @@ pub(super) fn hear(told: OwnedFd) -> u8 {
     }
 }
 
-fn supervise(document: &Document, directories: &Directories, mut tell: File) -> Result<u8, Trouble> {
+fn supervise(document: Document, directories: &Directories, mut tell: File) -> Result<u8, Trouble> {
     let _ = setsid();
     let mut terminal = File::from(io::stderr().as_fd().try_clone_to_owned().map_err(Trouble::failed)?);
     leave_terminal(directories).map_err(|error| {
         Trouble::failed(format!("cannot write a log in {}: {error}", directories.runtime.display()))
     })?;
     let signals = Signals::hold().map_err(Trouble::failed)?;
-    match bring_up(document, directories, &signals, Lodging::Apart) {
+    match bring_up(&document, directories, &signals, Lodging::Apart) {
         Err(trouble) => {
             let _ = dup2_stderr(&terminal);
             let status = trouble.tell();
@@ -173,7 +177,7 @@ fn supervise(document: &Document, directories: &Directories, mut tell: File) -> 
             }
             let _ = tell.write_all(&[0]);
             drop((tell, terminal));
-            supervisor.serve().map_err(|error| not_down(&error, document))?;
+            serve(supervisor, document)?;
             Ok(0)
         }
     }
