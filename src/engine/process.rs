@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::SigSet;
@@ -32,6 +33,14 @@ struct Running {
     sockets: NextSockets,
 }
 
+impl Running {
+    /// Ends the device, of which nobody needs to be told any more: threads may hold its descriptor a moment longer.
+    fn stop(self, ends: &Epoll) {
+        let _gone = ends.delete(self.device.ended());
+        self.device.stop();
+    }
+}
+
 /// Runs devices for whoever connects to this listener, until there is neither a device nor a connection.
 ///
 /// To be called in the underlay's network namespace by the only thread of a process, which keeps no privilege.
@@ -46,8 +55,9 @@ pub fn run(listener: OwnedFd) -> io::Result<()> {
     let routes = Routes::open()?;
     confine::give_everything_up()?;
     let changes = Changes::new()?;
-    let mut engine =
-        Engine { listener, callers: Vec::new(), awaiting: None, running: BTreeMap::new(), routes, changes };
+    let ends = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+    let (callers, running) = (Vec::new(), BTreeMap::new());
+    let mut engine = Engine { listener, callers, awaiting: None, running, ends, routes, changes };
     engine.await_first_call()?;
     while !engine.is_idle() {
         engine.turn()?;
@@ -67,6 +77,8 @@ struct Engine {
     /// Who is to be told of changes; nobody that the engine stays for.
     awaiting: Option<OwnedFd>,
     running: BTreeMap<String, Running>,
+    /// Ready when a device has ended: there may be a thousand, and one request for each.
+    ends: Epoll,
     /// Those of the underlay.
     routes: Routes,
     changes: Arc<Changes>,
@@ -88,10 +100,10 @@ impl Engine {
     /// Waits for something to happen and deals with it.
     fn turn(&mut self) -> io::Result<()> {
         let ready = self.wait()?;
-        let [new_caller, moved, changed, others @ ..] = ready.as_slice() else { return Ok(()) };
-        let (called, ended) = others.split_at(self.callers.len());
-        if ended.contains(&true) {
-            self.running.retain(|_, running| running.device.is_running());
+        let [new_caller, moved, changed, ended, called @ ..] = ready.as_slice() else { return Ok(()) };
+        if *ended {
+            let over = self.running.extract_if(.., |_, running| !running.device.is_running());
+            over.for_each(|(_, running)| running.stop(&self.ends));
         }
         if *moved {
             self.routes.note();
@@ -114,7 +126,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Which of the listener, the routes, settings by others, callers and ends of devices are ready; none after an
+    /// Which of the listener, the routes, settings by others, ends of devices and callers are ready; none after an
     /// interruption.
     fn wait(&self) -> io::Result<Vec<bool>> {
         let if_asked = if self.awaiting.is_some() { PollFlags::POLLIN } else { PollFlags::empty() };
@@ -122,10 +134,9 @@ impl Engine {
             PollFd::new(self.listener.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.routes.changes(), PollFlags::POLLIN),
             PollFd::new(self.changes.ready(), if_asked),
+            PollFd::new(self.ends.0.as_fd(), PollFlags::POLLIN),
         ];
-        let callers = self.callers.iter().map(AsFd::as_fd);
-        let devices = self.running.values().map(|running| running.device.ended());
-        fds.extend(callers.chain(devices).map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+        fds.extend(self.callers.iter().map(|caller| PollFd::new(caller.as_fd(), PollFlags::POLLIN)));
         match poll(&mut fds, self.routes.timeout()) {
             Ok(_) => Ok(fds.iter().map(|fd| fd.any().unwrap_or(true)).collect()),
             Err(Errno::EINTR) => Ok(Vec::new()),
@@ -186,7 +197,7 @@ impl Engine {
             },
             Request::Stop { device } => match self.running.remove(&device) {
                 Some(running) => {
-                    running.device.stop();
+                    running.stop(&self.ends);
                     Ok(Answer::Done)
                 }
                 None => Ok(Answer::NoDevice),
@@ -212,7 +223,10 @@ impl Engine {
         let changes = Some(self.changes.of(device.clone()));
         let parts = Parts { name, tun, link, uapi: uapi.into(), sockets: opener, routes: None, changes };
         let started = Device::spawn(parts)?;
-        self.running.insert(device, Running { device: started, sockets });
+        self.ends.add(started.ended(), EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
+        if let Some(before) = self.running.insert(device, Running { device: started, sockets }) {
+            before.stop(&self.ends);
+        }
         Ok(())
     }
 }
