@@ -387,6 +387,19 @@ fn a_file_of_wg_quick_becomes_the_same_tunnel() {
         ok("rdom down && wg-quick up ./back/vpn0.conf");
         assert_eq!(tunnel("", "vpn0"), theirs);
         ok("wg-quick down ./back/vpn0.conf");
+
+        // And with its secrets in it, for another machine.
+        assert_eq!(ok("rdom export vpn.yaml --format wg-quick --to away"), "away/vpn0.conf\n");
+        assert_eq!(
+            ok("stat -c %a away/vpn0.conf; rdom export vpn.yaml --format wg-quick --to away"),
+            "600\n"
+        );
+        ok("rm -r keys && wg-quick up ./away/vpn0.conf");
+        assert_eq!(tunnel("", "vpn0"), theirs);
+        ok("wg-quick down ./away/vpn0.conf && echo >> away/vpn0.conf");
+        let hub = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/hub-and-spoke.yaml");
+        let written = ok(&format!("rdom export {} --format wg-quick --to hub", hub.display()));
+        assert_eq!(written, "hub/alpha/wg0.conf\nhub/beta/wg0.conf\nhub/gamma/wg0.conf\nhub/hub/wg0.conf\n");
     });
 }
 
