@@ -2,8 +2,8 @@
 //! them, and with another engine at the other end.
 
 use std::fs::File;
-use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -135,10 +135,11 @@ pub(super) struct Stream {
 impl Stream {
     pub(super) fn start(from: &str, to: &str, address: &str, length: usize) -> Self {
         let address: IpAddr = address.parse().unwrap();
-        let listener = inside(to, move || TcpListener::bind((address, 0)).unwrap());
+        let listener = inside(to, move || persist(|| TcpListener::bind((address, 0))));
         let to = listener.local_addr().unwrap();
         let receiver = thread::spawn(move || receive(&listener, length));
-        let stream = inside(from, move || connect(to));
+        let stream =
+            inside(from, move || persist(|| TcpStream::connect_timeout(&to, Duration::from_secs(5))));
         let sender = thread::spawn(move || send(stream, length));
         Self { sender, receiver }
     }
@@ -149,14 +150,15 @@ impl Stream {
     }
 }
 
-/// The session may still have to be made.
-fn connect(to: SocketAddr) -> TcpStream {
+/// The session may still have to be made, and an interface that is down has no IPv6 address.
+fn persist<T>(attempt: impl Fn() -> io::Result<T>) -> T {
     let end = Instant::now() + PATIENCE;
     loop {
-        match TcpStream::connect_timeout(&to, Duration::from_secs(5)) {
-            Ok(stream) => return stream,
-            Err(error) => assert!(Instant::now() < end, "{to}: {error}"),
+        match attempt() {
+            Ok(made) => return made,
+            Err(error) => assert!(Instant::now() < end, "{error}"),
         }
+        thread::sleep(Duration::from_millis(10));
     }
 }
 
