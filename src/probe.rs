@@ -13,7 +13,6 @@ mod need;
 mod netlink;
 mod trial;
 mod user_namespaces;
-mod vrf;
 mod wireguard;
 
 use std::fs::{self, File, OpenOptions};
@@ -32,39 +31,44 @@ pub use firewall::{ClosedChain, Hook, closed_chains};
 pub use hazard::{Hazard, Surroundings, hazards};
 pub use host::{look_at_host, sysctl};
 pub use need::{Item, Need, impairable, needs, unmet};
-pub use trial::{in_new_namespace, kind_of_link, try_namespace, writable_sysctls};
+pub use trial::{Ground, in_new_namespace, try_namespace, writable_sysctls};
 pub use user_namespaces::refused_user_namespace;
-pub use vrf::vrf;
 pub use wireguard::kernel_wireguard;
 
 /// What a plan depends on.
 pub fn capabilities() -> Capabilities {
-    let has_ipv6 = kernel_has_ipv6();
-    Capabilities {
+    look().0
+}
+
+/// The same, and what to say of domains that leave their isolation open where it cannot be `netns+vrf` although the
+/// kernel has VRF.
+pub fn capabilities_for(network: &Network) -> (Capabilities, Option<String>) {
+    let (capabilities, held_back) = look();
+    let is_open = network.domains.values().any(|domain| domain.isolation == Isolation::Auto);
+    let say = |Unsupported { missing, remedy }| {
+        format!("domains get isolation netns, not netns+vrf: {missing}; help: {remedy}")
+    };
+    (capabilities, held_back.filter(|_| is_open).map(say))
+}
+
+/// The same, and what keeps a namespace with a VRF in it from being what a domain gets, although the kernel has VRF:
+/// programs that know nothing of it need sysctls there.
+fn look() -> (Capabilities, Option<Unsupported>) {
+    let (ground, has_ipv6) = (Ground::default(), kernel_has_ipv6());
+    let has_vrf = ground.kind_of_link("vrf").is_ok();
+    let held_back = ground.run(writable_sysctls).and_then(|writable| writable).err().filter(|_| has_vrf);
+    let capabilities = Capabilities {
         kernel_wireguard: kernel_wireguard(),
-        vrf: vrf() && no_vrf_in_namespaces().is_none(),
-        ipv6: has_ipv6 && ipv6::of_new_namespaces().is_ok(),
+        vrf: has_vrf && held_back.is_none(),
+        ipv6: has_ipv6 && ipv6::of_new_namespaces(&ground).is_ok(),
         ipv6_at_home: has_ipv6 && ipv6::in_default_domain().is_ok(),
-    }
+    };
+    (capabilities, held_back)
 }
 
 /// Whether the kernel has IPv6.
 pub fn kernel_has_ipv6() -> bool {
     ipv6::of_kernel().is_ok()
-}
-
-/// What keeps a namespace with a VRF in it from being what a domain gets, although the kernel has VRF: programs that
-/// know nothing of it need sysctls there.
-fn no_vrf_in_namespaces() -> Option<Unsupported> {
-    in_new_namespace(writable_sysctls).and_then(|writable| writable).err()
-}
-
-/// What to say of domains that leave their isolation open where it cannot be `netns+vrf` although the kernel has VRF.
-pub fn isolation_held_back(network: &Network) -> Option<String> {
-    let mut open = network.domains.values().filter(|domain| domain.isolation == Isolation::Auto);
-    open.next().filter(|_| vrf())?;
-    let Unsupported { missing, remedy } = no_vrf_in_namespaces()?;
-    Some(format!("domains get isolation netns, not netns+vrf: {missing}; help: {remedy}"))
 }
 
 /// Whether this process may configure networks and make namespaces.

@@ -71,7 +71,7 @@ use serve::Event;
 use services::Services;
 use sockets::Looks;
 pub use take_down::clean_up;
-use take_down::{forget, forget_if_nothing_is_left, forget_if_unused, take_down, take_lock};
+use take_down::{forget, forget_if_nothing_is_left, forget_if_unused, take_down_kept, take_lock};
 
 /// A network that is up, held by this process.
 pub struct Supervisor {

@@ -1,5 +1,6 @@
 //! What an order of commands that OpenBSD punishes leads to: it never goes unnoticed.
 
+use proptest::prelude::*;
 use rdomain::backend::Backend;
 use rdomain::backend::openbsd::bound;
 use rdomain::model::{Bindings, End, Network};
@@ -8,6 +9,7 @@ use rdomain::transaction::converge;
 
 use super::golden::file;
 use super::machine::{Machine, private_key};
+use super::portable::network;
 use super::simulator::Simulator;
 
 /// How a list of commands ends on a new machine.
@@ -21,8 +23,8 @@ enum Ending {
     Reached,
 }
 
-fn desired() -> Network {
-    let network = file("examples/openbsd.yaml");
+fn desired(name: &str) -> Network {
+    let network = file(name);
     let ends: Vec<End> = network.tunnels().map(|(at, _)| at).collect();
     let public = (1..).map(|number| private_key(number).public_key());
     bound(&network, &Bindings { public_keys: ends.into_iter().zip(public).collect(), ..Bindings::default() })
@@ -35,7 +37,12 @@ fn commands(desired: &Network) -> Vec<Vec<String>> {
 }
 
 fn ending(commands: &[Vec<String>], desired: &Network) -> Ending {
-    let machine = Machine::of(Simulator::new());
+    ending_on(&Machine::of(Simulator::new()), commands, desired)
+}
+
+/// The same on a copy of this machine.
+fn ending_on(before: &Machine, commands: &[Vec<String>], desired: &Network) -> Ending {
+    let machine = before.copied();
     for words in commands {
         let output = machine.simulator.borrow_mut().run(words);
         if output.status != 0 || !output.stderr.is_empty() {
@@ -65,7 +72,7 @@ fn last_two(words: &mut Vec<String>) -> Vec<String> {
 
 #[test]
 fn an_order_that_is_punished_is_noticed() {
-    let desired = desired();
+    let desired = desired("examples/openbsd.yaml");
     let commands = commands(&desired);
     assert_eq!(ending(&commands, &desired), Ending::Reached);
     let ending_of = |from: &[&str], before: &[&str]| {
@@ -88,7 +95,7 @@ fn an_order_that_is_punished_is_noticed() {
 /// An address that comes before its rdomain is lost without a word.
 #[test]
 fn an_rdomain_after_the_address_is_noticed() {
-    let desired = desired();
+    let desired = desired("examples/openbsd.yaml");
     let mut commands = commands(&desired);
     let at = position(&commands, &["wg2", "create"]);
     let rdomain = last_two(&mut commands[at]);
@@ -101,7 +108,7 @@ fn an_rdomain_after_the_address_is_noticed() {
 /// `wgaip` replaces what an earlier run gave.
 #[test]
 fn a_peer_in_two_runs_is_noticed() {
-    let desired = desired();
+    let desired = desired("examples/openbsd.yaml");
     let mut commands = commands(&desired);
     let at = position(&commands, &["wg1", "wgpeer"]);
     let second = last_two(&mut commands[at]);
@@ -110,33 +117,74 @@ fn a_peer_in_two_runs_is_noticed() {
     assert_eq!(ending(&commands, &desired), Ending::Differs);
 }
 
+/// What there is in the end, however it was reached.
+fn state(before: &Simulator, commands: &[Vec<String>]) -> Simulator {
+    let mut machine = before.clone();
+    commands.iter().for_each(|words| drop(machine.run(words)));
+    machine.normal()
+}
+
 /// Whatever command is moved to wherever: it is refused, or the plan is not empty, or nothing is lost by it.
 #[test]
 fn no_order_goes_wrong_in_silence() {
-    let desired = desired();
-    let commands = commands(&desired);
-    let state = |commands: &[Vec<String>]| {
-        let mut machine = Simulator::new();
-        commands.iter().for_each(|words| drop(machine.run(words)));
-        machine.normal()
-    };
-    let right = state(&commands);
-    let mut punished = 0;
-    for from in 0..commands.len() {
-        for to in 0..commands.len() {
+    for name in ["domains.yaml", "examples/openbsd.yaml"] {
+        let desired = desired(name);
+        let commands = commands(&desired);
+        let right = state(&Simulator::new(), &commands);
+        let mut punished = 0;
+        for from in 0..commands.len() {
+            for to in 0..commands.len() {
+                let moved = moved(&commands, from, to);
+                match ending(&moved, &desired) {
+                    Ending::Reached => {
+                        assert_eq!(
+                            state(&Simulator::new(), &moved),
+                            right,
+                            "{name}: {from} to {to}: {moved:#?}"
+                        );
+                    }
+                    Ending::Refused(_) | Ending::Differs => punished += 1,
+                }
+            }
+        }
+        assert!(punished > commands.len(), "{name}: {punished} of {}", commands.len().pow(2));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+
+    /// The same of networks that nobody thought of, on the way from one to another.
+    #[test]
+    fn no_order_between_two_networks_goes_wrong_in_silence(
+        before in network(),
+        desired in network(),
+        moves in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>()), 20),
+    ) {
+        let machine = Machine::of(Simulator::new());
+        let fails = |failure| TestCaseError::fail(format!("{failure:#?}"));
+        converge(&mut machine.backend(&before.name), &before, &|| false).map_err(fails)?;
+        machine.log.borrow_mut().clear();
+        let start = machine.copied();
+        converge(&mut machine.backend(&desired.name), &desired, &|| false).map_err(fails)?;
+        let commands = machine.log.take();
+        let right = machine.simulator.borrow().clone().normal();
+        let neighbours = (1..commands.len()).map(|at| (at, at - 1));
+        let random = moves.iter().filter(|_| !commands.is_empty());
+        let random = random.map(|(from, to)| (from.index(commands.len()), to.index(commands.len())));
+        for (from, to) in neighbours.chain(random) {
             let moved = moved(&commands, from, to);
-            match ending(&moved, &desired) {
-                Ending::Reached => assert_eq!(state(&moved), right, "{from} to {to}: {moved:#?}"),
-                Ending::Refused(_) | Ending::Differs => punished += 1,
+            if ending_on(&start, &moved, &desired) == Ending::Reached {
+                let seen = state(&start.simulator.borrow(), &moved);
+                prop_assert_eq!(&seen, &right, "{} to {}: {:#?}", from, to, moved);
             }
         }
     }
-    assert!(punished > commands.len(), "{punished} of {}", commands.len().pow(2));
 }
 
 #[test]
 fn a_loopback_goes_last() {
-    let desired = desired();
+    let desired = desired("examples/openbsd.yaml");
     let machine = Machine::of(Simulator::new());
     converge(&mut machine.backend(&desired.name), &desired, &|| false).unwrap();
     let mut up = machine.simulator.borrow().clone();

@@ -9,8 +9,8 @@
 //! 10 loN stays in its rdomain; 11 lo goes last; 12 rtables stay; 16 what is made is in rdomain 0; 17 words make
 //! interfaces; 18 a move loses addresses and routes; 19 the address comes last within one run; 20 the same subnet in
 //! two rdomains; 21 the same address twice in one; 23 masks that were not given; 24 the first address is replaced, an
-//! address raises its interface; 25 IPv6 lengths do not change; 26 loopbacks are bare, and get ::1 by themselves; 29 names
-//! are the machine's; 31 pair and patch; 40 sockets are in wgrtable; 41 which must exist; 42 sockets open when the tunnel
+//! address raises its interface; 25 IPv6 lengths do not change; 26 loopbacks are bare, and get ::1 by themselves; 28 a
+//! tunnel has no link-local address; 29 names are the machine's; 31 pair and patch; 35 `exec` looks for the rtable first; 40 sockets are in wgrtable; 41 which must exist; 42 sockets open when the tunnel
 //! goes up; 43 ports clash; 44 wgaip replaces and takes; 45 the order in which peers and their addresses are shown; 46 a
 //! peer with the own key; 47 names are resolved once; 48 the order of words; 49 wgpka is lost on a tunnel that went
 //! down; 51 flags and MTU; 54 connected routes are in the rdomain's rtable only; 55 gateways are reached there; 57 drops

@@ -32,6 +32,20 @@ fn a_namespace_of_the_same_name() {
 }
 
 #[test]
+fn a_name_that_is_another_namespaces_by_the_time_of_down() {
+    in_private_copies("obstacles::a_name_that_is_another_namespaces_by_the_time_of_down", || {
+        write("domains.yaml", "defaults: {drift: off}\ndomains: {1: {}, 2: {}, 3: {}}\n");
+        ok("rdom up -d");
+        ok("umount -l /run/netns/rdom2 && rm /run/netns/rdom2");
+        ok("ip netns add rdom2 && ip -n rdom2 link add theirs type veth");
+        ok("rdom down");
+        assert_eq!(ok("ls /run/netns"), "rdom2\n");
+        ok("ip -n rdom2 link show dev theirs && ip netns del rdom2");
+        sh("rdom down").ends_with(0).says("nothing is up");
+    });
+}
+
+#[test]
 fn an_interface_of_the_same_name() {
     in_private_copies("obstacles::an_interface_of_the_same_name", || {
         write("link.yaml", LINK);

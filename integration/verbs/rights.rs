@@ -78,6 +78,27 @@ fn where_it_is_open_nobody_needs_root() {
     });
 }
 
+#[test]
+fn a_copy_that_gets_no_proc_goes_on_with_the_one_outside() {
+    in_roots_copy("rights::a_copy_that_gets_no_proc_goes_on_with_the_one_outside", || {
+        tun_device_of_mode("666");
+        // As containers have it: who sees less of a /proc may not mount another one.
+        ok("mount -t tmpfs masked /proc/fs");
+        let inside = "rdom run domains.yaml -- rdom exec 2 ping -c 1 -W 5 192.168.5.1";
+        sh(&format!("{NOBODY} {inside}")).ends_with(0).says("1 received");
+        sh(&format!("{NOBODY} rdom test domains.yaml")).ends_with(0).says("5 passed, 0 failed");
+        write("served.yaml", SERVED);
+        sh(&format!("{NOBODY} rdom test served.yaml")).ends_with(0).says("1 passed, 0 failed");
+        sh(&format!("{NOBODY} rdom doctor")).says("/proc cannot be mounted in a private copy");
+    });
+}
+
+/// A service that is ready when a process of its own has a socket.
+const SERVED: &str = "
+domains: {1: {services: {web: {command: [python3, -m, http.server, '80'], ready: {tcp: 80}}}}}
+tests: [{in: 1, http: 'http://127.0.0.1/'}]
+";
+
 /// A step that takes something of the kernel.
 const SLOWED: &str = "
 domains: {1: {interfaces: {a: {addresses: [10.0.0.1/24]}}}, 2: {interfaces: {b: {addresses: [10.0.0.2/24]}}}}

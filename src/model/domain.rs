@@ -198,3 +198,33 @@ impl Domain {
         if rtable == id.into() { &mut self.routes } else { self.rtables.entry(rtable).or_default() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Engine, Key};
+
+    #[test]
+    fn what_only_one_of_two_networks_is_joined_to_is_the_same_around_both() {
+        let [one, two, three] = [1, 2, 3].map(|number| DomainId::new(number).unwrap());
+        let at = |domain, name| End { domain, interface: InterfaceName::new(name).unwrap() };
+        let mut old = Network::empty(NetworkName::new("n").unwrap());
+        old.domains.extend([one, two, three].map(|id| (id, Domain::bare(id))));
+        let far = Interface::new(Kind::Veth { peer: at(one, "far") });
+        old.domains.get_mut(&three).unwrap().interfaces.insert(at(three, "near").interface, far);
+        let mut new = old.clone();
+        let inside = &mut new.domains.get_mut(&one).unwrap().interfaces;
+        let (engine, key) = (Engine::Userspace, Key::Of(at(one, "wg0")));
+        let tunnel = WireGuard { engine, underlay: two, listen_port: None, key, peers: BTreeMap::new() };
+        inside.insert(at(one, "wg0").interface, Interface::new(Kind::WireGuard(tunnel)));
+        inside.insert(at(one, "far").interface, Interface::new(Kind::Veth { peer: at(three, "near") }));
+
+        let [mut before, mut after] = Network::both_around([&old, &new], &BTreeSet::from([one]));
+
+        assert_eq!(before.domains.remove(&one), old.domains.remove(&one));
+        assert_eq!(after.domains.remove(&one), new.domains.remove(&one));
+        assert_eq!(before, after);
+        assert_eq!(after.domains.keys().copied().collect::<Vec<_>>(), [DomainId::DEFAULT, two, three]);
+        assert!(after.interface(&at(three, "near")).is_some());
+    }
+}

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::{Finding, Unsupported, administration, control_groups, ipv6, tun_device};
+use super::{Finding, Ground, Unsupported, administration, control_groups, ipv6, tun_device};
 
 /// Looks at it; changes nothing.
 pub fn look_at_host() -> Vec<Finding> {
@@ -45,7 +45,7 @@ fn ipv6_here() -> Finding {
     if let Err(lack) = ipv6::of_kernel() {
         return Finding::missing(item, lack, "IPv4 only; domains go without ::1");
     }
-    if let Err(lack) = ipv6::of_new_namespaces() {
+    if let Err(lack) = ipv6::of_new_namespaces(&Ground::default()) {
         return Finding::limited(
             item,
             lack,

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
 use super::host::sysctl;
-use super::{Unsupported, in_new_namespace};
+use super::{Ground, Unsupported};
 use crate::model::{
     Address, Domain, DomainId, Host, Interface, Kind, Network, Object, Peer, Route, Rule, Target,
 };
@@ -25,8 +25,8 @@ pub(super) fn of_kernel() -> Result<(), Unsupported> {
 }
 
 /// Whether interfaces of new namespaces have it, if the kernel does.
-pub(super) fn of_new_namespaces() -> Result<(), Unsupported> {
-    in_new_namespace(|| of_interface("default")).unwrap_or(Ok(())).map_err(|switch| Unsupported {
+pub(super) fn of_new_namespaces(ground: &Ground) -> Result<(), Unsupported> {
+    ground.run(|| of_interface("default")).unwrap_or(Ok(())).map_err(|switch| Unsupported {
         missing: format!("{switch} is 1 in every new namespace"),
         remedy: "in the file, in that domain: sysctls: {net.ipv6.conf.all.disable_ipv6: 0}".into(),
     })

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::trial::{in_new_namespace, kind_of_link, queueing_discipline, writable_sysctls};
+use super::trial::{Ground, writable_sysctls};
 use super::{Unsupported, ipv6, kernel_wireguard, tun_device};
 use crate::model::{
     Domain, DomainId, End, Engine, Impairment, Interface, InterfaceName, Isolation, Kind, Network, Object,
@@ -42,32 +42,32 @@ pub fn needs(network: &Network) -> Vec<Need> {
 
 /// The needs that this system does not meet, each ability tried once.
 pub fn unmet(network: &Network) -> Vec<(Need, Unsupported)> {
-    let mut tried = BTreeMap::new();
+    let (ground, mut tried) = (Ground::default(), BTreeMap::new());
     let lack = |need: Need| {
         let result: &Result<(), Unsupported> =
-            tried.entry(need.item.clone()).or_insert_with(|| attempt(&need.item));
+            tried.entry(need.item.clone()).or_insert_with(|| attempt(&need.item, &ground));
         result.clone().err().map(|lack| (need, lack))
     };
     needs(network).into_iter().filter_map(lack).collect()
 }
 
-fn attempt(item: &Item) -> Result<(), Unsupported> {
+fn attempt(item: &Item, ground: &Ground) -> Result<(), Unsupported> {
     match item {
-        Item::Named(name) => attempt_named(name),
+        Item::Named(name) => attempt_named(name, ground),
         Item::Ipv6 => ipv6::of_kernel(),
-        Item::Ipv6OfNew => ipv6::of_new_namespaces(),
+        Item::Ipv6OfNew => ipv6::of_new_namespaces(ground),
         Item::Ipv6AtHome(interface) => ipv6::at_home(interface.as_str()),
     }
 }
 
-fn attempt_named(name: &str) -> Result<(), Unsupported> {
+fn attempt_named(name: &str, ground: &Ground) -> Result<(), Unsupported> {
     match name {
-        "network namespaces" => in_new_namespace(|| ()),
-        "net sysctls" => in_new_namespace(writable_sysctls)?,
+        "network namespaces" => ground.run(|| ()),
+        "net sysctls" => ground.run(writable_sysctls)?,
         "tun" => tun_device(),
         "wireguard" if kernel_wireguard() => Ok(()),
-        discipline @ ("netem" | "tbf") => queueing_discipline(discipline),
-        kind => kind_of_link(kind),
+        discipline @ ("netem" | "tbf") => ground.queueing_discipline(discipline),
+        kind => ground.kind_of_link(kind),
     }
 }
 
@@ -112,7 +112,7 @@ fn of_ipv6(object: Object, network: &Network) -> Vec<Need> {
 
 /// Whether links can do this to packets here.
 pub fn impairable(impairment: &Impairment) -> Result<(), Unsupported> {
-    discipline(impairment).map_or(Ok(()), queueing_discipline)
+    discipline(impairment).map_or(Ok(()), |discipline| Ground::default().queueing_discipline(discipline))
 }
 
 /// The queueing discipline that packets are impaired by.

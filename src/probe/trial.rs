@@ -1,13 +1,17 @@
 //! What a network namespace can have here, tried in one that is thrown away: kinds of links, queueing disciplines,
 //! nftables, sysctls. Asking makes the kernel load the module where there is one.
 
+use std::cell::OnceCell;
 use std::ffi::CStr;
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::thread;
 
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
 use nix::net::if_::if_nametoindex;
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, setns, unshare};
+use nix::sys::stat::Mode;
 use nix::unistd::{AccessFlags, access};
 
 use super::netlink::{ask, attribute};
@@ -135,26 +139,49 @@ pub fn try_namespace() -> Vec<Finding> {
     .unwrap_or_else(|lack| vec![Finding::missing("network namespaces", lack, "nothing can be brought up")])
 }
 
-/// Whether links of this kind (`vrf`, `dummy`, ...; as ip-link(8) calls it) can be made here.
-pub fn kind_of_link(word: &str) -> Result<(), Unsupported> {
-    let Some(kind) = KINDS.iter().find(|kind| kind.word == word) else { return Ok(()) };
-    in_new_namespace(|| {
-        if kind.on_parent {
-            let _ = make(&PLAIN);
-        }
-        make(kind).map_err(|errno| without(kind, errno))
-    })?
-}
+/// A network namespace for trials, made for the first of them: to make one takes longer than most trials.
+#[derive(Debug, Default)]
+pub struct Ground(OnceCell<Result<OwnedFd, Unsupported>>);
 
-/// Whether links can have this queueing discipline (`netem`, `tbf`; as tc(8) calls it) here.
-pub(super) fn queueing_discipline(word: &str) -> Result<(), Unsupported> {
-    let Some(discipline) = DISCIPLINES.iter().find(|(known, ..)| *known == word) else { return Ok(()) };
-    in_new_namespace(|| ask_for(discipline))?
+impl Ground {
+    /// Runs this in there, on a thread of its own.
+    pub fn run<T: Send>(&self, inside: impl FnOnce() -> T + Send) -> Result<T, Unsupported> {
+        let make = || {
+            unshare(CloneFlags::CLONE_NEWNET)?;
+            open("/proc/thread-self/ns/net", OFlag::O_CLOEXEC, Mode::empty())
+        };
+        let made = self.0.get_or_init(|| on_a_thread(make)).as_ref().map_err(Unsupported::clone)?;
+        on_a_thread(|| setns(made, CloneFlags::CLONE_NEWNET).map(|()| inside()))
+    }
+
+    /// Whether links of this kind (`vrf`, `dummy`, ...; as ip-link(8) calls it) can be made here.
+    pub fn kind_of_link(&self, word: &str) -> Result<(), Unsupported> {
+        let Some(kind) = KINDS.iter().find(|kind| kind.word == word) else { return Ok(()) };
+        self.run(|| {
+            if kind.on_parent {
+                let _ = make(&PLAIN);
+            }
+            match make(kind) {
+                // By an earlier trial.
+                Ok(()) | Err(Errno::EEXIST) => Ok(()),
+                Err(errno) => Err(without(kind, errno)),
+            }
+        })?
+    }
+
+    /// Whether links can have this queueing discipline (`netem`, `tbf`; as tc(8) calls it) here.
+    pub(super) fn queueing_discipline(&self, word: &str) -> Result<(), Unsupported> {
+        let Some(discipline) = DISCIPLINES.iter().find(|(known, ..)| *known == word) else { return Ok(()) };
+        self.run(|| ask_for(discipline))?
+    }
 }
 
 /// Runs this on a thread of its own in a network namespace that goes with it.
 pub fn in_new_namespace<T: Send>(inside: impl FnOnce() -> T + Send) -> Result<T, Unsupported> {
-    let enter = || unshare(CloneFlags::CLONE_NEWNET).map(|()| inside());
+    on_a_thread(|| unshare(CloneFlags::CLONE_NEWNET).map(|()| inside()))
+}
+
+fn on_a_thread<T: Send>(enter: impl FnOnce() -> Result<T, Errno> + Send) -> Result<T, Unsupported> {
     let ended = thread::scope(|scope| scope.spawn(enter).join());
     ended.unwrap_or(Err(Errno::ENOMEM)).map_err(refused_namespace)
 }
@@ -271,6 +298,25 @@ pub fn writable_sysctls() -> Result<(), Unsupported> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn trials_on_one_ground_do_not_disturb_each_other_or_this_thread() {
+        let namespace = || fs::read_link("/proc/thread-self/ns/net").unwrap();
+        let (before, ground) = (namespace(), Ground::default());
+        if let Err(lack) = ground.run(|| ()) {
+            // Who may not make namespaces is told so, and no more.
+            assert!(lack.missing.starts_with("a network namespace cannot be made"), "{}", lack.missing);
+            return;
+        }
+        for _twice in 0..2 {
+            assert_eq!(ground.kind_of_link("bridge"), Ok(()), "every kernel has bridges");
+        }
+        let veth = ground.kind_of_link("veth");
+        assert_eq!(ground.kind_of_link("macvlan").and(ground.kind_of_link("veth")), veth);
+        let same = ground.run(namespace);
+        assert_eq!((ground.run(namespace), namespace()), (same.clone(), before));
+        assert_ne!(same, Ok(namespace()));
+    }
 
     #[test]
     fn what_cannot_be_is_named_with_what_would_provide_it() {

@@ -29,7 +29,11 @@ const HOPELESS: u32 = 3;
 
 /// A living keeper. To drop it is to leave it and its services alone.
 #[derive(Debug)]
-pub struct Connection(BufReader<UnixStream>);
+pub struct Connection {
+    stream: BufReader<UnixStream>,
+    /// It was greeted, and has yet to answer: one that was started here takes a few milliseconds to.
+    owes_greeting: bool,
+}
 
 impl Connection {
     /// Starts a keeper by this command, with the rights of the calling process, whose child it is.
@@ -42,14 +46,17 @@ impl Connection {
         fs::set_permissions(socket, fs::Permissions::from_mode(0o600))?;
         command.stdin(std::os::fd::OwnedFd::from(listener)).stdout(Stdio::null()).stderr(log);
         let child = command.spawn()?;
-        Ok((Self::adopt(socket)?, child))
+        let mut keeper = Self::to_end(socket)?;
+        write_line(keeper.stream.get_mut(), &Request::Hello)?;
+        keeper.owes_greeting = true;
+        Ok((keeper, child))
     }
 
     /// Takes over a keeper that lives. `Unsupported` says that it is of another protocol and keeps services; if it
     /// keeps none, it ends. Every other error says that there is none.
     pub fn adopt(socket: &Path) -> io::Result<Self> {
         let mut keeper = Self::to_end(socket)?;
-        if keeper.answer(&Request::Hello, ANSWER_WITHIN)? == format!("{{\"Hello\":{PROTOCOL}}}\n") {
+        if keeper.answer(&Request::Hello, ANSWER_WITHIN)? == greeting() {
             return Ok(keeper);
         }
         let names = keeper.names()?;
@@ -68,7 +75,7 @@ impl Connection {
     pub fn to_end(socket: &Path) -> io::Result<Self> {
         let stream = UnixStream::connect(socket)?;
         stream.set_write_timeout(Some(ANSWER_WITHIN))?;
-        Ok(Self(BufReader::new(stream)))
+        Ok(Self { stream: BufReader::new(stream), owes_greeting: false })
     }
 
     /// Returns when the keeper has ended.
@@ -142,14 +149,26 @@ impl Connection {
     }
 
     fn answer(&mut self, request: &Request, within: Duration) -> io::Result<String> {
-        self.0.get_ref().set_read_timeout(Some(within))?;
-        write_line(self.0.get_mut(), request)?;
+        self.stream.get_ref().set_read_timeout(Some(within))?;
+        if std::mem::take(&mut self.owes_greeting) && self.line()? != greeting() {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        write_line(self.stream.get_mut(), request)?;
+        self.line()
+    }
+
+    fn line(&mut self) -> io::Result<String> {
         let mut line = String::new();
-        if self.0.read_line(&mut line)? == 0 {
+        if self.stream.read_line(&mut line)? == 0 {
             return Err(io::Error::new(io::ErrorKind::BrokenPipe, "the keeper of the services has gone"));
         }
         Ok(line)
     }
+}
+
+/// What a keeper of this protocol answers to `Hello`.
+fn greeting() -> String {
+    format!("{{\"Hello\":{PROTOCOL}}}\n")
 }
 
 fn is_under_way(view: &ServiceView) -> bool {

@@ -11,6 +11,7 @@ use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::{Pid, getpid};
 use tracing::warn;
 
+use super::own::sees_processes;
 use crate::model::NetworkName;
 
 /// What marks them: a variable, and with it the network and the inode of the default domain's namespace, for a private
@@ -24,7 +25,7 @@ pub(super) fn mark(network: &NetworkName) -> io::Result<String> {
 
 /// Kills those of a network, of which nothing keeps services, if its keeper has ended without having been told to.
 pub fn end_orphans(network: &NetworkName, socket: &Path) {
-    if !socket.exists() {
+    if !socket.exists() || !sees_processes() {
         return;
     }
     let Ok(mark) = mark(network) else { return };

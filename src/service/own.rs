@@ -2,10 +2,11 @@
 //!
 //! Its own are its process and all that these have started. Whoever has lost its parent is the keeper's child by then,
 //! and known by its environment. A process that lets nobody look at it is believed: not every keeper has the right to
-//! look at processes of another user.
+//! look at processes of another user, nor does every private copy get a /proc of its own.
 
 use std::fs;
 use std::io;
+use std::path::Path;
 use std::process;
 
 use crate::model::ServiceName;
@@ -19,7 +20,12 @@ pub(super) fn holds(service: &ServiceName, pid: i32, sockets: &[u64]) -> bool {
         Ok(held) => held.iter().any(|socket| sockets.contains(socket)),
         Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
     };
-    !sockets.is_empty() && family(service, pid).iter().any(is_held)
+    !sockets.is_empty() && (!sees_processes() || family(service, pid).iter().any(is_held))
+}
+
+/// Whether /proc has the processes of this one's PID namespace, by their numbers.
+pub(super) fn sees_processes() -> bool {
+    fs::read_link("/proc/self").is_ok_and(|own| own == Path::new(&process::id().to_string()))
 }
 
 fn family(service: &ServiceName, pid: i32) -> Vec<i32> {

@@ -114,7 +114,15 @@ fn a_network_is_called_after_its_file() {
     {
         assert_eq!(called(path), name, "{path}");
     }
-    assert_eq!(lower("{name: blue, domains: {}}").network.name.as_str(), "blue");
+    for (text, name) in [
+        ("{name: blue, domains: {}}", "blue"),
+        ("domains: {1: {lo: {addresses: []}}}\nlinks: []\nname: 'blue'", "blue"),
+        ("domains: {1: {sysctls: {net.ipv4.ip_forward: 1}}}", "test"),
+        ("&a domains: {&b 7: {}, red: {rdomain: 8}}\nname: green", "green"),
+    ] {
+        let source = Source::new(Path::new("/etc/rdom/test.yaml"), text.to_owned());
+        assert_eq!((lower(text).network.name.as_str(), source.name().as_str()), (name, name), "{text}");
+    }
 }
 
 #[test]

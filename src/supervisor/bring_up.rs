@@ -39,8 +39,9 @@ pub(crate) fn prepare(
     }
     let Stored { bindings, keys, mut warnings } =
         Store::of(directories).knowing(known).bindings(network, secrets, Missing::Generate)?;
-    warnings.extend(probe::isolation_held_back(network));
-    let desired = bind(network, &bindings, &probe::capabilities());
+    let (capabilities, held_back) = probe::capabilities_for(network);
+    warnings.extend(held_back);
+    let desired = bind(network, &bindings, &capabilities);
     let lacks = probe::unmet(&desired);
     if !lacks.is_empty() {
         return Err(UpError::Lacking { lacks });

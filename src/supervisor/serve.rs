@@ -11,7 +11,7 @@ use super::residents::{Eviction, Resident, end_all, residents_of};
 use super::signals::Terminal;
 use super::{
     DownError, Entrances, KeptError, Lodging, Supervisor, admission, confirm, forget, greet, memory,
-    open_door, residents, service_manager, take_down,
+    open_door, residents, service_manager, take_down_kept,
 };
 use crate::backend::BackendError;
 use crate::backend::linux::monitor::Heard;
@@ -213,9 +213,10 @@ impl Supervisor {
     /// Takes the network down.
     pub fn down(&mut self) -> Result<(), Box<Failure>> {
         service_manager::stopping();
+        self.monitor = None;
         self.door = None;
         self.services.end();
-        let steps = take_down(&mut self.backend, &self.desired.name)?;
+        let steps = take_down_kept(&mut self.backend, &self.desired)?;
         for residents in group::remove_all(&self.desired.name) {
             warn!("{residents}");
         }

@@ -89,6 +89,7 @@ impl Services {
         let mut keeper = Connection::adopt(&self.socket()).map_err(|_| gone())?;
         keeper.keep(&self.wanted)?;
         self.attend_to(keeper);
+        warn!("what keeps the services was killed, and they with it: all are started again");
         Ok(())
     }
 
@@ -259,9 +260,8 @@ impl Supervisor {
         if !self.services.is_bereft() {
             return;
         }
-        match self.services.revive() {
-            Ok(()) => warn!("what keeps the services was killed, and they with it: all are started again"),
-            Err(error) => warn!("{error}"),
+        if let Err(error) = self.services.revive() {
+            warn!("{error}");
         }
     }
 

@@ -6,19 +6,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::backend::BackendError;
 use crate::backend::linux::{Survey, Visitor, visit};
 use crate::model::{DomainId, Network};
-use crate::probe::{ClosedChain, Hazard, Surroundings, closed_chains, hazards, in_new_namespace, sysctl};
+use crate::probe::{ClosedChain, Ground, Hazard, Surroundings, closed_chains, hazards, sysctl};
 
 /// Of a network that is not up yet: the default domain as it is, others as new namespaces are, which are all alike.
 #[derive(Debug)]
 pub struct Ahead<'n> {
     network: &'n Network,
+    ground: Ground,
     of_new: RefCell<BTreeMap<String, Option<String>>>,
 }
 
 impl<'n> Ahead<'n> {
     /// Of this network.
     pub fn of(network: &'n Network) -> Self {
-        Self { network, of_new: RefCell::default() }
+        Self { network, ground: Ground::default(), of_new: RefCell::default() }
     }
 
     fn is_new(&self, domain: DomainId) -> bool {
@@ -33,7 +34,7 @@ impl Surroundings for Ahead<'_> {
             return sysctl(path);
         }
         let mut of_new = self.of_new.borrow_mut();
-        let ask = || in_new_namespace(|| sysctl(path)).ok().flatten();
+        let ask = || self.ground.run(|| sysctl(path)).ok().flatten();
         of_new.entry(path.to_owned()).or_insert_with(ask).clone()
     }
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use tracing::warn;
+use tracing::{debug, info, warn};
 
 use super::engines::Processes;
 use super::residents::{Eviction, residents};
@@ -10,12 +10,12 @@ use super::{UpError, confirm, services};
 use crate::backend::Backend;
 use crate::backend::linux::Linux;
 use crate::control::Residents;
-use crate::model::{Network, NetworkName};
-use crate::plan::plan;
+use crate::model::{DomainId, Network, NetworkName};
+use crate::plan::{Step, plan};
 use crate::probe;
 use crate::service::Connection;
 use crate::state::{Directories, KeyRing, Lock, LockError};
-use crate::transaction::{Failure, converge};
+use crate::transaction::{Failure, converge, restore};
 
 /// Removes what a supervisor that is no more left behind, and returns the number of steps that it took.
 pub fn clean_up(network: &NetworkName, directories: &Directories, what: Residents) -> Result<usize, UpError> {
@@ -43,7 +43,40 @@ pub(super) fn take_lock(network: &NetworkName, directories: &Directories) -> Res
     })
 }
 
-pub(super) fn take_down(backend: &mut Linux, network: &NetworkName) -> Result<usize, Box<Failure>> {
+/// Takes a network down that has been kept as this until now. Where nothing has to go but names of namespaces, they go
+/// without a look at what is in them, which ends with them; what is left by then is looked at in any case.
+pub(super) fn take_down_kept(backend: &mut Linux, kept: &Network) -> Result<usize, Box<Failure>> {
+    let gone = remove_names(backend, kept);
+    take_down(backend, &kept.name).map(|steps| gone + steps).map_err(|mut failure| {
+        if gone > 0 {
+            failure.restored = restore(backend, kept);
+        }
+        failure
+    })
+}
+
+/// How many domains went. One that is not what it was ends it.
+fn remove_names(backend: &mut Linux, kept: &Network) -> usize {
+    let steps = plan(&Network::empty(kept.name.clone()), kept);
+    let has_namespace = |id: &DomainId| kept.domains.get(id).is_some_and(|one| one.isolation.has_namespace());
+    let is_name = |step: &Step| matches!(step, Step::DeleteDomain { domain, .. } if has_namespace(domain));
+    if !steps.iter().all(is_name) {
+        return 0;
+    }
+    let mut goes = |step: &&Step| match backend.apply(step) {
+        Ok(()) => {
+            info!(%step, "taken");
+            true
+        }
+        Err(error) => {
+            debug!(%step, %error, "not taken without a look");
+            false
+        }
+    };
+    steps.iter().take_while(|step| goes(step)).count()
+}
+
+fn take_down(backend: &mut Linux, network: &NetworkName) -> Result<usize, Box<Failure>> {
     let outcome = converge(backend, &Network::empty(network.clone()), &|| false)?;
     if let Err(error) = backend.tidy() {
         warn!(%error, "left behind");

@@ -17,11 +17,28 @@ use super::{Interface, Route, Simulator, Tunnel, driver};
 
 pub(super) fn interface(found: &Interface, whole: bool) -> String {
     let detail = if whole { Detail::Whole } else { Detail::Brief };
-    let text = render_interfaces(&[view(found)], detail);
+    let mut text = render_interfaces(&[view(found)], detail);
+    if found.is_loopback() {
+        // IFXF_LRO is set on each of them (26).
+        text = text.replacen("flags=", "flags=200", 1).replacen('>', ",LRO>", 1);
+    }
+    if let Some(tunnel) = &found.tunnel {
+        text = newest_first(&text, tunnel);
+    }
     match text.find("\tgroups:").filter(|_| driver(&found.name) == "vlan") {
         Some(at) => format!("{}{}{}", &text[..at], encapsulation(found), &text[at..]),
         None => text,
     }
+}
+
+/// Peers' addresses as they are kept, where our own view sorts them (45).
+fn newest_first(text: &str, tunnel: &Tunnel) -> String {
+    let mut kept = tunnel.peers.iter().flat_map(|peer| &peer.allowed_ips);
+    let lines = text.split_inclusive('\n').map(|line| match line.starts_with("\t\twgaip ") {
+        true => format!("\t\twgaip {}\n", kept.next().expect("as many as were printed")),
+        false => line.to_owned(),
+    });
+    lines.collect()
 }
 
 /// What a vlan(4) is on (`getencap` of sbin/ifconfig/ifconfig.c).

@@ -304,9 +304,13 @@ impl Domains {
         })
     }
 
-    /// Takes a domain's name and record away. What lives in it goes when its last user does.
+    /// Takes a domain's name and record away, unless the name is another namespace's by now. What lives in it goes when
+    /// its last user does.
     pub(super) fn delete(&mut self, id: DomainId, name: &DomainName) -> Result<(), BackendError> {
         let what = || format!("delete domain {id} (namespace {name})");
+        if !self.same(id)? {
+            return Err(BackendError::new(format!("cannot {}: it is another one by now", what())));
+        }
         let has_namespace = self.enter(id)?.isolation.has_namespace();
         self.inside.remove(&id);
         if has_namespace {

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 
 use super::namespace::{DIRECTORY, Identity, Namespace, NamespaceError, Visitor, visit};
 use crate::model::DomainId;
@@ -50,7 +50,7 @@ pub struct Monitor {
 struct Shared {
     epoll: Epoll,
     ears: Mutex<BTreeMap<DomainId, Ear>>,
-    names: Option<Inotify>,
+    names: Option<(Inotify, WatchDescriptor)>,
 }
 
 #[derive(Debug)]
@@ -65,7 +65,7 @@ impl Monitor {
     pub fn start(tell: impl Fn(Heard) -> bool + Send + 'static) -> io::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let names = names();
-        if let Some(names) = &names {
+        if let Some((names, _)) = &names {
             epoll.add(names, EpollEvent::new(EpollFlags::EPOLLIN, NAMES))?;
         }
         let shared = Arc::new(Shared { epoll, ears: Mutex::default(), names });
@@ -97,6 +97,17 @@ impl Monitor {
         })?;
         ears.extend(opened?);
         Ok(new.into_iter().map(|(domain, _)| domain).collect())
+    }
+}
+
+impl Drop for Monitor {
+    /// Nothing is heard any more, although the thread goes on to tell the time. Whoever closes an inotify waits for a
+    /// grace period of SRCU after its last watch went (`fsnotify_wait_marks_destroyed`): begun here it is over by the
+    /// time that the process ends.
+    fn drop(&mut self) {
+        self.shared.ears.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        let unwatch = |(names, watch): &(Inotify, WatchDescriptor)| names.rm_watch(*watch);
+        let _gone = self.shared.names.as_ref().map(unwatch);
     }
 }
 
@@ -142,7 +153,7 @@ impl Shared {
 
     fn drain(&self, ear: u64, heard: &mut Heard) {
         if ear == NAMES {
-            heard.names = self.names.iter().any(|names| names.read_events().is_ok());
+            heard.names = self.names.iter().any(|(names, _)| names.read_events().is_ok());
             return;
         }
         let ears = self.ears.lock().unwrap_or_else(PoisonError::into_inner);
@@ -165,8 +176,9 @@ impl Shared {
 }
 
 /// Nothing is heard of names where the directory cannot be watched; the next full look sees what is gone.
-fn names() -> Option<Inotify> {
+fn names() -> Option<(Inotify, WatchDescriptor)> {
     let names = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).ok()?;
-    names.add_watch(DIRECTORY, AddWatchFlags::IN_DELETE | AddWatchFlags::IN_MOVED_FROM).ok()?;
-    Some(names)
+    let gone = AddWatchFlags::IN_DELETE | AddWatchFlags::IN_MOVED_FROM;
+    let watch = names.add_watch(DIRECTORY, gone).ok()?;
+    Some((names, watch))
 }

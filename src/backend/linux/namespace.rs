@@ -16,7 +16,8 @@ use std::thread;
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
-use nix::sched::{CloneFlags, setns};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::statfs::{NSFS_MAGIC, fstatfs};
 use thiserror::Error;
 
@@ -43,13 +44,16 @@ pub enum NamespaceError {
     /// A file without a namespace mounted on it, or a namespace of another type.
     #[error("{} is not a network namespace", .0.display())]
     NotANamespace(PathBuf),
+    /// There is no place for names.
+    #[error("cannot make {DIRECTORY} a shared mount")]
+    Directory(#[source] netns_rs::Error),
     /// It could not be made.
     #[error("cannot make namespace `{name}`")]
     Create {
         /// Its name.
         name: DomainName,
         /// Why.
-        source: netns_rs::Error,
+        source: io::Error,
     },
     /// Its name could not be removed.
     #[error("cannot remove namespace `{name}`")]
@@ -83,10 +87,11 @@ impl NamespaceError {
     pub fn errno(&self) -> Option<Errno> {
         match self {
             NamespaceError::Enter(errno) => Some(*errno),
-            NamespaceError::Remove { source, .. }
+            NamespaceError::Create { source, .. }
+            | NamespaceError::Remove { source, .. }
             | NamespaceError::File { source, .. }
             | NamespaceError::Thread(source) => source.raw_os_error().map(Errno::from_raw),
-            NamespaceError::Create { source, .. } => errno_of(source),
+            NamespaceError::Directory(source) => errno_of(source),
             NamespaceError::Absent(_)
             | NamespaceError::Exists(_)
             | NamespaceError::NotANamespace(_)
@@ -138,8 +143,13 @@ impl Namespace {
         if fs::symlink_metadata(path(name)).is_ok() {
             return Err(NamespaceError::Exists(name.clone()));
         }
-        let create = |source| NamespaceError::Create { name: name.clone(), source };
-        netns_rs::NetNs::new_with_env(name.as_str(), Directory).map_err(create)?;
+        netns_rs::Env::init(&Directory).map_err(NamespaceError::Directory)?;
+        let (path, failed) = (path(name), |source| NamespaceError::Create { name: name.clone(), source });
+        File::create(&path).map_err(failed)?;
+        if let Err(errno) = visit(|_| mount_new(&path))? {
+            let _left = fs::remove_file(&path);
+            return Err(failed(errno.into()));
+        }
         Self::open(name)
     }
 
@@ -240,6 +250,13 @@ fn is_network_namespace(fd: BorrowedFd<'_>) -> bool {
     let nsfs = fstatfs(fd).is_ok_and(|of| of.filesystem_type() == NSFS_MAGIC);
     // SAFETY: NS_GET_NSTYPE takes no argument and changes nothing.
     nsfs && unsafe { namespace_type(fd.as_raw_fd()) } == Ok(libc::CLONE_NEWNET)
+}
+
+/// Mounts a new namespace on a file; it is the calling thread's from then on. The thread is the one that /proc calls so:
+/// in a private copy that got no /proc of its own its number is another one there.
+fn mount_new(path: &Path) -> Result<(), Errno> {
+    unshare(CloneFlags::CLONE_NEWNET)?;
+    mount(Some("/proc/thread-self/ns/net"), path, None::<&str>, MsFlags::MS_BIND, None::<&str>)
 }
 
 /// /run/netns for netns-rs, whose own default goes by /var/run.

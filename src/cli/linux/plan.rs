@@ -51,8 +51,9 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
     let directories = Roots::of_environment().of(&lowered.network.name);
     let stored = Store::of(&directories).bindings(&lowered.network, &lowered.secrets, Missing::LeaveOpen);
     let stored = stored.map_err(Trouble::failed)?;
-    let desired = bind(&lowered.network, &stored.bindings, &probe::capabilities());
-    if let Some(held_back) = probe::isolation_held_back(&lowered.network) {
+    let (capabilities, held_back) = probe::capabilities_for(&lowered.network);
+    let desired = bind(&lowered.network, &stored.bindings, &capabilities);
+    if let Some(held_back) = held_back {
         complain(format_args!("note: {held_back}"));
     }
     let lacks = probe::unmet(&desired);

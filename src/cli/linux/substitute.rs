@@ -57,7 +57,7 @@ impl Substitution {
         let network = &mut document.lowered.network;
         if self.substitute.is_some() {
             let has_dummy = network.interfaces().any(|(at, held)| home(&at, held).is_some())
-                && probe::kind_of_link("dummy").is_ok();
+                && probe::Ground::default().kind_of_link("dummy").is_ok();
             replace(network, if has_dummy { in_place } else { with_cable });
         }
         document
