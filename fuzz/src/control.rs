@@ -41,7 +41,8 @@ impl Supervised {
     /// Serves on an abstract address (unix(7)), which leaves no file.
     fn start() -> Self {
         static ASKED: Mutex<Vec<&'static str>> = Mutex::new(Vec::new());
-        let address = SocketAddr::from_abstract_name(format!("rdomain-fuzz-{}", process::id())).expect("a name");
+        let address =
+            SocketAddr::from_abstract_name(format!("rdomain-fuzz-{}", process::id())).expect("a name");
         let listener = UnixListener::bind_addr(&address).expect("a socket");
         let (queue, mut requests) = mpsc::channel(8);
         let server = serve("fuzz".parse().expect("a name"), listener, queue).expect("a thread");

@@ -138,7 +138,8 @@ impl Stream {
         let listener = inside(to, move || persist(|| TcpListener::bind((address, 0))));
         let to = listener.local_addr().unwrap();
         let receiver = thread::spawn(move || receive(&listener, length));
-        let stream = inside(from, move || persist(|| TcpStream::connect_timeout(&to, Duration::from_secs(5))));
+        let stream =
+            inside(from, move || persist(|| TcpStream::connect_timeout(&to, Duration::from_secs(5))));
         let sender = thread::spawn(move || send(stream, length));
         Self { sender, receiver }
     }
