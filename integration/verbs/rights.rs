@@ -72,9 +72,18 @@ fn where_it_is_open_nobody_needs_root() {
         let inside = "rdom run domains.yaml -- rdom exec 2 ping -c 1 -W 5 192.168.5.1";
         sh(&format!("{NOBODY} {inside}")).ends_with(0).says("1 received");
         sh(&format!("{NOBODY} rdom test domains.yaml")).ends_with(0).says("5 passed, 0 failed");
+        write("story.yaml", SLOWED);
+        sh(&format!("{NOBODY} rdom test story.yaml")).ends_with(0).says("1 passed, 0 failed");
         before.is_all_there_is();
     });
 }
+
+/// A step that takes something of the kernel.
+const SLOWED: &str = "
+domains: {1: {interfaces: {a: {addresses: [10.0.0.1/24]}}}, 2: {interfaces: {b: {addresses: [10.0.0.2/24]}}}}
+links: [{ends: [1/a, 2/b]}]
+steps: [{set: 1/a, rate: 10mbit}, {in: 1, ping: 10.0.0.2}]
+";
 
 /// A network that takes nothing but namespaces.
 const BARE: &str = "domains: {1: {}}\ntests: [{in: 1, exec: ['true']}]\n";

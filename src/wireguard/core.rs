@@ -191,10 +191,9 @@ impl Core {
         self.end_sessions();
     }
 
-    /// The interface is up: keepalives begin again.
-    pub fn resume(&mut self, now: Instant) {
+    /// The interface is up: whoever speaks to it is answered.
+    pub fn resume(&mut self) {
         self.activity = Activity::Running;
-        self.restart_keepalives(now);
     }
 
     fn end_sessions(&mut self) {
@@ -206,7 +205,8 @@ impl Core {
         self.schedule.clear();
     }
 
-    fn restart_keepalives(&mut self, now: Instant) {
+    /// Speaks to those peers that are to hear from it without being asked.
+    pub fn restart_keepalives(&mut self, now: Instant) {
         for id in 0..self.peers.len() {
             if let Some(peer) = &mut self.peers[id] {
                 peer.restart_keepalive(now);

@@ -102,6 +102,16 @@ impl Control {
         })
     }
 
+    /// Whether its interface has come up and is to [`speak`](Self::speak).
+    pub(super) fn is_silent(&self) -> bool {
+        self.gate.is_silent()
+    }
+
+    /// Begins to keep peers alive.
+    pub(super) fn speak(&mut self) {
+        self.gate.speak();
+    }
+
     fn try_turn(&mut self) -> io::Result<Left> {
         for _ in 0..ROUNDS {
             let ready = self.ready()?;

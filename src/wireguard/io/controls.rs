@@ -3,6 +3,10 @@
 //!
 //! It waits on one epoll(7) instance. Descriptors tell of changes only (EPOLLET), so whoever has a turn looks at all
 //! of its own until none is ready, or until its budget is spent and it has another turn.
+//!
+//! Interfaces that came up in some order may be found up in another one. So nobody is spoken to for one that has come up
+//! until nothing else is ready: a peer that came up before it listens by then. Otherwise the first handshake would be
+//! lost, and tried again only after five seconds (the Rekey-Timeout of the WireGuard paper, 6.1).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -119,17 +123,21 @@ impl Watch {
 impl Common {
     fn work(&self) {
         let mut room = [EpollEvent::empty(); EVENTS_MAX];
-        let mut due = BTreeMap::new();
+        let (mut due, mut silent) = (BTreeMap::new(), BTreeSet::new());
         loop {
-            let mut ids: BTreeSet<u64> = match self.events.wait(&mut room, timeout(&due)) {
+            let timeout = if silent.is_empty() { timeout(&due) } else { EpollTimeout::ZERO };
+            let mut ids: BTreeSet<u64> = match self.events.wait(&mut room, timeout) {
                 Ok(Some(ids)) => ids.collect(),
                 Ok(None) => return,
                 Err(error) => return tracing::error!(%error, "the thread of wireguard's settings ends"),
             };
             let now = Instant::now();
             ids.extend(due.iter().filter(|(_, at)| **at <= now).map(|(id, _)| *id));
+            if ids.is_empty() {
+                std::mem::take(&mut silent).into_iter().for_each(|id| self.speak(id));
+            }
             for id in ids {
-                match self.turn(id) {
+                match self.turn(id, &mut silent) {
                     Left::At(at) => due.insert(id, at),
                     Left::Nothing | Left::Over => due.remove(&id),
                 };
@@ -137,15 +145,24 @@ impl Common {
         }
     }
 
-    /// Gives a control its turn, after which it may have ended.
-    fn turn(&self, id: u64) -> Left {
+    /// Gives a control its turn, after which it may have ended, or is silent yet.
+    fn turn(&self, id: u64, silent: &mut BTreeSet<u64>) -> Left {
         let mut running = self.running();
         let Some(control) = running.by_id.get_mut(&id) else { return Left::Over };
         let left = catch_unwind(AssertUnwindSafe(|| control.turn())).unwrap_or(Left::Over);
+        if control.is_silent() {
+            silent.insert(id);
+        }
         if left == Left::Over {
             running.by_id.remove(&id);
         }
         left
+    }
+
+    fn speak(&self, id: u64) {
+        if let Some(control) = self.running().by_id.get_mut(&id) {
+            control.speak();
+        }
     }
 
     fn running(&self) -> MutexGuard<'_, Running> {

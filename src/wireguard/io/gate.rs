@@ -16,11 +16,13 @@ pub(super) struct Gate {
     port: u16,
     fwmark: u32,
     up: bool,
+    /// Whether it has come up and nobody was spoken to since.
+    silent: bool,
 }
 
 impl Gate {
     pub(super) fn new(shared: Arc<Shared>, opener: Box<dyn OpenSockets>, up: bool) -> Self {
-        Self { shared, opener, port: 0, fwmark: 0, up }
+        Self { shared, opener, port: 0, fwmark: 0, up, silent: false }
     }
 
     /// The port that is open, or will be when the interface comes up.
@@ -68,7 +70,7 @@ impl Gate {
         match (self.up, link.up) {
             (true, true) | (false, false) => Ok(()),
             (true, false) => {
-                self.up = false;
+                (self.up, self.silent) = (false, false);
                 self.shared.core().suspend();
                 self.shared.close_sockets();
                 Ok(())
@@ -77,11 +79,23 @@ impl Gate {
         }
     }
 
+    /// Whether it is to [`speak`](Self::speak).
+    pub(super) fn is_silent(&self) -> bool {
+        self.silent
+    }
+
+    /// Begins to keep peers alive.
+    pub(super) fn speak(&mut self) {
+        if std::mem::take(&mut self.silent) {
+            self.shared.core().restart_keepalives(Instant::now());
+        }
+    }
+
     /// Where the port is taken meanwhile there are no sockets until another port is set, but all else goes on.
     fn come_up(&mut self) -> io::Result<()> {
-        self.up = true;
+        (self.up, self.silent) = (true, true);
         let opened = if self.shared.open_sockets().is_some() { Ok(()) } else { self.open(self.port) };
-        self.shared.core().resume(Instant::now());
+        self.shared.core().resume();
         opened
     }
 

@@ -303,11 +303,27 @@ fn while_suspended_nothing_is_sent_and_afterwards_it_is() {
     world.settle();
     assert_eq!(world.sent_of(0, DATA) + world.sent_of(0, RESPONSE) + world.sent_of(0, INITIATION), 0);
     assert_eq!(world.site(0).core.deadline(), None);
-    let now = world.now;
-    world.site(0).core.resume(now);
+    world.site(0).core.resume();
     world.send(0, &packet(0, 1, 3));
     world.settle();
     assert_eq!(world.site(1).received, [packet(0, 1, 3)]);
+}
+
+#[test]
+fn who_comes_up_answers_and_does_not_speak_before_it_is_told_to() {
+    let mut world = World::of(2);
+    world.configure(0, 1, [PeerSetting::KeepaliveSecs(25)]);
+    for site in 0..2 {
+        world.site(site).core.suspend();
+        world.site(site).core.resume();
+    }
+    world.sent.clear();
+    world.run_for(Duration::from_millis(1));
+    assert!(world.sent.is_empty());
+    let now = world.now;
+    world.site(0).core.restart_keepalives(now);
+    world.run_for(Duration::from_millis(1));
+    assert_eq!((world.sent_of(0, INITIATION), world.sent_of(1, RESPONSE)), (1, 1));
 }
 
 #[test]

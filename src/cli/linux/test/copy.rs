@@ -44,19 +44,26 @@ pub(super) fn run(path: &Path, words: &Words, common: &Common) -> Ended {
         // What a step does is no drift.
         document.lowered.drift = Drift::Off;
     }
-    require(&document, words)?;
+    require_programs(&document, words)?;
     let judge =
         |network: &Network| judge(&document, network, words, common).map_or_else(Trouble::tell, |()| 0);
     let status = private_copy(document.clone(), words.substitution, Trouble::tell, judge)?;
     Ok(ExitCode::from(status))
 }
 
-/// What tests and steps need of this system, each told at its place: a test that lacks its program has not failed.
-fn require(document: &Document, words: &Words) -> Result<(), Trouble> {
-    let lowered = &document.lowered;
-    let chosen = lowered.all_tests().filter(|test| is_chosen(test, document, words));
-    let programs = chosen.filter_map(|test| Some((lack_of_program(test)?, test.place)));
-    let lacks = programs.chain(lowered.steps.iter().filter_map(lack_of_step));
+/// The programs of tests: one that lacks its program has not failed.
+fn require_programs(document: &Document, words: &Words) -> Result<(), Trouble> {
+    let chosen = document.lowered.all_tests().filter(|test| is_chosen(test, document, words));
+    none_of(chosen.filter_map(|test| Some((lack_of_program(test)?, test.place))), document)
+}
+
+/// What steps need of the kernel. To be called in the copy, for outside not everybody may try it.
+fn require_steps(document: &Document) -> Result<(), Trouble> {
+    none_of(document.lowered.steps.iter().filter_map(lack_of_step), document)
+}
+
+/// What this system lacks, each told at its place.
+fn none_of(lacks: impl Iterator<Item = (Unsupported, Place)>, document: &Document) -> Result<(), Trouble> {
     let told = lacks.map(|(lack, place)| Diagnostic::error(place, lack.missing).help(lack.remedy));
     let told = Diagnostics::new(&document.source.file, &document.source.text, told.collect());
     if told.is_empty() { Ok(()) } else { Err(Trouble::Diagnostics(Box::new(told), UNSUPPORTED)) }
@@ -82,6 +89,7 @@ fn is_chosen(test: &Test, document: &Document, words: &Words) -> bool {
 }
 
 fn judge(document: &Document, network: &Network, words: &Words, common: &Common) -> Result<(), Trouble> {
+    require_steps(document)?;
     let live = Live::find(common)?;
     let stage = Stage::new(document, network, &live.directories).map_err(Trouble::failed)?;
     let name = live.name.clone();
