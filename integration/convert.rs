@@ -166,6 +166,81 @@ fn a_vrf_goes_over_to_a_file() {
     });
 }
 
+/// A namespace whose interfaces are all in one VRF, as people give their routers a table of their own.
+const ROUTER: &str = "\
+set -e
+ip netns add far
+ip netns add router
+ip -n router link set lo up
+ip -n router link add red type vrf table 30
+ip -n router link set red up
+ip -n router route add table 30 unreachable default metric 4278198272
+ip -n router link add br0 type bridge
+ip -n router link set br0 master red up
+ip link add e0 netns router type veth peer name f0 netns far
+ip -n router link set e0 master br0 up
+ip -n router address add 10.5.0.1/24 dev br0
+ip -n router route add 10.6.0.0/16 via 10.5.0.2 table 30
+ip -n far link set lo up
+ip -n far link set f0 up
+ip -n far address add 10.5.0.2/24 dev f0
+";
+
+#[test]
+fn a_namespace_that_is_a_vrf_goes_over_to_a_file() {
+    in_roots_copy("a_namespace_that_is_a_vrf_goes_over_to_a_file", || {
+        if lacks("vrf") {
+            return;
+        }
+        write("router.sh", ROUTER);
+        ok("sh router.sh");
+        wait_for("the carrier", || sh("ip -n router -br link show dev br0 | grep -w UP").status == 0);
+        let own = || {
+            let text = ok("ip -n router -4 route show table 30; ip -n router -br -4 address show dev br0");
+            text.replace("proto 114 ", "").lines().map(str::to_owned).collect::<BTreeSet<_>>()
+        };
+        let before = own();
+        let told = imported("{}");
+        for words in ["router:", "rdomain: 30", "isolation: netns+vrf", "{ports: [e0]}", "isolation: netns\n"]
+        {
+            assert!(told.contains(words), "{words}: {told}");
+        }
+        assert!(!told.contains("4278198272") && !told.contains("left out"), "{told}");
+        ok("ip netns del far; ip netns del router");
+        ok("rdom up -d taken.yaml");
+        assert_eq!(own(), before, "{told}");
+        ok("rdom exec router ping -c 1 -W 5 10.5.0.2");
+        ok("rdom plan taken.yaml && rdom down");
+        // Two in one namespace are no domain's.
+        ok("sh router.sh && ip -n router link add other type vrf table 31");
+        let told = imported("{}");
+        assert!(told.contains("left out: namespace router: VRF red, with what is in it"), "{told}");
+        assert!(!told.contains("e0") && !told.contains("10.5.0.1"), "{told}");
+    });
+}
+
+/// What this program made says who made it: the plan of its import is empty, tunnels in user space and all.
+#[test]
+fn a_network_of_ours_is_what_its_import_asks_for() {
+    in_roots_copy("a_network_of_ours_is_what_its_import_asks_for", || {
+        let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+        let mut names = vec!["../domains", "dual-stack", "hub-and-spoke", "nested", "switch", "rtables"];
+        if !["dummy", "vlan", "macvlan", "vxlan"].into_iter().any(lacks) {
+            names.push("kinds");
+        }
+        for name in names {
+            let text = fs::read_to_string(examples.join(format!("{name}.yaml"))).expect("an example");
+            write("net.yaml", &format!("{text}\ndefaults: {{engine: userspace}}\n"));
+            ok("rdom up -d net.yaml && rm -rf keys");
+            let told = ok("rdom import --live > taken.yaml 2> told; cat told taken.yaml");
+            assert!(!told.contains("left out"), "{name}: {told}");
+            let planned = sh("rdom plan taken.yaml");
+            assert_eq!(planned.status, 0, "{name}: {planned:#?}\n{told}");
+            ok("rdom down");
+        }
+    });
+}
+
 /// A tunnel in user space whose sockets are in the default domain, with a secret.
 #[test]
 fn a_tunnel_of_wireguard_go_goes_over_to_a_file() {
@@ -312,6 +387,19 @@ fn a_file_of_wg_quick_becomes_the_same_tunnel() {
         ok("rdom down && wg-quick up ./back/vpn0.conf");
         assert_eq!(tunnel("", "vpn0"), theirs);
         ok("wg-quick down ./back/vpn0.conf");
+
+        // And with its secrets in it, for another machine.
+        assert_eq!(ok("rdom export vpn.yaml --format wg-quick --to away"), "away/vpn0.conf\n");
+        assert_eq!(
+            ok("stat -c %a away/vpn0.conf; rdom export vpn.yaml --format wg-quick --to away"),
+            "600\n"
+        );
+        ok("rm -r keys && wg-quick up ./away/vpn0.conf");
+        assert_eq!(tunnel("", "vpn0"), theirs);
+        ok("wg-quick down ./away/vpn0.conf && echo >> away/vpn0.conf");
+        let hub = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/hub-and-spoke.yaml");
+        let written = ok(&format!("rdom export {} --format wg-quick --to hub", hub.display()));
+        assert_eq!(written, "hub/alpha/wg0.conf\nhub/beta/wg0.conf\nhub/gamma/wg0.conf\nhub/hub/wg0.conf\n");
     });
 }
 

@@ -16,6 +16,7 @@ mod import;
 #[cfg(target_os = "linux")]
 mod linux;
 mod man;
+mod new_files;
 mod openbsd;
 mod portability;
 mod say;

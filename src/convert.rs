@@ -9,6 +9,6 @@ mod secrets;
 mod shell;
 mod wg_quick;
 
-pub use secrets::KeyFiles;
+pub use secrets::{KeyFiles, SecretText};
 pub use shell::script;
-pub use wg_quick::{Imported, SecretFile, Unwritable, configurations, read as read_wg_quick};
+pub use wg_quick::{Imported, SecretFile, Secrets, Unwritable, configurations, read as read_wg_quick};

@@ -11,6 +11,7 @@ mod step;
 
 pub use bind::bind;
 pub use interruption::{Connections, Interruption, interruption};
+pub use isolate::{is_last, is_of_vrf};
 pub use step::Step;
 
 use std::cmp::Reverse;

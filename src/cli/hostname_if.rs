@@ -1,9 +1,6 @@
 //! The files of hostname.if(5): shown with names in the place of secrets, or written as netstart(8) wants them.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -14,6 +11,7 @@ use zeroize::Zeroizing;
 
 use super::Ended;
 use super::file::Document;
+use super::new_files::put_new;
 use super::portability::System;
 use super::say::complain;
 use super::trouble::Trouble;
@@ -44,26 +42,7 @@ pub(super) fn write(document: &Document, directory: &Path) -> Ended {
             (directory.join(format!("hostname.{interface}")), text)
         })
         .collect();
-    let others =
-        files.iter().filter(|(path, text)| fs::read_to_string(path).is_ok_and(|held| held != ***text));
-    let others: Vec<String> = others.map(|(path, _)| path.display().to_string()).collect();
-    if !others.is_empty() {
-        return Err(Trouble::Usage {
-            message: format!("it would change {}", others.join(", ")),
-            help: Some(
-                "write into an empty directory, and see: diff -u /etc DIRECTORY | grep -v ^Only".into(),
-            ),
-        });
-    }
-    fs::create_dir_all(directory)
-        .map_err(|error| Trouble::failed(format!("cannot make {}: {error}", directory.display())))?;
-    for (path, text) in files {
-        if put(&path, &text)
-            .map_err(|error| Trouble::failed(format!("cannot write {}: {error}", path.display())))?
-        {
-            println!("{}", path.display());
-        }
-    }
+    put_new(&files, MODE)?;
     if !geteuid().is_root() {
         complain("warning: netstart(8) wants these files to be root's: chown root:wheel hostname.*");
     }
@@ -106,19 +85,4 @@ fn with_secrets(word: &Word, keys: &KeyRing) -> String {
         Word::PrivateKey(Key::Of(_)) | Word::Preshared(Preshared::Of(_)) => None,
     };
     secret.map_or_else(|| without_secrets(word), |secret| STANDARD.encode(secret.bytes()))
-}
-
-/// Writes a file that is not there yet; whether it was not.
-fn put(path: &Path, text: &str) -> io::Result<bool> {
-    let mut file: File = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
-        opened => opened?,
-    };
-    file.write_all(text.as_bytes())?;
-    if geteuid().is_root() {
-        chown(path, Some(0), Some(0))?;
-    }
-    file.set_permissions(Permissions::from_mode(MODE))?;
-    file.sync_all()?;
-    Ok(true)
 }

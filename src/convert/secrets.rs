@@ -3,7 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use zeroize::Zeroizing;
+
 use crate::model::{End, SecretName};
+
+/// A text that is a secret, or has one in it.
+pub type SecretText = Zeroizing<String>;
 
 /// The files of a network's secrets.
 #[derive(Clone, Copy, Debug)]

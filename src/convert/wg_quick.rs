@@ -4,4 +4,4 @@ mod read;
 mod write;
 
 pub use read::{Imported, SecretFile, read};
-pub use write::{Unwritable, configurations};
+pub use write::{Secrets, Unwritable, configurations};

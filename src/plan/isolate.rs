@@ -183,6 +183,22 @@ fn hear_and_ask_unbound(id: DomainId, domain: &mut Domain) {
     }
 }
 
+/// Whether a route is the one that ends the search in a VRF's table or a further rtable.
+pub fn is_last(route: &Route) -> bool {
+    last_routes(&[V4, V6]).any(|last| last == *route)
+}
+
+/// Whether a rule of a domain with a VRF follows from that: it sends there what is bound to nothing, or to an own address.
+pub fn is_of_vrf(id: DomainId, rule: &Rule) -> bool {
+    let Selector { to, .. } = rule.selector;
+    let told = match rule.priority {
+        UNBOUND_PRIORITY => rule.selector == Selector::default(),
+        OWN_PRIORITY => to.is_some() && rule.selector == Selector { to, ..Selector::default() },
+        _ => false,
+    };
+    told && rule.action == Action::Lookup(id.into())
+}
+
 fn last_routes(families: &[IpAddr]) -> impl Iterator<Item = Route> {
     families.iter().map(|address| Route {
         to: Prefix::everything_like(*address),

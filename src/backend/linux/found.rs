@@ -1,9 +1,9 @@
 //! What stands in the named namespaces of this host, whoever made it, as a network: so that it can go over to a file.
 //!
-//! A namespace of ip-netns(8) becomes a domain that is called like it, a VRF of the default domain's namespace one that
-//! is a VRF alone, of the number of its table. Of the default domain only that comes in which leads into one of those,
-//! and tunnels; all else is the machine's own. Nothing is changed. What a file has no words
-//! for, and what daemons keep, is told and left out.
+//! A namespace of ip-netns(8) becomes a domain that is called like it, with a VRF where all of its interfaces are in
+//! one; a VRF of the default domain's namespace becomes one that is a VRF alone. Such domains have the number of the VRF's
+//! table, if it is free. Of the default domain only that comes in which leads into one of those, and tunnels; all else is
+//! the machine's own. Nothing is changed. What a file has no words for, and what daemons keep, is told and left out.
 
 mod sight;
 mod tunnel;
@@ -22,8 +22,9 @@ use crate::model::{
     Address, Domain, DomainId, DomainName, End, Interface, InterfaceName, Isolation, Kind, Network,
     NetworkName, Route, SecretName, SysctlName, Vxlan,
 };
+use crate::plan::{is_last, is_of_vrf};
 use crate::state::Secret;
-use sight::{Sight, sight};
+use sight::{Sight, Vrf, sight};
 
 /// What was found.
 #[derive(Debug)]
@@ -39,10 +40,10 @@ pub struct Found {
 /// The sysctls that make a router of a domain.
 const FORWARDING: [&str; 2] = ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"];
 
-/// Looks at all of it. The caller is in the default domain.
-pub fn found(name: &NetworkName) -> Result<Found, BackendError> {
+/// Looks at all of it. The caller is in the default domain; `known` are numbers that namespaces have already.
+pub fn found(name: &NetworkName, known: &BTreeMap<DomainName, DomainId>) -> Result<Found, BackendError> {
     let mut search = Search::default();
-    search.look()?;
+    search.look(known)?;
     search.number()?;
     let mut network = Network::empty(name.clone());
     let ids: Vec<DomainId> = search.sights.keys().chain(search.guests.keys()).copied().collect();
@@ -61,17 +62,27 @@ struct Guest {
     index: u32,
 }
 
+/// A namespace with a name.
+struct Named {
+    name: DomainName,
+    sight: Sight,
+    /// The VRF that all of its interfaces are in.
+    vrf: Option<Vrf>,
+}
+
 #[derive(Default)]
 struct Search {
     sights: BTreeMap<DomainId, Sight>,
     /// The VRFs of the default domain's namespace, each a domain.
     guests: BTreeMap<DomainId, Guest>,
+    /// Of the domains whose namespace has one that everything is in.
+    vrfs: BTreeMap<DomainId, Vrf>,
     left: Vec<String>,
     secrets: BTreeMap<SecretName, Secret>,
 }
 
 impl Search {
-    fn look(&mut self) -> Result<(), BackendError> {
+    fn look(&mut self, known: &BTreeMap<DomainName, DomainId>) -> Result<(), BackendError> {
         let here = Namespace::current().doing(|| "open the default domain".to_owned())?;
         let own = here.identity();
         let default = DomainId::DEFAULT;
@@ -95,16 +106,28 @@ impl Search {
             }
         }
         names.sort();
-        let mut ids = numbers(&names, &self.guests).into_iter();
-        self.guests.retain(|_, guest| !names.contains(&guest.name));
+        let mut all = Vec::new();
         for name in names {
-            let Some(id) = ids.next() else { break };
             match Namespace::open(&name) {
                 // A second name of the default domain, as some supervisors of containers make it.
                 Ok(namespace) if namespace.identity() == own => {}
-                Ok(namespace) => drop(self.sights.insert(id, sight(name, namespace)?)),
+                Ok(namespace) => {
+                    let sight = sight(name.clone(), namespace)?;
+                    all.push(Named { name, vrf: sight.vrf(), sight });
+                }
                 Err(error) => self.left.push(format!("namespace {name}: {error}")),
             }
+        }
+        let ids = numbers(&all, known, &self.guests);
+        self.guests.retain(|_, guest| all.iter().all(|named| named.name != guest.name));
+        for (id, Named { name, sight, vrf }) in ids.into_iter().zip(all) {
+            let partial = sight.links.iter().filter(|(_, link)| vrf.is_none() && link.is_vrf());
+            let told = |(device, _): (&InterfaceName, &Link)| {
+                format!("namespace {name}: VRF {device}, with what is in it: not everything there is in it")
+            };
+            self.left.extend(partial.map(told));
+            self.vrfs.extend(vrf.map(|vrf| (id, vrf)));
+            self.sights.insert(id, sight);
         }
         Ok(())
     }
@@ -139,23 +162,24 @@ impl Search {
 
     fn domain(&mut self, id: DomainId) -> Result<Domain, BackendError> {
         let home = self.home(id);
-        let guest = self.guests.get(&id).map(|guest| guest.name.clone());
-        let (name, isolation) = match &guest {
-            Some(name) => (name.clone(), Isolation::Vrf),
-            None => (self.sights[&id].name.clone(), Isolation::Auto),
+        let isolation = match () {
+            () if self.guests.contains_key(&id) => Isolation::Vrf,
+            () if self.vrfs.contains_key(&id) => Isolation::NetnsVrf,
+            () => Isolation::Auto,
         };
+        let name = self.name(id).clone();
         let mut domain = Domain { name, isolation, interfaces: BTreeMap::new(), ..Domain::bare(id) };
-        if guest.is_some() {
+        if isolation == Isolation::Vrf {
             // On its device, whoever made that.
             let lo = Interface { addresses: Address::of_loopback().into(), ..Interface::new(Kind::Loopback) };
             domain.interfaces.insert(InterfaceName::loopback(), lo);
         }
-        let inside = self.sights[&home].links.iter().filter(|(_, link)| self.owner(home, link) == id);
+        let inside = self.sights[&home].links.iter().filter(|(_, link)| self.owner(home, link) == Some(id));
         for interface in inside.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
             let at = End { domain: id, interface };
             if let Some(kind) = self.kind(&at)? {
                 let mut held = self.sights[&home].interface(&at.interface, kind);
-                held.controller = held.controller.filter(|device| !self.is_guest(home, device));
+                held.controller = held.controller.filter(|device| !self.is_vrf(home, device));
                 domain.interfaces.insert(at.interface, held);
             }
         }
@@ -191,9 +215,7 @@ impl Search {
             Driver::WireGuard | Driver::Tun => tunnel::read(self, at, &link)?.map(Kind::WireGuard),
         };
         match link.driver {
-            Driver::Vrf { .. } if self.is_guest(at.domain, &at.interface) => {}
-            Driver::Vrf { .. } => self.left.push(format!("{at}: a VRF in a namespace, with what is in it")),
-            Driver::Loopback => {}
+            Driver::Loopback | Driver::Vrf { .. } => {}
             _ if kind.is_some() || at.domain.is_default() => {}
             _ => {
                 self.left.push(format!("{at}: of no kind that a file has, or joined to what is out of sight"))
@@ -221,7 +243,7 @@ impl Search {
         let far = far?;
         let domain = self.elsewhere(here, far.namespace_id)?;
         let (name, link) = self.sights[&domain].links.iter().find(|(_, link)| link.index == far.index)?;
-        Some(End { domain: self.owner(domain, link), interface: name.clone() })
+        Some(End { domain: self.owner(domain, link)?, interface: name.clone() })
     }
 
     /// The domain whose namespace `here` knows by this number; its own by none.
@@ -232,25 +254,41 @@ impl Search {
         }
     }
 
+    fn name(&self, id: DomainId) -> &DomainName {
+        self.guests.get(&id).map_or_else(|| &self.sights[&id].name, |guest| &guest.name)
+    }
+
     /// The domain whose namespace a domain is in.
     fn home(&self, id: DomainId) -> DomainId {
         if self.guests.contains_key(&id) { DomainId::DEFAULT } else { id }
     }
 
-    /// The domain that a link of a namespace belongs to: that of the VRF that controls it, or what controls it.
-    fn owner(&self, home: DomainId, link: &Link) -> DomainId {
-        let Some(index) = link.controller.filter(|_| home.is_default()) else { return home };
-        if let Some((&id, _)) = self.guests.iter().find(|(_, guest)| guest.index == index) {
-            return id;
+    /// The domain that a link of a namespace belongs to: that of the VRF that it is in. None if that is no domain's.
+    fn owner(&self, home: DomainId, link: &Link) -> Option<DomainId> {
+        let Some(device) = self.sights[&home].vrf_of(link) else { return Some(home) };
+        match home.is_default() {
+            true => {
+                let guest = self.guests.iter().find(|(_, guest)| guest.index == device.index);
+                Some(guest.map_or(home, |(&id, _)| id))
+            }
+            false => self.vrfs.contains_key(&home).then_some(home),
         }
-        let above = self.sights[&home].links.values().find(|above| above.index == index);
-        above.filter(|above| above.index != link.index).map_or(home, |above| self.owner(home, above))
     }
 
-    /// Whether a link of a namespace is the device of a domain that is a VRF alone.
-    fn is_guest(&self, home: DomainId, device: &InterfaceName) -> bool {
+    /// Whether a link of a namespace is the device of a domain's VRF.
+    fn is_vrf(&self, home: DomainId, device: &InterfaceName) -> bool {
         let index = self.sights[&home].links.get(device).map(|link| link.index);
-        home.is_default() && self.guests.values().any(|guest| Some(guest.index) == index)
+        let mut vrfs = self.guests.values().map(|guest| guest.index).filter(|_| home.is_default());
+        let own = self.vrfs.get(&home).map(|vrf| vrf.index);
+        own.is_some() && own == index || vrfs.any(|guest| Some(guest) == index)
+    }
+
+    /// Which table of its namespace a domain's rtables are.
+    fn tables(&self, id: DomainId, isolation: Isolation) -> Tables {
+        match self.vrfs.get(&id) {
+            Some(vrf) => Tables::with(id, vrf.table),
+            None => Tables::of(id, isolation),
+        }
     }
 
     fn add_routes(&mut self, id: DomainId, domain: &mut Domain) -> Result<(), BackendError> {
@@ -258,14 +296,24 @@ impl Search {
         let Some(sight) = self.sights.get_mut(&home) else { return Ok(()) };
         let names = sight.links.iter().map(|(name, link)| (link.index, name.clone())).collect();
         let routes = route::dump_of(&mut sight.route, &names, Whose::Administrators);
-        let tables = Tables::of(id, domain.isolation);
+        let tables = self.tables(id, domain.isolation);
         for (table, route) in routes.doing(|| format!("read routes of domain {id}"))? {
-            let Some(rtable) = tables.rtable_of(table) else { continue };
+            let Some(rtable) = tables.rtable_of(table) else {
+                self.left.push(format!(
+                    "domain {id}: route {route}: of table {table}, which is no rtable's there"
+                ));
+                continue;
+            };
             let own = match id == home {
                 true => self.guests.keys().all(|&guest| rtable != guest.into()),
                 false => rtable == id.into(),
             };
             if !own {
+                continue;
+            }
+            // Of every VRF, and of every further rtable.
+            let whole = rtable != id.into() || domain.isolation.has_vrf();
+            if whole && is_last(&route) {
                 continue;
             }
             let known = |route: &Route| route.devices().all(|dev| domain.interfaces.contains_key(dev));
@@ -285,7 +333,8 @@ impl Search {
         let Some(sight) = self.sights.get_mut(&id) else { return Ok(()) };
         let seen = rule::dump_of(&mut sight.route, Whose::Administrators);
         let seen = seen.doing(|| format!("read rules of domain {id}"))?;
-        domain.rules = rule::whole(&seen.parts, seen.ipv6, Tables::of(id, Isolation::Netns));
+        domain.rules = rule::whole(&seen.parts, seen.ipv6, self.tables(id, domain.isolation));
+        domain.rules.retain(|rule| domain.isolation == Isolation::Auto || !is_of_vrf(id, rule));
         Ok(())
     }
 
@@ -309,14 +358,26 @@ fn parent(kind: &Kind) -> Option<End> {
     }
 }
 
-/// A number for each of these namespaces: that of its name, `rdomN`, else the lowest that none has.
-fn numbers(names: &[DomainName], guests: &BTreeMap<DomainId, Guest>) -> Vec<DomainId> {
-    let told = |name: &DomainName| {
-        let id: DomainId = name.as_str().strip_prefix("rdom")?.parse().ok()?;
-        (!id.is_default()).then_some(id)
+/// A number for each of these namespaces: the one that it has, that of its name, `rdomN`, or of its VRF's table, else the
+/// lowest that none has.
+fn numbers(
+    all: &[Named],
+    known: &BTreeMap<DomainName, DomainId>,
+    guests: &BTreeMap<DomainId, Guest>,
+) -> Vec<DomainId> {
+    let told = |named: &Named| {
+        let of_name = named.name.as_str().strip_prefix("rdom").and_then(|number| number.parse().ok());
+        let of_table = named.vrf.as_ref().and_then(|vrf| DomainId::new(vrf.table).ok());
+        [known.get(&named.name).copied(), of_name, of_table]
     };
-    let taken: BTreeSet<DomainId> = names.iter().filter_map(told).chain(guests.keys().copied()).collect();
+    let told: Vec<_> = all.iter().map(told).collect();
+    let mut taken: BTreeSet<DomainId> = guests.keys().copied().collect();
+    let mut ids: Vec<Option<DomainId>> = vec![None; all.len()];
+    for way in 0..3 {
+        for (told, id) in told.iter().zip(&mut ids).filter(|(_, id)| id.is_none()) {
+            *id = told[way].filter(|id| !id.is_default() && taken.insert(*id));
+        }
+    }
     let mut free = (1..).filter_map(|number| DomainId::new(number).ok()).filter(|id| !taken.contains(id));
-    let own = |name: &DomainName| told(name).filter(|id| !guests.contains_key(id));
-    names.iter().map(|name| own(name).or_else(|| free.next()).unwrap_or(DomainId::DEFAULT)).collect()
+    ids.into_iter().filter_map(|id| id.or_else(|| free.next())).collect()
 }

@@ -99,6 +99,11 @@ pub(super) struct Link {
 }
 
 impl Link {
+    /// Whether it is the device of a VRF.
+    pub(super) fn is_vrf(&self) -> bool {
+        matches!(self.driver, Driver::Vrf { .. })
+    }
+
     /// Whether it is this network's: marked, or half-made.
     pub(super) fn is_ours(&self, mark: &Mark) -> bool {
         match &self.alias {

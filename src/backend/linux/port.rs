@@ -11,7 +11,7 @@ use super::netlink::{Netlink, NetlinkError, Protocol};
 
 /// Who has this UDP port in this namespace, in words: as much of it as can be found out.
 pub(super) fn holder(namespace: &Namespace, port: u16) -> Option<String> {
-    let inode = socket_of(namespace, port).ok().flatten()?;
+    let Found { inode, .. } = socket_of(namespace, port).ok().flatten()?;
     Some(match process_of(inode) {
         Some((pid, name)) => format!("process {pid} ({name}) has UDP port {port} there"),
         None => {
@@ -20,7 +20,15 @@ pub(super) fn holder(namespace: &Namespace, port: u16) -> Option<String> {
     })
 }
 
-fn socket_of(namespace: &Namespace, port: u16) -> Result<Option<u32>, NetlinkError> {
+/// A socket with the port.
+pub(super) struct Found {
+    inode: u32,
+    /// The index of the device that it is bound to; 0 is none.
+    pub(super) device: u32,
+}
+
+/// The socket that has this UDP port in this namespace, if one has.
+pub(super) fn socket_of(namespace: &Namespace, port: u16) -> Result<Option<Found>, NetlinkError> {
     let mut socket = Netlink::of(namespace, Protocol::SockDiag)?;
     for (family, id) in [(AF_INET, SocketId::new_v4()), (AF_INET6, SocketId::new_v6())] {
         let query = InetRequest {
@@ -33,7 +41,8 @@ fn socket_of(namespace: &Namespace, port: u16) -> Result<Option<u32>, NetlinkErr
         let answers = socket.dump(SockDiagMessage::InetRequest(query))?;
         let found = answers.iter().find_map(|answer| match answer {
             SockDiagMessage::InetResponse(socket) if socket.header.socket_id.source_port == port => {
-                Some(socket.header.inode)
+                let device = socket.header.socket_id.interface_id;
+                Some(Found { inode: socket.header.inode, device })
             }
             _ => None,
         });

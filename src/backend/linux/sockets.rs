@@ -15,7 +15,7 @@ use crate::model::{DomainId, DomainName, End, InterfaceName};
 use crate::state::Directories;
 
 /// Where wg(8) looks for userspace tunnels.
-pub(super) const PUBLIC: &str = "/var/run/wireguard";
+const PUBLIC: &str = "/var/run/wireguard";
 
 /// The sockets of one network's userspace tunnels.
 #[derive(Clone, Debug)]
@@ -99,7 +99,8 @@ fn through(directory: &File, interface: &InterfaceName) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd())).join(file_name(interface))
 }
 
-fn public_paths(at: &End, domain: &DomainName) -> [PathBuf; 2] {
+/// By which wg(8) finds the engine of this tunnel, if it does: the usual one, and one that has the domain's name too.
+pub(super) fn public_paths(at: &End, domain: &DomainName) -> [PathBuf; 2] {
     let plain = file_name(&at.interface);
     let long = format!("{domain}.{plain}");
     [Path::new(PUBLIC).join(plain), Path::new(PUBLIC).join(long)]

@@ -20,6 +20,11 @@ pub(super) struct Tables {
 impl Tables {
     pub(super) fn of(domain: DomainId, isolation: Isolation) -> Self {
         let own_table = if isolation.has_vrf() { domain.number() } else { MAIN };
+        Self::with(domain, own_table)
+    }
+
+    /// Those of a domain whose own rtable is this one of the kernel's.
+    pub(super) fn with(domain: DomainId, own_table: u32) -> Self {
         Self { own: domain.into(), own_table }
     }
 

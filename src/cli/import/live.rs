@@ -2,6 +2,7 @@
 //!
 //! It is looked at and not touched. What `rdom up` would make again has to go first: what stands is somebody else's.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -13,16 +14,28 @@ use super::super::say::complain;
 use super::super::trouble::Trouble;
 use super::super::{Common, Ended};
 use super::put;
-use crate::backend::linux::found;
+use crate::backend::linux::{Survey, found};
 use crate::convert::SecretFile;
-use crate::model::{End, NetworkName, SecretName};
+use crate::model::{DomainId, DomainName, End, Isolation, NetworkName, SecretName};
 use crate::probe;
 use crate::spec;
+use crate::state::Roots;
 
 pub(super) fn run(keys: &Path, common: &Common) -> Ended {
     probe::administration()?;
-    let name = common.network.clone().map_or_else(|| NetworkName::new("domains"), Ok);
-    let found = found(&name.map_err(Trouble::failed)?).map_err(Trouble::failed)?;
+    let roots = Roots::of_environment();
+    let ours = roots.networks();
+    let name = match (&common.network, &ours[..]) {
+        (Some(name), _) | (None, [name]) => name.clone(),
+        (None, _) => NetworkName::new("domains").map_err(Trouble::failed)?,
+    };
+    let mut found = found(&name, &numbers(&roots, &ours)).map_err(Trouble::failed)?;
+    // Where a file leaves the choice they would get a VRF.
+    if probe::capabilities().vrf {
+        let plain = found.network.domains.iter_mut().filter(|(id, _)| !id.is_default());
+        let open = plain.filter(|(_, domain)| domain.isolation == Isolation::Auto);
+        open.for_each(|(_, domain)| domain.isolation = Isolation::Netns);
+    }
     found.left.iter().for_each(|left| complain(format_args!("warning: left out: {left}")));
     let secrets = found.secrets.iter().map(|(name, secret)| {
         let text = Zeroizing::new(STANDARD.encode(secret.bytes()));
@@ -31,6 +44,13 @@ pub(super) fn run(keys: &Path, common: &Common) -> Ended {
     let files = put(secrets, keys)?;
     print!("{}", spec::write(&found.network, &files));
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the domains of these networks are called and numbered.
+fn numbers(roots: &Roots, networks: &[NetworkName]) -> BTreeMap<DomainName, DomainId> {
+    let surveys = networks.iter().filter_map(|name| Survey::of(&roots.of(name)).ok());
+    let places = surveys.flat_map(|survey| survey.into_namespaces());
+    places.map(|(id, place)| (place.name, id)).collect()
 }
 
 fn file_of(secret: &SecretName) -> PathBuf {

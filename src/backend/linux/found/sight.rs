@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::backend::BackendError;
 use crate::backend::linux::address::{self, Held};
 use crate::backend::linux::explain::Doing;
-use crate::backend::linux::link::{self, Link};
+use crate::backend::linux::link::{self, Driver, Link};
 use crate::backend::linux::namespace::Namespace;
 use crate::backend::linux::netlink::{Netlink, Protocol};
 use crate::backend::linux::qdisc;
@@ -26,7 +26,29 @@ pub(super) struct Sight {
     pub(super) numbers: BTreeMap<i32, DomainId>,
 }
 
+/// A VRF device.
+pub(super) struct Vrf {
+    pub(super) index: u32,
+    pub(super) table: u32,
+}
+
 impl Sight {
+    /// The VRF that a link is in, itself or by a bridge; that of its own if it is the device.
+    pub(super) fn vrf_of(&self, link: &Link) -> Option<Vrf> {
+        if let Driver::Vrf { table } = link.driver {
+            return Some(Vrf { index: link.index, table });
+        }
+        let above = self.links.values().find(|above| Some(above.index) == link.controller)?;
+        self.vrf_of(above)
+    }
+
+    /// The VRF that every link is in, if there is such a one.
+    pub(super) fn vrf(&self) -> Option<Vrf> {
+        let mut links = self.links.values().filter(|link| link.driver != Driver::Loopback);
+        let first = self.vrf_of(links.next()?)?;
+        links.all(|link| self.vrf_of(link).is_some_and(|other| other.index == first.index)).then_some(first)
+    }
+
     /// A link of it as an interface of this kind.
     pub(super) fn interface(&self, name: &InterfaceName, kind: Kind) -> Interface {
         let link = &self.links[name];

@@ -7,12 +7,13 @@ use std::path::Path;
 
 use netlink_packet_wireguard::WireguardAttribute;
 
-use super::{Namespace, Search};
+use super::{Namespace, Search, Sight};
 use crate::backend::BackendError;
 use crate::backend::linux::explain::Doing;
 use crate::backend::linux::link::{Driver, Link};
 use crate::backend::linux::netlink::{Netlink, Protocol};
-use crate::backend::linux::sockets::PUBLIC;
+use crate::backend::linux::port;
+use crate::backend::linux::sockets::public_paths;
 use crate::backend::linux::tunnel::Current;
 use crate::backend::linux::{uapi, view, wireguard};
 use crate::model::{
@@ -38,7 +39,9 @@ pub(super) fn read(search: &mut Search, at: &End, link: &Link) -> Result<Option<
     };
     let Some(Tunnel { current, key, underlay, engine, fwmark }) = tunnel else { return Ok(None) };
     let Some(underlay) = underlay else {
-        search.left.push(format!("{at}: its sockets are in a namespace without a name"));
+        search.left.push(format!(
+            "{at}: its sockets are in a namespace without a name, or cannot be told from others'"
+        ));
         return Ok(None);
     };
     if fwmark != 0 {
@@ -84,16 +87,32 @@ fn of_driver(search: &Search, at: &End, link: &Link) -> Result<Tunnel, BackendEr
     Ok(Tunnel { current, key, underlay, engine: Engine::Auto, fwmark: fwmark.unwrap_or(0) })
 }
 
-/// An engine in user space has its UDP sockets where the one is that it is asked by: in the namespace that it is in.
+/// An engine in user space, asked where wg(8) asks it, by the longer of two names if it has that.
 fn of_engine(search: &Search, at: &End) -> Option<Tunnel> {
-    let path = Path::new(PUBLIC).join(format!("{}.sock", at.interface));
+    let [plain, long] = public_paths(at, search.name(at.domain));
+    let path = if fs::symlink_metadata(&long).is_ok() { long } else { plain };
     let stream = UnixStream::connect(&path).ok()?;
-    let mut all = search.sights.iter();
-    let underlay = all.find(|(_, sight)| has_socket(&sight.namespace, &path)).map(|(&id, _)| id);
     let current = uapi::read(stream).ok()?;
     let key = uapi::private_key(UnixStream::connect(&path).ok()?).ok()?;
     let fwmark = view::tunnel_of_stream(UnixStream::connect(&path).ok()?).ok()?.fwmark;
+    let underlay = underlay(search, &path, current.listen_port);
     Some(Tunnel { current, key, underlay, engine: Engine::Userspace, fwmark })
+}
+
+/// Most engines have their UDP sockets where the Unix socket was made, in the namespace that they are in. One that was
+/// handed its sockets has them wherever its port is taken.
+fn underlay(search: &Search, path: &Path, port: u16) -> Option<DomainId> {
+    let mut all = search.sights.iter();
+    if let Some((&id, _)) = all.find(|(_, sight)| has_socket(&sight.namespace, path)) {
+        return Some(id);
+    }
+    let taken = |(&id, sight): (&DomainId, &Sight)| {
+        let found = port::socket_of(&sight.namespace, port).ok().flatten()?;
+        let guest = search.guests.iter().find(|(_, guest)| id.is_default() && guest.index == found.device);
+        Some(guest.map_or(id, |(&guest, _)| guest))
+    };
+    let mut places = search.sights.iter().filter_map(taken);
+    places.next().filter(|_| places.next().is_none())
 }
 
 /// Whether the Unix socket at this path was made in a namespace: each lists its own (proc_pid_net(5)).
