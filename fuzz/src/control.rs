@@ -1,7 +1,7 @@
 //! What is said on a control socket: whatever it is, the caller is answered or hung up on, the supervisor is asked for
 //! nothing that was not said, and the next caller is answered.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
@@ -12,7 +12,7 @@ use std::time::Duration;
 use rdomain::control::{Request, Server, serve};
 use tokio::sync::mpsc;
 
-/// A server that an answer is waited for longer has forgotten its caller.
+/// A server that takes longer has forgotten its caller.
 const PATIENCE: Duration = Duration::from_secs(10);
 const PROPER: &[u8] = b"GET /v1/status HTTP/1.1\r\nhost: rdom\r\n\r\n";
 
@@ -23,18 +23,28 @@ struct Supervised {
     _server: Server,
 }
 
-/// Says it, as one who then only listens.
+/// Says it, as one who waits for the beginning of an answer and goes: that of `/v1/events` has no end.
 pub fn hold(input: &[u8]) {
     static SUPERVISED: LazyLock<Supervised> = LazyLock::new(Supervised::start);
-    let answer = SUPERVISED.ask(input, true);
-    assert!(answer.is_empty() || answer.starts_with(b"HTTP/1."), "{}", answer.escape_ascii());
+    let mut stream = SUPERVISED.told(input);
+    let _gone = stream.shutdown(Shutdown::Write);
+    let mut beginning = [0; 7];
+    let length = stream.read(&mut beginning).unwrap_or_else(is_reset);
+    assert!(length == 0 || beginning.starts_with(b"HTTP/1."), "{}", beginning.escape_ascii());
     for path in SUPERVISED.asked.lock().expect("no panic").drain(..) {
         let is_said = input.windows(path.len()).any(|said| said == path.as_bytes());
         assert!(is_said, "nobody said {path}");
     }
-    let answer = SUPERVISED.ask(PROPER, false);
+    let mut answer = Vec::new();
+    SUPERVISED.told(PROPER).read_to_end(&mut answer).expect("an answer");
     assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"), "{}", answer.escape_ascii());
     SUPERVISED.asked.lock().expect("no panic").clear();
+}
+
+/// It hung up before everything was read; nothing else may come in place of an answer.
+fn is_reset(error: io::Error) -> usize {
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "{error}");
+    0
 }
 
 impl Supervised {
@@ -55,22 +65,14 @@ impl Supervised {
         Self { address, asked: &ASKED, _server: server }
     }
 
-    fn ask(&self, words: &[u8], is_last: bool) -> Vec<u8> {
+    /// A connection on which this was said.
+    fn told(&self, words: &[u8]) -> UnixStream {
         let mut stream = UnixStream::connect_addr(&self.address).expect("a connection");
         stream.set_read_timeout(Some(PATIENCE)).expect("an option");
         stream.set_write_timeout(Some(PATIENCE)).expect("an option");
         // Hung up on before everything was said.
         let _refused = stream.write_all(words);
-        if is_last {
-            let _gone = stream.shutdown(Shutdown::Write);
-        }
-        let mut answer = Vec::new();
-        match stream.read_to_end(&mut answer) {
-            Ok(_) => answer,
-            // What was not read of the words when it hung up.
-            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => answer,
-            Err(error) => panic!("{error} after {}", answer.escape_ascii()),
-        }
+        stream
     }
 }
 
