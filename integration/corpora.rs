@@ -12,6 +12,11 @@ use std::panic::catch_unwind;
 use std::path::Path;
 
 #[test]
+fn what_is_said_to_supervisors() {
+    hold_for_each("control", fuzz::control::hold);
+}
+
+#[test]
 fn what_arrives_at_sockets() {
     hold_for_each("datagrams", fuzz::datagrams::hold);
 }

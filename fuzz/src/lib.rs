@@ -1,6 +1,7 @@
 //! What must hold for any input, one module for each fuzzer; and for those of the engine two of it without their IO, the
 //! tunnel between them, and a clock that jumps.
 
+pub mod control;
 pub mod datagrams;
 pub mod files;
 pub mod foreign;

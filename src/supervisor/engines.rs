@@ -227,7 +227,14 @@ fn look_after(engine: &Connection, started: Option<Instant>, queue: Sender<Event
         if let Err(error) = keep_capabilities(&[]) {
             tracing::warn!(%error, "who looks after the engine keeps capabilities");
         }
-        while news.wait().is_ok_and(|devices| queue.blocking_send(Event::Heard(stirred(&devices))).is_ok()) {}
+        let tell =
+            |devices: Vec<_>| queue.blocking_send(Event::Heard(stirred(&devices))).map_err(io::Error::other);
+        let silent = loop {
+            if let Err(error) = news.wait().and_then(tell) {
+                break error;
+            }
+        };
+        tracing::debug!(error = %silent, "no more news of the engine");
         while poll(&mut fds, PollTimeout::NONE) == Err(Errno::EINTR) {}
         if started.is_some_and(|started| started.elapsed() < SHORT_LIFE) {
             thread::sleep(SHORT_LIFE);

@@ -223,21 +223,25 @@ fn gone() -> io::Error {
 
 impl Supervisor {
     /// Starts the document's services and waits until they are ready. In a private copy one that is not is an error,
-    /// for nothing shall be tried without it; elsewhere the network stands without it.
+    /// for nothing shall be tried without it; elsewhere the network stands without it, and without what keeps them.
     pub(super) fn begin_services(&mut self, lodging: Lodging, signals: &Signals) -> Result<(), UpError> {
-        let wanted = self.gist.services.clone();
-        self.services.keep(&wanted).map_err(UpError::Services)?;
-        let views = self.services.settled(&wanted, || signals.pending()).map_err(UpError::Services)?;
-        let unwell = views.iter().filter(|view| !view.is_well()).map(|view| self.services.complaint(view));
-        let unwell: Vec<_> = unwell.collect();
-        match (lodging, unwell.is_empty()) {
-            (_, true) => Ok(()),
-            (Lodging::Within, false) => Err(UpError::Unwell(unwell)),
-            (Lodging::Apart, false) => {
-                self.warnings.extend(unwell);
-                Ok(())
-            }
+        let unwell = self.start_services(signals);
+        match (lodging, unwell) {
+            (Lodging::Within, Ok(unwell)) if unwell.is_empty() => {}
+            (Lodging::Within, Ok(unwell)) => return Err(UpError::Unwell(unwell)),
+            (Lodging::Within, Err(error)) => return Err(UpError::Services(error)),
+            (Lodging::Apart, Ok(unwell)) => self.warnings.extend(unwell),
+            (Lodging::Apart, Err(error)) => self.warnings.push(error.to_string()),
         }
+        Ok(())
+    }
+
+    /// What is wrong with those that are not ready.
+    fn start_services(&mut self, signals: &Signals) -> io::Result<Vec<String>> {
+        let wanted = self.gist.services.clone();
+        self.services.keep(&wanted)?;
+        let views = self.services.settled(&wanted, || signals.pending())?;
+        Ok(views.iter().filter(|view| !view.is_well()).map(|view| self.services.complaint(view)).collect())
     }
 
     /// Ends those services that will not be what they are, or whose domain goes, before the network changes. Whatever
