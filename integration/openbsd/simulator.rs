@@ -197,7 +197,11 @@ impl Simulator {
         }
         self.interfaces.sort_by(|one, other| one.name.cmp(&other.name));
         for table in self.rtables.values_mut() {
-            table.routes.sort_by_key(|route| (route.to, route.priority));
+            table.routes.sort_by_key(|route| (route.to, route.priority, route.gateway));
+            for route in &mut table.routes {
+                // Of several addresses that reach its gateway it was the one that was there.
+                route.by = route.to;
+            }
         }
         self
     }
