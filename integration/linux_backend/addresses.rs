@@ -66,7 +66,7 @@ fn addresses_of_one_network_outlive_each_other() {
         expected.insert(detected);
         assert_eq!(world.observe().interface(&end("1/veth0")).unwrap().addresses, expected);
         let error = world.refused(add_address("1/veth0", "10.77.0.1/24"));
-        assert!(error.contains("not added by rdom"), "{error}");
+        assert!(error.contains("this network did not add it"), "{error}");
         world.take(Step::RemoveAddress { at: end("1/veth0"), address: detected });
     });
 }

@@ -98,6 +98,34 @@ fn two_networks_are_told_apart_by_name() {
 }
 
 #[test]
+fn two_networks_share_the_default_domain() {
+    in_private_copies("life::two_networks_share_the_default_domain", || {
+        let before = Traces::now();
+        let there = || ok("ip -br -4 address show dev lo; ip route show type blackhole");
+        for (name, number) in [("one", 1), ("two", 2)] {
+            let file = format!(
+                "domains: {{0: {{lo: {{addresses: [10.9.9.{number}/32]}}, \
+                 routes: [{{to: 192.0.2.{number}/32, type: blackhole}}]}}, {number}: {{}}}}\n"
+            );
+            write(&format!("{name}.yaml"), &file);
+            ok(&format!("rdom up -d {name}.yaml"));
+        }
+        for name in ["one", "two"] {
+            sh(&format!("rdom plan {name}.yaml")).ends_with(0).says("nothing to do");
+        }
+        for mark in ["10.9.9.1/32", "10.9.9.2/32", "192.0.2.1", "192.0.2.2"] {
+            assert!(there().contains(mark), "{mark} is not in {}", there());
+        }
+        write("three.yaml", "domains: {0: {lo: {addresses: [10.9.9.1/32]}}, 3: {}}\n");
+        sh("rdom up -d three.yaml").ends_with(1).says("10.9.9.1/32 already, and this network did not add it");
+        ok("rdom down -n one");
+        assert!(!there().contains("10.9.9.1/32") && there().contains("10.9.9.2/32"), "{}", there());
+        ok("rdom down -n two");
+        before.is_all_there_is();
+    });
+}
+
+#[test]
 fn in_the_foreground_it_ends_with_a_signal() {
     in_private_copies("life::in_the_foreground_it_ends_with_a_signal", || {
         write("domains.yaml", EXAMPLE);

@@ -2,8 +2,9 @@
 //!
 //! It marks namespaces as ours, and remembers what a kernel cannot tell: the underlay of a tunnel, the endpoint
 //! that the file gave (a kernel knows where a peer roamed to), the values that sysctls had before, what interfaces
-//! were before they were lent, and on kernels without marks on addresses which of them are ours. In a namespace that several domains or networks share it also
-//! tells whose routes and rules are whose.
+//! were before they were lent, and on kernels without marks on addresses which of them are ours. In a namespace that
+//! several domains or networks share it also tells whose routes and rules are whose, and whose the addresses on
+//! interfaces that were there before.
 //! Each file is replaced whole by rename(2), so a process that dies in between leaves the old one. Nothing is
 //! synced to disk: what it speaks of ends with the boot, and records of an earlier boot do not count.
 
@@ -31,7 +32,7 @@ pub struct DomainRecord {
     pub identity: Option<(u64, u64)>,
     /// The value of each sysctl before the first change.
     pub sysctls: BTreeMap<String, String>,
-    /// The addresses of ours that the kernel cannot mark as such, by the index of their link.
+    /// The addresses of ours that a mark does not tell from others', by the index of their link.
     #[serde(default)]
     pub addresses: BTreeMap<u32, BTreeSet<String>>,
     /// Of the default domain: what its interfaces were that are lent to others, by their names at home.

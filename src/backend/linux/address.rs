@@ -27,9 +27,13 @@ pub(super) struct Held {
 impl Held {
     /// The same, with what the ledger knows of whose it is.
     pub(super) fn judged_by(self, record: &DomainRecord) -> Self {
+        Self { ours: self.ours || self.is_noted(record), ..self }
+    }
+
+    /// Whether the ledger names it as this network's.
+    pub(super) fn is_noted(&self, record: &DomainRecord) -> bool {
         let text = self.address.network.to_string();
-        let recorded = record.addresses.get(&self.index).is_some_and(|held| held.contains(&text));
-        Self { ours: self.ours || recorded, ..self }
+        record.addresses.get(&self.index).is_some_and(|held| held.contains(&text))
     }
 
     /// Whether it reaches no farther than the link, as those that the kernel makes of itself do (RFC 4291, 2.5.6).

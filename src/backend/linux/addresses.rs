@@ -2,7 +2,9 @@
 //!
 //! A kernel before Linux 5.18 drops the mark on an address (`IFA_PROTO`, linux/if_addr.h) without a word, so the ledger
 //! names what is about to be added. The first address that is read back with its mark proves that this kernel needs no
-//! such note; until then each is noted before it is added, so that a crash in between cannot make it foreign.
+//! such note; until then each is noted before it is added, so that a crash in between cannot make it foreign. On an
+//! interface that a network only relies on, another network may have addresses of the same mark: there only the ledger
+//! tells whose they are.
 
 use nix::errno::Errno;
 
@@ -18,24 +20,43 @@ use crate::model::{Address, End};
 /// Adds an address, which is ours from then on.
 pub(super) fn add(domains: &mut Domains, at: &End, address: Address) -> Result<(), BackendError> {
     let index = domains.enter(at.domain)?.index(&at.interface)?;
-    match domains.address_marks {
-        AddressMarks::Kept => add_marked(domains, at, index, address).map(|_| ()),
-        AddressMarks::Unknown | AddressMarks::Dropped => add_noted(domains, at, index, address),
+    match (whose(domains, at)?, domains.address_marks) {
+        (Whose::Ours, AddressMarks::Kept) => add_marked(domains, at, index, address).map(|_| ()),
+        (whose, _) => add_noted(domains, at, index, address, whose),
     }
 }
 
-fn add_noted(domains: &mut Domains, at: &End, index: u32, address: Address) -> Result<(), BackendError> {
+/// Whose an interface is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whose {
+    Ours,
+    /// The default domain's, for every network to rely on.
+    Everybodys,
+}
+
+fn whose(domains: &mut Domains, at: &End) -> Result<Whose, BackendError> {
+    let mark = domains.network_mark().clone();
+    let is_ours = !at.domain.is_default() || domains.enter(at.domain)?.link(&at.interface)?.is_ours(&mark);
+    Ok(if is_ours { Whose::Ours } else { Whose::Everybodys })
+}
+
+fn add_noted(
+    domains: &mut Domains,
+    at: &End,
+    index: u32,
+    address: Address,
+    whose: Whose,
+) -> Result<(), BackendError> {
     let placed = Placed { index, network: address.network };
     domains.change_address(at.domain, placed, Ours::Yes)?;
     let added = add_marked(domains, at, index, address);
     if let Ok(Added::ByUs) = added {
         domains.address_marks = marks(domains, at, index, address)?;
     }
-    match (&added, domains.address_marks) {
-        (Ok(Added::ByUs), AddressMarks::Unknown | AddressMarks::Dropped) => {}
-        (Ok(Added::ByUs), AddressMarks::Kept) | (Ok(Added::ByKernel) | Err(_), _) => {
-            domains.change_address(at.domain, placed, Ours::No)?;
-        }
+    let says_the_kernel = whose == Whose::Ours && domains.address_marks == AddressMarks::Kept;
+    match added {
+        Ok(Added::ByUs) if !says_the_kernel => {}
+        Ok(_) | Err(_) => domains.change_address(at.domain, placed, Ours::No)?,
     }
     added.map(|_| ())
 }
@@ -75,7 +96,7 @@ fn add_marked(domains: &mut Domains, at: &End, index: u32, address: Address) -> 
         result => result.map(|()| Added::ByUs),
     };
     added.doing_or(what, |errno| match errno {
-        Errno::EEXIST => Some(format!("the kernel has {address} already, and it was not added by rdom")),
+        Errno::EEXIST => Some(format!("the kernel has {address} already, and this network did not add it")),
         errno if address.network.is_ipv6() => no_ipv6(errno),
         _ => None,
     })

@@ -399,10 +399,11 @@ fn addresses(look: &Look, link: &Link, kind: &Kind) -> BTreeSet<Address> {
             .filter(|held| held.ours || !held.is_link_local())
             .map(|held| Address::new(held.address.network))
             .collect(),
+        // Another network's have the same mark.
+        Kind::Existing => held.filter(|held| held.is_noted(&look.record)).map(|held| held.address).collect(),
         Kind::Veth { .. }
         | Kind::Bridge
         | Kind::WireGuard(_)
-        | Kind::Existing
         | Kind::Vrf { .. }
         | Kind::Dummy
         | Kind::Vlan { .. }
