@@ -48,9 +48,9 @@ impl Pending {
     }
 
     fn begun(kept: Unconfirmed, queue: &mpsc::WeakSender<Event>) -> Self {
-        let left = kept.left();
-        wake(left, queue.clone());
-        Self { kept, until: Instant::now() + left }
+        let until = Instant::now() + kept.left();
+        wake(until, queue.clone());
+        Self { kept, until }
     }
 
     fn left(&self) -> Duration {
@@ -105,8 +105,9 @@ impl Supervisor {
             }
             Err(why) => {
                 warn!("not confirmed in time, and not gone back, which is tried again: {why}");
-                wake(AGAIN_AFTER, self.sender.clone());
-                self.unconfirmed = Some(Pending { until: Instant::now() + AGAIN_AFTER, ..pending });
+                let until = Instant::now() + AGAIN_AFTER;
+                wake(until, self.sender.clone());
+                self.unconfirmed = Some(Pending { until, ..pending });
             }
         }
     }
@@ -158,11 +159,11 @@ fn source(kept: &KeptFile, network: &NetworkName) -> Source {
     Source { file, text, network: network.clone(), directory, reader: None }
 }
 
-/// Has the supervisor look after a time, on a thread of its own: the time must pass even where nothing is heard of a
-/// kernel.
-fn wake(after: Duration, queue: mpsc::WeakSender<Event>) {
+/// Has the supervisor look at a time and not before it, on a thread of its own: the time must pass even where nothing is
+/// heard of a kernel.
+fn wake(at: Instant, queue: mpsc::WeakSender<Event>) {
     let tell = move || {
-        thread::sleep(after);
+        thread::sleep(at.saturating_duration_since(Instant::now()));
         queue.upgrade().map(|queue| queue.blocking_send(Event::TimeIsUp))
     };
     if let Err(error) = thread::Builder::new().name("confirm".into()).spawn(tell) {
