@@ -9,11 +9,14 @@ use std::process;
 use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
+use nix::sys::signal::{SigHandler, Signal, signal};
 use rdomain::control::{Request, Server, serve};
 use tokio::sync::mpsc;
 
 /// A server that takes longer has forgotten its caller.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How every answer begins.
+const ANSWER: &[u8] = b"HTTP/1.";
 const PROPER: &[u8] = b"GET /v1/status HTTP/1.1\r\nhost: rdom\r\n\r\n";
 
 /// What listens, and the paths of those requests that have reached the supervisor since they were last taken.
@@ -26,11 +29,14 @@ struct Supervised {
 /// Says it, as one who waits for the beginning of an answer and goes: that of `/v1/events` has no end.
 pub fn hold(input: &[u8]) {
     static SUPERVISED: LazyLock<Supervised> = LazyLock::new(Supervised::start);
-    let mut stream = SUPERVISED.told(input);
+    let stream = SUPERVISED.told(input);
     let _gone = stream.shutdown(Shutdown::Write);
-    let mut beginning = [0; 7];
-    let length = stream.read(&mut beginning).unwrap_or_else(is_reset);
-    assert!(length == 0 || beginning.starts_with(b"HTTP/1."), "{}", beginning.escape_ascii());
+    let mut beginning = Vec::new();
+    if let Err(error) = stream.take(ANSWER.len() as u64).read_to_end(&mut beginning) {
+        // It hung up before everything was read.
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "{error}");
+    }
+    assert!(ANSWER.starts_with(&beginning), "{}", beginning.escape_ascii());
     for path in SUPERVISED.asked.lock().expect("no panic").drain(..) {
         let is_said = input.windows(path.len()).any(|said| said == path.as_bytes());
         assert!(is_said, "nobody said {path}");
@@ -41,16 +47,13 @@ pub fn hold(input: &[u8]) {
     SUPERVISED.asked.lock().expect("no panic").clear();
 }
 
-/// It hung up before everything was read; nothing else may come in place of an answer.
-fn is_reset(error: io::Error) -> usize {
-    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "{error}");
-    0
-}
-
 impl Supervised {
     /// Serves on an abstract address (unix(7)), which leaves no file.
     fn start() -> Self {
         static ASKED: Mutex<Vec<&'static str>> = Mutex::new(Vec::new());
+        // A fuzzer's `main` is not Rust's, which has this signal ignored: who hangs up would end the process.
+        // SAFETY: there is no handler.
+        unsafe { signal(Signal::SIGPIPE, SigHandler::SigIgn) }.expect("a signal");
         let address =
             SocketAddr::from_abstract_name(format!("rdomain-fuzz-{}", process::id())).expect("a name");
         let listener = UnixListener::bind_addr(&address).expect("a socket");
