@@ -20,43 +20,32 @@ use crate::model::{Address, End};
 /// Adds an address, which is ours from then on.
 pub(super) fn add(domains: &mut Domains, at: &End, address: Address) -> Result<(), BackendError> {
     let index = domains.enter(at.domain)?.index(&at.interface)?;
-    match (whose(domains, at)?, domains.address_marks) {
-        (Whose::Ours, AddressMarks::Kept) => add_marked(domains, at, index, address).map(|_| ()),
-        (whose, _) => add_noted(domains, at, index, address, whose),
+    if tells_the_mark(domains, at)? {
+        return add_marked(domains, at, index, address).map(|_| ());
     }
+    add_noted(domains, at, index, address)
 }
 
-/// Whose an interface is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Whose {
-    Ours,
-    /// The default domain's, for every network to rely on.
-    Everybodys,
+/// Whether an address there needs no note: this kernel keeps its mark, and no other network has any there.
+fn tells_the_mark(domains: &mut Domains, at: &End) -> Result<bool, BackendError> {
+    let is_kept = domains.address_marks == AddressMarks::Kept;
+    if !is_kept || !at.domain.is_default() {
+        return Ok(is_kept);
+    }
+    let link = domains.enter(at.domain)?.link(&at.interface)?;
+    Ok(link.is_ours(domains.network_mark()))
 }
 
-fn whose(domains: &mut Domains, at: &End) -> Result<Whose, BackendError> {
-    let mark = domains.network_mark().clone();
-    let is_ours = !at.domain.is_default() || domains.enter(at.domain)?.link(&at.interface)?.is_ours(&mark);
-    Ok(if is_ours { Whose::Ours } else { Whose::Everybodys })
-}
-
-fn add_noted(
-    domains: &mut Domains,
-    at: &End,
-    index: u32,
-    address: Address,
-    whose: Whose,
-) -> Result<(), BackendError> {
+fn add_noted(domains: &mut Domains, at: &End, index: u32, address: Address) -> Result<(), BackendError> {
     let placed = Placed { index, network: address.network };
     domains.change_address(at.domain, placed, Ours::Yes)?;
     let added = add_marked(domains, at, index, address);
     if let Ok(Added::ByUs) = added {
         domains.address_marks = marks(domains, at, index, address)?;
     }
-    let says_the_kernel = whose == Whose::Ours && domains.address_marks == AddressMarks::Kept;
-    match added {
-        Ok(Added::ByUs) if !says_the_kernel => {}
-        Ok(_) | Err(_) => domains.change_address(at.domain, placed, Ours::No)?,
+    let is_needed = matches!(added, Ok(Added::ByUs)) && !tells_the_mark(domains, at)?;
+    if !is_needed {
+        domains.change_address(at.domain, placed, Ours::No)?;
     }
     added.map(|_| ())
 }
