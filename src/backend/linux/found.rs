@@ -162,10 +162,12 @@ impl Search {
 
     fn domain(&mut self, id: DomainId) -> Result<Domain, BackendError> {
         let home = self.home(id);
-        let isolation = match () {
-            () if self.guests.contains_key(&id) => Isolation::Vrf,
-            () if self.vrfs.contains_key(&id) => Isolation::NetnsVrf,
-            () => Isolation::Auto,
+        let isolation = if self.guests.contains_key(&id) {
+            Isolation::Vrf
+        } else if self.vrfs.contains_key(&id) {
+            Isolation::NetnsVrf
+        } else {
+            Isolation::Auto
         };
         let name = self.name(id).clone();
         let mut domain = Domain { name, isolation, interfaces: BTreeMap::new(), ..Domain::bare(id) };
