@@ -20,9 +20,7 @@ pub(super) fn put_new(files: &BTreeMap<PathBuf, SecretText>, mode: u32) -> Resul
     if !others.is_empty() {
         return Err(Trouble::Usage {
             message: format!("it would change {}", others.join(", ")),
-            help: Some(
-                "write into an empty directory, and see: diff -ru /etc DIRECTORY | grep -v ^Only".into(),
-            ),
+            help: Some("write into an empty directory, and compare the two: diff -ru".into()),
         });
     }
     for (path, text) in files {
