@@ -33,8 +33,8 @@ pub use self::batch::{Batch, Run};
 pub use self::core::{Core, PADDING, ROOM_FOR_ANY};
 #[cfg(target_os = "linux")]
 pub use self::io::{
-    Changes, ChangesOf, Device, Given, LinkEvents, OpenSockets, Parts, Routes, UdpPair, UnderlaySockets,
-    open_tun, run_standalone,
+    Changes, ChangesOf, Device, Given, LinkEvents, Offload, OpenSockets, Parts, Routes, UdpPair,
+    UnderlaySockets, open_tun, run_standalone,
 };
 pub use self::offload::{Coalescing, Group, Segments, VirtioHeader, coalesce};
 pub use self::route::{Route, Source};

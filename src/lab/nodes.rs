@@ -8,7 +8,7 @@
 /// rdomain::rootless!();
 /// rdomain::nodes! { struct Office { router = "0", laptop, printer } }
 ///
-/// # fn main() -> Result<(), rdomain::lab::LabError> {
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # // #[test]
 /// let office = Office::up(&Lab::from_file("office.yaml")?)?;
 /// let listener = office.printer.tcp_listener("10.0.0.9:631")?;

@@ -16,6 +16,7 @@ mod gate;
 mod inbox;
 mod link;
 mod namespace;
+mod offloads;
 mod routes;
 mod scratch;
 mod send;
@@ -42,6 +43,8 @@ use self::control::{Control, ControlParts};
 use self::controls::{ControlId, Controls};
 use self::gate::Gate;
 pub use self::link::LinkEvents;
+pub use self::offloads::Offload;
+use self::offloads::Wanted;
 pub use self::routes::Routes;
 use self::send::send;
 pub use self::standalone::{Given, run_standalone};
@@ -52,6 +55,7 @@ pub use self::udp::{OpenSockets, UdpPair, UnderlaySockets};
 use self::workers::{Job, JobId, Workers};
 use super::batch::{Batch, Run};
 use super::core::Core;
+use super::offload::Coalescing;
 
 /// What a device runs on.
 pub struct Parts {
@@ -114,6 +118,11 @@ impl Device {
         self.shared.follow(routes);
     }
 
+    /// The offloads that it does without, as the kernel has refused them or nobody wants them.
+    pub fn offloads_off(&self) -> Vec<Offload> {
+        self.shared.offloads_off()
+    }
+
     /// Becomes readable when the device ends by itself, and stays so.
     pub fn ended(&self) -> BorrowedFd<'_> {
         self.shared.stop.as_fd()
@@ -153,26 +162,10 @@ struct Shared {
     sockets: RwLock<Option<Open>>,
     /// Whether sockets cut runs of datagrams themselves.
     segments: AtomicBool,
+    /// Whether sockets give trains of datagrams.
+    trains: AtomicBool,
     /// Readable for ever once the device must end.
     stop: EventFd,
-}
-
-/// Which offloads to use, as far as the kernel has them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Offloads {
-    All,
-    None,
-}
-
-impl Offloads {
-    /// None where RDOM_OFFLOADS says so: for a driver that spoils packets, and for tests.
-    fn wanted() -> Self {
-        if std::env::var_os("RDOM_OFFLOADS").is_some_and(|words| words == "none") {
-            Self::None
-        } else {
-            Self::All
-        }
-    }
 }
 
 /// The core, and when the timer will go off.
@@ -190,7 +183,7 @@ struct Open {
 impl Shared {
     fn new(name: String, tun: OwnedFd, mtu: usize) -> io::Result<Self> {
         let timer_flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
-        let wanted = Offloads::wanted();
+        let wanted = Wanted::by_environment();
         Ok(Self {
             name,
             tun: Tun::new(tun, wanted)?,
@@ -198,7 +191,8 @@ impl Shared {
             timed: Mutex::new(Timed { core: Core::new(mtu), armed: None }),
             timer: TimerFd::new(ClockId::CLOCK_MONOTONIC, timer_flags)?,
             sockets: RwLock::new(None),
-            segments: AtomicBool::new(wanted == Offloads::All),
+            segments: AtomicBool::new(wanted == Wanted::All),
+            trains: AtomicBool::new(wanted == Wanted::All),
             stop: EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?,
         })
     }
@@ -265,6 +259,17 @@ impl Shared {
         }
     }
 
+    fn offloads_off(&self) -> Vec<Offload> {
+        let joins = self.tun.coalescing();
+        let all = [
+            (Offload::TunTcp, joins != Coalescing::Nothing),
+            (Offload::TunUdp, joins == Coalescing::TcpAndUdp),
+            (Offload::UdpSend, self.segments.load(Ordering::Relaxed)),
+            (Offload::UdpReceive, self.trains.load(Ordering::Relaxed)),
+        ];
+        all.into_iter().filter(|(_, is_on)| !is_on).map(|(offload, _)| offload).collect()
+    }
+
     fn follow(&self, routes: &Routes) {
         let mut moved = self.core().routes_with_source();
         let open = self.open_sockets();
@@ -280,16 +285,15 @@ impl Shared {
     /// Uses these sockets instead of those before, which are closed first.
     fn use_sockets(self: &Arc<Self>, sockets: UdpPair) -> io::Result<()> {
         self.close_sockets();
-        match Offloads::wanted() {
-            Offloads::All if sockets.can_segment() => {}
-            Offloads::All => self.segments.store(false, Ordering::Relaxed),
-            Offloads::None => sockets.receive_one_by_one(),
+        let wanted = Wanted::by_environment();
+        if !sockets.can_segment() {
+            self.segments.store(false, Ordering::Relaxed);
         }
+        self.trains.store(sockets.receive_trains(wanted), Ordering::Relaxed);
         tracing::info!(
             interface = self.name,
             port = sockets.port,
-            joined_packets = ?self.tun.coalescing(),
-            segmented_datagrams = self.segments.load(Ordering::Relaxed),
+            offloads_off = ?self.offloads_off(),
             "sockets are open"
         );
         let mut open = Open { sockets: Arc::new(sockets), jobs: Vec::new() };
