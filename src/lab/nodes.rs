@@ -33,8 +33,9 @@ macro_rules! nodes {
         impl $name {
             /// Brings the network up, if it has all of these domains.
             $public fn up(blueprint: &$crate::lab::Blueprint) -> ::std::result::Result<Self, $crate::lab::LabError> {
-                let words = [$($crate::nodes!(@word $field $($word)?)),+];
-                let (lab, [$($field),+]) = blueprint.up_with(words)?;
+                // The field's name, and the word after it, which goes before it.
+                let words = [$([::std::stringify!($field) $(, $word)?].as_slice()),+];
+                let (lab, [$($field),+]) = blueprint.up_with(words.map(|words| words[words.len() - 1]))?;
                 ::std::result::Result::Ok(Self { $($field,)+ lab })
             }
         }
@@ -47,6 +48,4 @@ macro_rules! nodes {
             }
         }
     };
-    (@word $field:ident) => { ::std::stringify!($field) };
-    (@word $field:ident $word:literal) => { $word };
 }
