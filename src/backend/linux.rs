@@ -125,6 +125,14 @@ impl Linux {
         self.tunnels.view(&mut self.domains, at)
     }
 
+    /// The offloads that the engine of a userspace tunnel does without; none where it cannot be asked.
+    pub fn offloads_off(&mut self, at: &End) -> Vec<String> {
+        self.tunnels.engines.offloads_off(at).unwrap_or_else(|error| {
+            tracing::debug!(%at, %error, "the engine does not tell its offloads");
+            Vec::new()
+        })
+    }
+
     /// Has a monitor listen in the domains that there are, and in no others; returns those that are new to it.
     pub fn be_heard_by(&self, monitor: &Monitor) -> Result<BTreeSet<DomainId>, BackendError> {
         monitor.listen_in(self.domains.namespaces()).doing(|| "listen for changes".to_owned())

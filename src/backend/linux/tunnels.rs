@@ -42,6 +42,11 @@ pub trait Engines: Send {
         Ok(())
     }
 
+    /// What the engine of this tunnel does without although it would use it, a word each.
+    fn offloads_off(&mut self, _at: &End) -> io::Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
     /// Ends the engine of this tunnel and waits until its sockets are closed. `NotFound` if it never ran here.
     fn stop(&mut self, at: &End) -> io::Result<()>;
 }
