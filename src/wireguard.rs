@@ -1,8 +1,8 @@
 //! The userspace WireGuard engine: boringtun's handshakes and AEAD in a core without IO, and IO around it.
 //!
 //! ```text
-//! TUN -> io -> Segments -> Core::outbound -+             +-> runs of datagrams  -> UDP sockets
-//! UDP -> io -> Train ----> Core::inbound  -+-> Batch -> io
+//! TUN -> io -> Segments -> Turn::outbound -+             +-> runs of datagrams  -> UDP sockets
+//! UDP -> io -> Train ----> Turn::inbound  -+-> Batch -> io
 //! time ------------------> Core::tick     -+             +-> groups of packets -> TUN
 //! UAPI -> uapi -> Core::apply
 //! ```
@@ -14,6 +14,8 @@
 mod allowed_ips;
 mod batch;
 mod core;
+mod held;
+mod identity;
 #[cfg(target_os = "linux")]
 mod io;
 mod message;
@@ -27,6 +29,7 @@ mod settings;
 mod tests;
 mod timers;
 mod train;
+mod turn;
 mod uapi;
 
 pub use self::batch::{Batch, Run};
@@ -41,4 +44,5 @@ pub use self::route::{Route, Source};
 pub use self::secret::Secret;
 pub use self::settings::Selected;
 pub use self::train::Train;
+pub use self::turn::Turn;
 pub use self::uapi::{Change, Operation, PeerSetting, Reader, Refusal, Setting, describe};

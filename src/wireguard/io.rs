@@ -1,13 +1,14 @@
 //! The engine's IO, over descriptors that are given to it.
 //!
 //! All interfaces of the process share their threads: workers, which carry packets, and one thread for everything that
-//! can take time: UAPI clients, opening sockets, link events. What these share of an interface is its core, behind a
-//! lock that is held for a batch of packets or one setting, and the current pair of sockets.
+//! can take time: UAPI clients, opening sockets, link events. What these share of an interface is its core, which packets
+//! have together and a setting has alone, and the current pair of sockets.
 //!
 //! Sockets are opened when a port is set, so that a clash is an error of the one who sets it, and when the interface
 //! comes up; they are closed when it goes down. While it is down there are no handshakes, as in the kernel's engine.
 
 mod address;
+mod alarm;
 mod changes;
 mod control;
 mod controls;
@@ -31,13 +32,12 @@ use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Instant;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use nix::sys::time::TimeSpec;
-use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
+use self::alarm::Alarm;
 pub use self::changes::{Changes, ChangesOf};
 use self::control::{Control, ControlParts};
 use self::controls::{ControlId, Controls};
@@ -54,7 +54,7 @@ pub use self::tun::open_tun;
 pub use self::udp::{OpenSockets, UdpPair, UnderlaySockets};
 use self::workers::{Job, JobId, Workers};
 use super::batch::{Batch, Run};
-use super::core::Core;
+use super::core::{Core, whole};
 use super::offload::Coalescing;
 
 /// What a device runs on.
@@ -156,9 +156,9 @@ struct Shared {
     name: String,
     tun: Tun,
     workers: Arc<Workers>,
-    timed: Mutex<Timed>,
-    /// Readable at the core's deadline.
-    timer: TimerFd,
+    core: RwLock<Core>,
+    /// Goes off at the core's deadline.
+    alarm: Alarm,
     sockets: RwLock<Option<Open>>,
     /// Whether sockets cut runs of datagrams themselves.
     segments: AtomicBool,
@@ -166,12 +166,6 @@ struct Shared {
     trains: AtomicBool,
     /// Readable for ever once the device must end.
     stop: EventFd,
-}
-
-/// The core, and when the timer will go off.
-struct Timed {
-    core: Core,
-    armed: Option<Instant>,
 }
 
 /// Open sockets and the jobs that read them.
@@ -182,14 +176,13 @@ struct Open {
 
 impl Shared {
     fn new(name: String, tun: OwnedFd, mtu: usize) -> io::Result<Self> {
-        let timer_flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
         let wanted = Wanted::by_environment();
         Ok(Self {
             name,
             tun: Tun::new(tun, wanted)?,
             workers: Workers::of_process()?,
-            timed: Mutex::new(Timed { core: Core::new(mtu), armed: None }),
-            timer: TimerFd::new(ClockId::CLOCK_MONOTONIC, timer_flags)?,
+            core: RwLock::new(Core::new(mtu)),
+            alarm: Alarm::new()?,
             sockets: RwLock::new(None),
             segments: AtomicBool::new(wanted == Wanted::All),
             trains: AtomicBool::new(wanted == Wanted::All),
@@ -197,17 +190,20 @@ impl Shared {
         })
     }
 
-    /// The core. Between two calls it is always whole, so a panic of another thread does not spoil it.
-    fn core(&self) -> Held<'_> {
-        Held { timed: self.timed.lock().unwrap_or_else(PoisonError::into_inner), timer: &self.timer }
+    /// The core for packets, together with others.
+    fn core(&self) -> Locked<'_, RwLockReadGuard<'_, Core>> {
+        Locked { core: whole(self.core.read()), alarm: &self.alarm }
+    }
+
+    /// The core for a setting, alone.
+    fn settings(&self) -> Locked<'_, RwLockWriteGuard<'_, Core>> {
+        Locked { core: whole(self.core.write()), alarm: &self.alarm }
     }
 
     /// Does what is due.
     fn tick(&self, batch: &mut Batch) {
-        let _drained = nix::unistd::read(&self.timer, &mut [0; 8]);
-        let mut core = self.core();
-        core.timed.armed = None;
-        core.tick(Instant::now(), batch);
+        self.alarm.went_off();
+        self.core().tick(Instant::now(), batch);
     }
 
     /// Sends and writes what is in a batch.
@@ -302,13 +298,13 @@ impl Shared {
             let (shared, sockets) = (Arc::clone(self), Arc::clone(&open.sockets));
             open.jobs.push(self.workers.add(Arc::new(Inward { shared, sockets, family }))?);
         }
-        *self.sockets.write().unwrap_or_else(PoisonError::into_inner) = Some(open);
+        *whole(self.sockets.write()) = Some(open);
         Ok(())
     }
 
     /// Closes the sockets, once nobody sends by them: their port is free then. No job reads them afterwards.
     fn close_sockets(&self) {
-        let open = self.sockets.write().unwrap_or_else(PoisonError::into_inner).take();
+        let open = whole(self.sockets.write()).take();
         let Some(open) = open else { return };
         for job in open.jobs {
             self.workers.remove(job);
@@ -317,7 +313,7 @@ impl Shared {
 
     /// They stay open as long as this is held.
     fn open_sockets(&self) -> RwLockReadGuard<'_, Option<Open>> {
-        self.sockets.read().unwrap_or_else(PoisonError::into_inner)
+        whole(self.sockets.read())
     }
 
     fn stop(&self) {
@@ -325,38 +321,30 @@ impl Shared {
     }
 }
 
-/// The core while it is locked; the timer is set to its deadline in the end.
-struct Held<'a> {
-    timed: MutexGuard<'a, Timed>,
-    timer: &'a TimerFd,
+/// The core while it is locked; the alarm is set to its deadline in the end.
+struct Locked<'a, G: Deref<Target = Core>> {
+    core: G,
+    alarm: &'a Alarm,
 }
 
-impl Deref for Held<'_> {
+impl<G: Deref<Target = Core>> Deref for Locked<'_, G> {
     type Target = Core;
 
     fn deref(&self) -> &Core {
-        &self.timed.core
+        &self.core
     }
 }
 
-impl DerefMut for Held<'_> {
+impl<G: DerefMut<Target = Core>> DerefMut for Locked<'_, G> {
     fn deref_mut(&mut self) -> &mut Core {
-        &mut self.timed.core
+        &mut self.core
     }
 }
 
-impl Drop for Held<'_> {
-    /// A timer that goes off too early costs one look.
+impl<G: Deref<Target = Core>> Drop for Locked<'_, G> {
     fn drop(&mut self) {
-        let Some(deadline) = self.timed.core.deadline() else { return };
-        if self.timed.armed.is_some_and(|at| at <= deadline) {
-            return;
-        }
-        let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_nanos(1));
-        let expiration = Expiration::OneShot(TimeSpec::from_duration(left));
-        match self.timer.set(expiration, TimerSetTimeFlags::empty()) {
-            Ok(()) => self.timed.armed = Some(deadline),
-            Err(error) => tracing::error!(%error, "a timer was not set"),
+        if let Some(deadline) = self.core.deadline() {
+            self.alarm.set(deadline);
         }
     }
 }
