@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use super::Common;
 use super::say::complain;
 use super::trouble::{Trouble, paint};
 use crate::model::NetworkName;
@@ -27,6 +28,15 @@ pub(super) fn understood(source: Source) -> Result<Document, Trouble> {
         complain(lowered.warnings.render(paint()));
     }
     Ok(Document { source, lowered })
+}
+
+/// These options, with the network of the named file where none is said.
+pub(super) fn meant(common: &Common, named: Option<&Path>) -> Result<Common, Trouble> {
+    let network = match (&common.network, named) {
+        (None, Some(path)) => Some(open(Some(path))?.name()),
+        (said, _) => said.clone(),
+    };
+    Ok(Common { network, ..*common })
 }
 
 /// The text of the file, unread.
