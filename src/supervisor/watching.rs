@@ -99,6 +99,7 @@ impl Supervisor {
         match self.backend.be_heard_by(monitor) {
             Ok(new) => {
                 let all = self.desired.domains.keys().copied().collect();
+                self.look_after_sockets(&new);
                 self.carry_on(Happening::Domains { all, new });
             }
             Err(error) => warn!(%error, "changes by others will not be noticed"),
