@@ -141,7 +141,7 @@ impl Supervisor {
                         self.drifted(what, "left as it is");
                     }
                 }
-                Action::Repair(domains) => domains.iter().for_each(|domain| self.put_back(*domain)),
+                Action::Repair(domains) => self.put_back(domains),
                 Action::BackOff(what) => {
                     warn!(
                         "drift: {what}, again and again: somebody else wants it so; left alone for a minute"
@@ -176,14 +176,14 @@ impl Supervisor {
         self.happened(Occurrence::Drift { what, fate: fate.to_owned() });
     }
 
-    /// What can be put back inside of a domain is; for all else the whole network is looked at.
-    fn put_back(&mut self, domain: DomainId) {
-        let domains = BTreeSet::from([domain]);
+    /// What can be put back inside of domains is, together; for all else the whole network is looked at. One that cannot
+    /// be restored keeps none but itself from being.
+    fn put_back(&mut self, domains: BTreeSet<DomainId>) {
         let around = self.desired.around(&domains);
-        let mut alone = Part { backend: &mut self.backend, around: &around, domains };
-        let restored = match alone.observe() {
+        let mut part = Part { backend: &mut self.backend, around: &around, domains: domains.clone() };
+        let restored = match part.observe() {
             Ok(seen) if plan(&around, &seen).iter().all(stays_inside) => {
-                converge(&mut alone, &around, &|| false)
+                converge(&mut part, &around, &|| false)
             }
             Ok(_) | Err(_) => {
                 debug!("the whole network is looked at");
@@ -202,6 +202,10 @@ impl Supervisor {
                 self.follow_endpoints(&taken);
                 self.listen_everywhere();
                 self.renew_groups();
+            }
+            Err(failure) if domains.len() > 1 => {
+                debug!(%failure, "restored one by one");
+                domains.into_iter().for_each(|domain| self.put_back(BTreeSet::from([domain])));
             }
             Err(failure) => {
                 warn!(%failure, cause = %failure.cause, "drift: not restored");
