@@ -6,15 +6,16 @@ use std::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::decide::{Action, Happening};
-use super::drift::differences;
+use super::drift::{Difference, differences};
 use super::{Event, Supervisor, greet_anew};
 use crate::backend::linux::Linux;
 use crate::backend::linux::monitor::{Heard, Monitor};
 use crate::backend::{Backend, BackendError};
+use crate::diagnostic::chain;
 use crate::model::{DomainId, Kind, Network};
 use crate::plan::{Step, plan};
 use crate::status::Occurrence;
-use crate::transaction::{Outcome, converge};
+use crate::transaction::{Mended, mend};
 
 /// A kernel as some of its domains: all else is taken to be as `around` has it.
 pub(super) struct Part<'k> {
@@ -176,23 +177,24 @@ impl Supervisor {
         self.happened(Occurrence::Drift { what, fate: fate.to_owned() });
     }
 
-    /// What can be put back inside of domains is, together; for all else the whole network is looked at. One that cannot
-    /// be restored keeps none but itself from being.
+    /// What can be put back inside of domains is, together; for all else the whole network is looked at.
     fn put_back(&mut self, domains: BTreeSet<DomainId>) {
         let around = self.desired.around(&domains);
-        let mut part = Part { backend: &mut self.backend, around: &around, domains: domains.clone() };
-        let restored = match part.observe() {
-            Ok(seen) if plan(&around, &seen).iter().all(stays_inside) => {
-                converge(&mut part, &around, &|| false)
+        let mut part = Part { backend: &mut self.backend, around: &around, domains };
+        let inside = part.observe().map(|seen| plan(&around, &seen)).ok();
+        let taken = match inside.filter(|steps| steps.iter().all(stays_inside)) {
+            Some(steps) => {
+                let mended = mend(&mut part, &steps);
+                Ok(self.taken(mended))
             }
-            Ok(_) | Err(_) => {
+            None => {
                 debug!("the whole network is looked at");
-                converge(&mut self.backend, &self.desired, &|| false)
+                self.mend_all()
             }
         };
-        match restored {
-            Ok(Outcome { taken, .. }) if taken.is_empty() => {}
-            Ok(Outcome { taken, .. }) => {
+        match taken {
+            Ok(taken) if taken.is_empty() => {}
+            Ok(taken) => {
                 for what in differences(&taken) {
                     warn!("drift: {what}; restored");
                     self.drifted(what, "restored");
@@ -200,18 +202,30 @@ impl Supervisor {
                 greet_anew(&mut self.backend, &taken);
                 info!(network = %self.desired.name, steps = taken.len(), "repaired");
                 self.follow_endpoints(&taken);
-                self.listen_everywhere();
                 self.renew_groups();
             }
-            Err(failure) if domains.len() > 1 => {
-                debug!(%failure, "restored one by one");
-                domains.into_iter().for_each(|domain| self.put_back(BTreeSet::from([domain])));
-            }
-            Err(failure) => {
-                warn!(%failure, cause = %failure.cause, "drift: not restored");
-                // Who listens in a namespace keeps it, and with it an interface that is to fall back out of it.
-                self.listen_everywhere();
-            }
+            Err(error) => warn!(%error, "drift: not restored"),
         }
+        // Who listens in a namespace keeps it, and with it an interface that is to fall back out of it.
+        self.listen_everywhere();
+    }
+
+    /// Makes the network what it shall be, as far as the kernel lets it; returns the steps that were taken.
+    pub(super) fn mend_all(&mut self) -> Result<Vec<Step>, BackendError> {
+        let steps = plan(&self.desired, &self.backend.observe()?);
+        let mended = mend(&mut self.backend, &steps);
+        Ok(self.taken(mended))
+    }
+
+    /// Says what was refused; returns what was not.
+    fn taken(&mut self, Mended { taken, refused }: Mended) -> Vec<Step> {
+        for (step, error) in refused {
+            let advice = error.help.as_ref().map(|help| format!("; help: {help}")).unwrap_or_default();
+            let (what, fate) =
+                (Difference(&step).to_string(), format!("not restored: {}{advice}", chain(&error)));
+            warn!("drift: {what}; {fate}");
+            self.drifted(what, &fate);
+        }
+        taken
     }
 }
