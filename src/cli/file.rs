@@ -10,6 +10,7 @@ use super::say::complain;
 use super::trouble::{Trouble, paint};
 use crate::model::NetworkName;
 use crate::spec::{self, Source};
+use crate::state::is_everybodys;
 
 pub(super) use crate::spec::Document;
 
@@ -37,6 +38,17 @@ pub(super) fn meant(common: &Common, named: Option<&Path>) -> Result<Common, Tro
         (said, _) => said.clone(),
     };
     Ok(Common { network, ..*common })
+}
+
+/// The text of a file that this machine is to be changed by, unread. One that everybody can write to is refused: they
+/// could change the machine.
+pub(super) fn open_own(named: Option<&Path>) -> Result<Source, Trouble> {
+    let source = open(named)?;
+    if !is_everybodys(Path::new(&source.file)) {
+        return Ok(source);
+    }
+    let message = format!("everybody can write to {}, and could change this machine by it", source.file);
+    Err(Trouble::Usage { message, help: Some(format!("chmod o-w {}", source.file)) })
 }
 
 /// The text of the file, unread.

@@ -22,7 +22,7 @@ use crate::model::{DomainId, Network, Object};
 use crate::plan::{Step, plan};
 use crate::service;
 use crate::spec::{self, Document, Source};
-use crate::state::{Unconfirmed, write_lookups};
+use crate::state::{Unconfirmed, is_everybodys, write_lookups};
 use crate::status::{AppliedView, Occurrence, PlanView};
 use crate::transaction::{Failure, Outcome, converge};
 
@@ -107,6 +107,9 @@ impl Supervisor {
     fn read_again(&self) -> Result<Document, String> {
         let source = &self.gist.source;
         let path = path_of(source).ok_or("the file came from standard input: rdom apply FILE")?;
+        if is_everybodys(&path) {
+            return Err(format!("everybody can write to it: chmod o-w {}", path.display()));
+        }
         let text =
             fs::read_to_string(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
         self.read(Source { text, network: self.desired.name.clone(), ..source.clone() })
