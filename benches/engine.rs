@@ -1,7 +1,9 @@
 //! The engine's core without IO: `cargo bench --bench engine`. A train is what one read of the interface gives: 47 TCP
 //! segments.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Instant;
 
 use divan::counter::BytesCount;
@@ -37,37 +39,47 @@ fn split(bencher: Bencher) {
 
 #[divan::bench]
 fn seal(bencher: Bencher) {
-    let (mut here, _) = joined();
+    let (here, _) = joined();
     let mut batch = Batch::with_capacity(2 * ROOM_FOR_ANY);
     let mut buffer = large_packet();
-    bencher.counter(BytesCount::new(TRAIN)).bench_local(|| {
-        buffer[..HEADER].copy_from_slice(&header());
-        batch.clear();
-        let mut segments = Segments::of(&mut buffer, TRAIN, cut()).unwrap();
-        here.outbound(&mut segments, Instant::now(), &mut batch);
-        assert!(segments.is_done());
+    bencher.counter(BytesCount::new(TRAIN)).bench_local(|| seal_train(&here, &mut buffer, 2, &mut batch));
+}
+
+/// Each thread for a peer of its own.
+#[divan::bench(threads = [1, 2], sample_size = 200)]
+fn seal_side_by_side(bencher: Bencher) {
+    static THREADS: AtomicU8 = AtomicU8::new(0);
+    thread_local! {
+        static OWN: RefCell<(u8, Vec<u8>, Batch)> = RefCell::new((
+            2 + THREADS.fetch_add(1, Ordering::Relaxed) % 2,
+            large_packet(),
+            Batch::with_capacity(2 * ROOM_FOR_ANY),
+        ));
+    }
+    let hub = core(1, &[2, 3]);
+    [2, 3].into_iter().for_each(|other| shake_hands(&hub, &core(other, &[1]), other));
+    bencher.counter(BytesCount::new(TRAIN)).bench(|| {
+        OWN.with_borrow_mut(|(peer, buffer, batch)| seal_train(&hub, buffer, *peer, batch));
     });
 }
 
 #[divan::bench]
 fn open(bencher: Bencher) {
-    let (mut here, mut there) = joined();
+    let (here, there) = joined();
     let mut opened = Batch::with_capacity(2 * ROOM_FOR_ANY);
-    bencher.counter(BytesCount::new(TRAIN)).with_inputs(|| sealed_train(&mut here)).bench_local_values(
-        |train| {
-            opened.clear();
-            take(&mut there, &train, &mut opened);
-            assert_eq!(opened.packets().count(), SEGMENTS);
-        },
-    );
+    bencher.counter(BytesCount::new(TRAIN)).with_inputs(|| sealed_train(&here)).bench_local_values(|train| {
+        opened.clear();
+        take(&there, &train, &mut opened);
+        assert_eq!(opened.packets().count(), SEGMENTS);
+    });
 }
 
 #[divan::bench]
 fn coalesce(bencher: Bencher) {
-    let (mut here, mut there) = joined();
+    let (here, there) = joined();
     let opened = || {
         let mut opened = Batch::with_capacity(2 * ROOM_FOR_ANY);
-        take(&mut there, &sealed_train(&mut here), &mut opened);
+        take(&there, &sealed_train(&here), &mut opened);
         opened
     };
     bencher.counter(BytesCount::new(TRAIN)).with_inputs(opened).bench_local_refs(|opened| {
@@ -99,7 +111,7 @@ fn lookup(bencher: Bencher, prefixes: u32) {
         let [_, a, b, c] = number.to_be_bytes();
         buffer[16..20].copy_from_slice(&[10, a, b, c]);
         let mut segments = Segments::of(&mut buffer, HEADER, VirtioHeader::default()).unwrap();
-        core.outbound(&mut segments, now, &mut batch);
+        core.turn(now).outbound(&mut segments, &mut batch);
     });
 }
 
@@ -128,32 +140,40 @@ fn large_packet() -> Vec<u8> {
 
 /// Two cores with a session.
 fn joined() -> (Core, Core) {
-    let (mut here, mut there) = (core(1, 2), core(2, 1));
+    let (here, there) = (core(1, &[2]), core(2, &[1]));
+    shake_hands(&here, &there, 2);
+    (here, there)
+}
+
+/// By what is sent to the number of the other one.
+fn shake_hands(here: &Core, there: &Core, number: u8) {
     let mut batch = Batch::with_capacity(2 * ROOM_FOR_ANY);
     let mut answer = Batch::with_capacity(2 * ROOM_FOR_ANY);
     let mut first = header().to_vec();
     first[2..4].copy_from_slice(&[0, HEADER as u8]);
+    first[19] = number;
     first.resize(HEADER + PADDING, 0);
     let mut segments = Segments::of(&mut first, HEADER, VirtioHeader::default()).unwrap();
-    here.outbound(&mut segments, Instant::now(), &mut batch);
+    here.turn(Instant::now()).outbound(&mut segments, &mut batch);
     // Initiation, response, confirmation with what waited.
     for _ in 0..2 {
-        deliver(&batch, &mut there, &mut answer);
-        deliver(&answer, &mut here, &mut batch);
+        deliver(&batch, there, &mut answer);
+        deliver(&answer, here, &mut batch);
     }
-    (here, there)
 }
 
-fn core(own: u8, other: u8) -> Core {
-    let public = x25519_dalek::PublicKey::from(&StaticSecret::from([other; 32]));
-    let settings = [
-        Setting::PrivateKey(Secret::new([own; 32])),
-        Setting::Peer(PublicKey(public.to_bytes())),
-        Setting::PeerSetting(PeerSetting::Endpoint(address())),
-        Setting::PeerSetting(PeerSetting::AllowedIp("10.0.0.0/8".parse().unwrap())),
-    ];
+/// One that knows others, whose keys and inner addresses follow from their numbers.
+fn core(own: u8, others: &[u8]) -> Core {
     let (mut core, mut selected) = (Core::new(1_420), Selected::default());
-    for setting in settings {
+    let peers = others.iter().flat_map(|other| {
+        let public = x25519_dalek::PublicKey::from(&StaticSecret::from([*other; 32]));
+        [
+            Setting::Peer(PublicKey(public.to_bytes())),
+            Setting::PeerSetting(PeerSetting::Endpoint(address())),
+            Setting::PeerSetting(PeerSetting::AllowedIp(format!("10.0.0.{other}/32").parse().unwrap())),
+        ]
+    });
+    for setting in std::iter::once(Setting::PrivateKey(Secret::new([own; 32]))).chain(peers) {
         core.apply(setting, &mut selected, Instant::now());
     }
     core
@@ -163,24 +183,32 @@ fn address() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 1))
 }
 
-fn deliver(from: &Batch, to: &mut Core, answer: &mut Batch) {
+fn deliver(from: &Batch, to: &Core, answer: &mut Batch) {
     answer.clear();
     for (_, datagram) in from.datagrams() {
-        to.inbound(&mut Train::single(datagram, Route::to(address())), Instant::now(), answer);
+        to.turn(Instant::now()).inbound(&mut Train::single(datagram, Route::to(address())), answer);
     }
 }
 
+/// A train to a number: headers were written over the ends of payloads, so the first one is put back.
+fn seal_train(core: &Core, buffer: &mut [u8], to: u8, batch: &mut Batch) {
+    buffer[..HEADER].copy_from_slice(&header());
+    buffer[19] = to;
+    batch.clear();
+    let mut segments = Segments::of(buffer, TRAIN, cut()).unwrap();
+    core.turn(Instant::now()).outbound(&mut segments, batch);
+    assert!(segments.is_done());
+}
+
 /// Datagrams back to back, and the length of each but the last.
-fn sealed_train(core: &mut Core) -> Vec<(Vec<u8>, usize)> {
+fn sealed_train(core: &Core) -> Vec<(Vec<u8>, usize)> {
     let mut batch = Batch::with_capacity(2 * ROOM_FOR_ANY);
-    let mut buffer = large_packet();
-    let mut segments = Segments::of(&mut buffer, TRAIN, cut()).unwrap();
-    core.outbound(&mut segments, Instant::now(), &mut batch);
+    seal_train(core, &mut large_packet(), 2, &mut batch);
     batch.runs().map(|(run, bytes)| (bytes.to_vec(), run.size)).collect()
 }
 
-fn take(core: &mut Core, trains: &[(Vec<u8>, usize)], batch: &mut Batch) {
+fn take(core: &Core, trains: &[(Vec<u8>, usize)], batch: &mut Batch) {
     for (bytes, size) in trains {
-        core.inbound(&mut Train::new(bytes, *size, Route::to(address()), 0), Instant::now(), batch);
+        core.turn(Instant::now()).inbound(&mut Train::new(bytes, *size, Route::to(address()), 0), batch);
     }
 }

@@ -18,6 +18,11 @@ use rdomain::lab::{Lab, LabError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 rdomain::rootless!();
+rdomain::nodes! {
+    /// [`PAIR`].
+    struct Pair { outside = "0", client, server = "2" }
+}
+rdomain::nodes! { struct Misspelt { client, sever } }
 
 /// Two domains with one link, and nothing else that a kernel could lack.
 const PAIR: &str = "
@@ -187,6 +192,23 @@ fn the_example_comes_up_from_its_file() {
     lab.domain("1").tcp_stream("192.168.5.2:80").unwrap().read_to_string(&mut said).unwrap();
     server.join().unwrap().unwrap();
     assert_eq!(said, "through a tunnel");
+}
+
+#[test]
+fn domains_are_fields_and_a_misspelt_one_is_told_before_anything_comes_up() {
+    let blueprint = Lab::from_yaml(PAIR).unwrap();
+    let error = Misspelt::up(&blueprint).err().expect("it has no such domain");
+    assert_eq!(error.to_string(), "there is no domain sever: the file has 0, client, server");
+    if cannot() {
+        return;
+    }
+    let pair = Pair::up(&blueprint).unwrap();
+    let listener = pair.server.tcp_listener(SERVER).unwrap();
+    thread::spawn(move || listener.accept());
+    pair.client.tcp_stream(SERVER).unwrap();
+    assert!(pair.outside.tcp_stream(SERVER).is_err());
+    pair.cut("client/eth0").unwrap();
+    assert!(!pair.client.exec(["ping", "-c1", "-W1", "10.0.0.2"]).unwrap().status.success());
 }
 
 #[test]

@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 use rdomain::wireguard::Device;
 
+#[path = "wireguard/flows.rs"]
+mod flows;
 #[path = "wireguard/roaming.rs"]
 mod roaming;
 #[path = "wireguard/soak.rs"]

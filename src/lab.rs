@@ -38,6 +38,7 @@
 mod domain;
 mod error;
 mod home;
+mod nodes;
 pub mod rootless;
 mod stage;
 
@@ -97,7 +98,7 @@ impl Lab {
     }
 
     /// The domain that this word means, a number or a name. Whether there is one its first use shows.
-    pub fn domain(&self, word: &str) -> Domain<'_> {
+    pub fn domain(&self, word: &str) -> Domain {
         Domain::new(&self.ground, word)
     }
 
@@ -119,9 +120,7 @@ impl Lab {
     fn end(&self, word: &str) -> Result<End, LabError> {
         let end = || {
             let (domain, interface) = word.split_once('/')?;
-            let mut domains = self.network.domains.iter();
-            let is_it = |id: &u32, name: &str| domain.parse() == Ok(*id) || domain == name;
-            let (&domain, _) = domains.find(|(id, domain)| is_it(&id.number(), domain.name.as_str()))?;
+            let domain = self.network.domain_called(domain)?;
             let end = End { domain, interface: InterfaceName::new(interface).ok()? };
             self.network.interface(&end).map(|_| end)
         };
@@ -184,6 +183,20 @@ impl Blueprint {
                 Err(panic) => resume_unwind(panic),
             },
         }
+    }
+
+    /// Brings it up if it has these domains, and returns them too. [`nodes!`](crate::nodes) makes fields of them.
+    pub fn up_with<const N: usize>(&self, words: [&str; N]) -> Result<(Lab, [Domain; N]), LabError> {
+        let network = &self.0.lowered.network;
+        if let Some(word) = words.iter().find(|word| network.domain_called(word).is_none()) {
+            return Err(LabError::NoSuchDomain {
+                word: (*word).to_owned(),
+                known: network.domains.iter().map(|(id, domain)| domain.name.word(*id)).collect(),
+            });
+        }
+        let lab = self.up()?;
+        let domains = words.map(|word| lab.domain(word));
+        Ok((lab, domains))
     }
 }
 

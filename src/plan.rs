@@ -103,8 +103,9 @@ fn removed_from_interface(
     steps
 }
 
-/// Interfaces that go though their domain stays, each before what it stands on. A link goes by its first end whose
-/// domain stays. What is lent goes back before its domain goes, with which it might be lost.
+/// Interfaces that go though their domain stays, or the one that they stand on or have their sockets in, where others may
+/// soon want their place; each before what it stands on. A link goes by its first end whose domain stays. What is lent
+/// goes back before its domain goes, with which it might be lost.
 fn deleted_interfaces(compared: &Comparison) -> Vec<Step> {
     let ours = compared.observed.interfaces().filter(|(at, seen)| match seen.kind {
         Kind::Existing | Kind::Loopback => false,
@@ -112,7 +113,10 @@ fn deleted_interfaces(compared: &Comparison) -> Vec<Step> {
         Kind::Veth { .. } | Kind::Bridge | Kind::WireGuard(_) | Kind::Vrf { .. } | Kind::Dummy => {
             compared.keeps_domain(at.domain)
         }
-        Kind::Vlan { .. } | Kind::Macvlan { .. } | Kind::Vxlan(_) => compared.keeps_domain(at.domain),
+        Kind::Vlan { ref parent, .. } | Kind::Macvlan { ref parent } => {
+            compared.keeps_domain(at.domain) || compared.keeps_domain(parent.domain)
+        }
+        Kind::Vxlan(ref vxlan) => compared.keeps_domain(at.domain) || compared.keeps_domain(vxlan.underlay),
     });
     let gone = ours.filter(|(at, _)| !compared.keeps_interface(at));
     let once = gone.filter(|(at, seen)| match &seen.kind {

@@ -37,13 +37,13 @@ pub use wireguard::kernel_wireguard;
 
 /// What a plan depends on.
 pub fn capabilities() -> Capabilities {
-    look().0
+    look(&Ground::default()).0
 }
 
-/// The same, and what to say of domains that leave their isolation open where it cannot be `netns+vrf` although the
-/// kernel has VRF.
-pub fn capabilities_for(network: &Network) -> (Capabilities, Option<String>) {
-    let (capabilities, held_back) = look();
+/// The same, tried on this ground, and what to say of domains that leave their isolation open where it cannot be
+/// `netns+vrf` although the kernel has VRF.
+pub fn capabilities_for(network: &Network, ground: &Ground) -> (Capabilities, Option<String>) {
+    let (capabilities, held_back) = look(ground);
     let is_open = network.domains.values().any(|domain| domain.isolation == Isolation::Auto);
     let say = |Unsupported { missing, remedy }| {
         format!("domains get isolation netns, not netns+vrf: {missing}; help: {remedy}")
@@ -53,14 +53,14 @@ pub fn capabilities_for(network: &Network) -> (Capabilities, Option<String>) {
 
 /// The same, and what keeps a namespace with a VRF in it from being what a domain gets, although the kernel has VRF:
 /// programs that know nothing of it need sysctls there.
-fn look() -> (Capabilities, Option<Unsupported>) {
-    let (ground, has_ipv6) = (Ground::default(), kernel_has_ipv6());
+fn look(ground: &Ground) -> (Capabilities, Option<Unsupported>) {
+    let has_ipv6 = kernel_has_ipv6();
     let has_vrf = ground.kind_of_link("vrf").is_ok();
-    let held_back = ground.run(writable_sysctls).and_then(|writable| writable).err().filter(|_| has_vrf);
+    let held_back = ground.writable_sysctls().err().filter(|_| has_vrf);
     let capabilities = Capabilities {
         kernel_wireguard: kernel_wireguard(),
         vrf: has_vrf && held_back.is_none(),
-        ipv6: has_ipv6 && ipv6::of_new_namespaces(&ground).is_ok(),
+        ipv6: has_ipv6 && ground.ipv6().is_ok(),
         ipv6_at_home: has_ipv6 && ipv6::in_default_domain().is_ok(),
     };
     (capabilities, held_back)

@@ -201,6 +201,7 @@ impl Supervisor {
         let observed = self.backend.observe()?;
         let survey = Survey::of(&self.directories)?;
         let view = survey.status(&observed, Some(&self.desired), engine_reason())?;
+        let view = view.without(|at| self.backend.offloads_off(&at));
         let missing = plan(&self.desired, &observed);
         let misplaced = misplaced(&survey, &self.desired)?;
         let steps = missing.iter().map(ToString::to_string);

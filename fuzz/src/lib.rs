@@ -100,7 +100,7 @@ impl Tunnel {
         buffer.resize(packet.len() + PADDING, 0xaa);
         let (core, batch) = &mut self.ends[from as usize];
         if let Some(mut segments) = Segments::of(&mut buffer, packet.len(), VirtioHeader::default()) {
-            core.outbound(&mut segments, self.now, batch);
+            core.turn(self.now).outbound(&mut segments, batch);
         }
         self.collect(from);
     }
@@ -110,7 +110,7 @@ impl Tunnel {
         let (core, batch) = &mut self.ends[to as usize];
         let mut train = Train::new(bytes, size, Route::to(from), 0);
         while !train.is_empty() {
-            core.inbound(&mut train, self.now, batch);
+            core.turn(self.now).inbound(&mut train, batch);
             collect(to, batch, &mut self.wire, &mut self.received);
         }
     }

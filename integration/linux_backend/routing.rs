@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use rdomain::model::{Fwmark, Hop, Kind, Route, Selector, Target, Vxlan};
-use rdomain::plan::Step;
+use rdomain::model::{Fwmark, Hop, Kind, Network, Route, Selector, Target, Vxlan};
+use rdomain::plan::{Step, plan};
 
 use crate::capability::lacks;
 use crate::copy::in_private_copies;
@@ -221,11 +221,10 @@ fn links_on_and_over_other_domains_are_made_in_place_and_read_back() {
         world.take(Step::DeleteInterface { at: end("2/veth0") });
         let network = world.observe();
         assert_eq!((network.interface(&end("2/near")), network.interface(&end("1/v.8"))), (None, None));
-        for domain in [(1, "rdom1"), (2, "rdom2")] {
-            world.take(delete_domain(domain.0, domain.1));
+        for step in plan(&Network::empty(network.name.clone()), &network) {
+            world.take(step);
         }
         // At once, so that another network can have the same.
-        run(&["ip", "link", "del", "vx0"]);
         run(&[
             "ip",
             "link",

@@ -1,7 +1,7 @@
 //! `rdom wg` beside the real wg(8), which is asked in each domain.
 
 use crate::copy::in_private_copies;
-use crate::world::{ok, sh, unwatched, up, write};
+use crate::world::{json, ok, sh, unwatched, up, write};
 
 /// As `wg show` has it, without what only rdom knows: the domain and the names of peers.
 fn without_names(text: &str) -> String {
@@ -63,6 +63,33 @@ fn configurations_go_in_and_out_by_the_real_wg() {
         sh("rdom wg show wg1").ends_with(2).says("help: DOMAIN/IF, as `1/wg1`");
         sh("rdom wg set").ends_with(2).says("wg set of what?");
         sh("rdom wg genkey").ends_with(2).says("help: keys are the same in all of them: wg genkey");
+        ok("rdom down");
+    });
+}
+
+#[test]
+fn status_tells_the_offloads_that_engines_do_without() {
+    in_private_copies("wg::status_tells_the_offloads_that_engines_do_without", || {
+        write("domains.yaml", &unwatched());
+        let off = || -> Vec<_> {
+            let view = json("rdom status --json");
+            let tunnels = [1, 2].map(|domain| view["domains"][domain]["interfaces"].clone());
+            let interfaces = tunnels.iter().flat_map(|of| of.as_array().unwrap());
+            let tunnels = interfaces.filter_map(|interface| interface["tunnel"].get("offloads_off").cloned());
+            tunnels.collect()
+        };
+        ok("rdom up -d");
+        assert_eq!(off(), [serde_json::json!([]), serde_json::json!([])]);
+        assert!(!ok("rdom status").contains("without"));
+        ok("rdom down");
+        ok("RDOM_OFFLOADS=none rdom up -d");
+        let all = serde_json::json!(["tun-tcp", "tun-udp", "udp-send", "udp-receive"]);
+        assert_eq!(off(), [all.clone(), all]);
+        assert_eq!(
+            ok("rdom status").matches("  without tun-tcp, tun-udp, udp-send, udp-receive\n").count(),
+            2
+        );
+        ok("rdom exec 1 ping -c 1 -W 5 192.168.5.2");
         ok("rdom down");
     });
 }

@@ -40,6 +40,7 @@ mod uapi;
 pub mod view;
 mod wireguard;
 
+pub use domains::Departed;
 pub use found::{Found, found};
 pub use namespace::{Namespace, Visitor, in_namespace, visit};
 pub use namespaces::{Namespaces, Place};
@@ -51,7 +52,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use crate::backend::{Backend, BackendError};
-use crate::model::{DomainId, End, Key, Network, NetworkName, PublicKey};
+use crate::model::{DomainId, DomainName, End, Key, Network, NetworkName, PublicKey};
 use crate::plan::Step;
 use crate::state::{Directories, KeyRing, Ledger};
 use crate::status::TunnelView;
@@ -124,6 +125,14 @@ impl Linux {
         self.tunnels.view(&mut self.domains, at)
     }
 
+    /// The offloads that the engine of a userspace tunnel does without; none where it cannot be asked.
+    pub fn offloads_off(&mut self, at: &End) -> Vec<String> {
+        self.tunnels.engines.offloads_off(at).unwrap_or_else(|error| {
+            tracing::debug!(%at, %error, "the engine does not tell its offloads");
+            Vec::new()
+        })
+    }
+
     /// Has a monitor listen in the domains that there are, and in no others; returns those that are new to it.
     pub fn be_heard_by(&self, monitor: &Monitor) -> Result<BTreeSet<DomainId>, BackendError> {
         monitor.listen_in(self.domains.namespaces()).doing(|| "listen for changes".to_owned())
@@ -137,6 +146,12 @@ impl Linux {
         wanted: &BTreeSet<DomainId>,
     ) -> Result<Network, BackendError> {
         observe::some(around, wanted, &mut self.domains, &self.tunnels)
+    }
+
+    /// Deletes the first of these domains and as many others of them as can be. They are held until what is returned goes,
+    /// and until then the kernel has nothing to do with them.
+    pub fn delete_domains(&mut self, wanted: &[(DomainId, &DomainName)]) -> Result<Departed, BackendError> {
+        apply::delete_domains(&mut self.domains, &mut self.tunnels, wanted)
     }
 
     /// Removes records, sockets and links to them of domains and tunnels that are gone: after a crash, and when the

@@ -24,12 +24,14 @@ use nix::unistd::{Pid, geteuid};
 use super::message::{Answer, PROTOCOL, Request, receive, send};
 use super::pidfd::Process;
 use crate::model::InterfaceName;
-use crate::wireguard::{LinkEvents, UdpPair};
+use crate::wireguard::{LinkEvents, Offload, UdpPair};
 
 /// How long an engine may take for an answer: a machine under load starts one in less.
 const ANSWER_SECS: i64 = 10;
 /// How long an engine without devices may take to end.
 const ENDING: Duration = Duration::from_secs(2);
+/// What of the environment is an engine's too.
+const SETTINGS: [&str; 2] = ["RDOM_LOG", "RDOM_OFFLOADS"];
 /// Why an engine is ended that does not answer, or nothing that makes sense.
 const DISOBEDIENT: &str = "does not do what it is asked for";
 
@@ -69,9 +71,7 @@ impl News {
         send(self.0.as_fd(), &Request::Changes, &[])?;
         match receive(self.0.as_fd())?.0 {
             Answer::Changed { devices } => Ok(devices),
-            Answer::Hello { .. } | Answer::Done | Answer::NoDevice | Answer::Failed { .. } => {
-                Err(io::ErrorKind::InvalidData.into())
-            }
+            other => Err(unexpected(other)),
         }
     }
 }
@@ -85,7 +85,7 @@ impl Connection {
             .arg0("rdom")
             .arg("engine")
             .env_clear()
-            .envs(std::env::var_os("RDOM_LOG").map(|log| ("RDOM_LOG", log)))
+            .envs(SETTINGS.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
             .current_dir("/")
             .stdin(listener)
             .stdout(Stdio::null())
@@ -178,6 +178,14 @@ impl Connection {
         done(self.ask(&request, &sockets)?)
     }
 
+    /// The offloads that a device does without.
+    pub fn offloads_off(&self, device: &str) -> io::Result<Vec<Offload>> {
+        match self.ask(&Request::OffloadsOff { device: device.to_owned() }, &[])? {
+            Answer::OffloadsOff { offloads } => Ok(offloads),
+            other => Err(unexpected(other)),
+        }
+    }
+
     /// Ends a device. One that does not answer is ended with all that it runs.
     pub fn stop(&mut self, device: &str) -> io::Result<()> {
         self.devices.retain(|known| known != device);
@@ -234,10 +242,19 @@ fn bury(pid: Pid) {
 fn done(answer: Answer) -> io::Result<()> {
     match answer {
         Answer::Done => Ok(()),
-        Answer::NoDevice => Err(io::ErrorKind::NotFound.into()),
-        Answer::Failed { errno: Some(errno), .. } => Err(io::Error::from_raw_os_error(errno)),
-        Answer::Failed { errno: None, reason } => Err(io::Error::other(reason)),
-        Answer::Hello { .. } | Answer::Changed { .. } => Err(io::ErrorKind::InvalidData.into()),
+        other => Err(unexpected(other)),
+    }
+}
+
+/// What an answer that was not hoped for says.
+fn unexpected(answer: Answer) -> io::Error {
+    match answer {
+        Answer::NoDevice => io::ErrorKind::NotFound.into(),
+        Answer::Failed { errno: Some(errno), .. } => io::Error::from_raw_os_error(errno),
+        Answer::Failed { errno: None, reason } => io::Error::other(reason),
+        Answer::Hello { .. } | Answer::Changed { .. } | Answer::OffloadsOff { .. } | Answer::Done => {
+            io::ErrorKind::InvalidData.into()
+        }
     }
 }
 

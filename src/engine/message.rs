@@ -9,8 +9,10 @@ use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, UnixAddr, 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::wireguard::Offload;
+
 /// Counts changes of what is said here. Engines of another number are replaced, not spoken to.
-pub(super) const PROTOCOL: u32 = 2;
+pub(super) const PROTOCOL: u32 = 3;
 
 /// More than any packet has.
 const PACKET_BYTES: usize = 64 << 10;
@@ -40,6 +42,11 @@ pub(super) enum Request {
         /// Their port.
         port: u16,
     },
+    /// To say what a device does without.
+    OffloadsOff {
+        /// The device.
+        device: String,
+    },
     /// To end a device, and say so once its sockets are closed.
     Stop {
         /// The device.
@@ -65,6 +72,11 @@ pub(super) enum Answer {
     Changed {
         /// The devices.
         devices: Vec<String>,
+    },
+    /// The device does without these.
+    OffloadsOff {
+        /// Of the kernel's offloads.
+        offloads: Vec<Offload>,
     },
     /// It is done.
     Done,

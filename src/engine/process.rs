@@ -195,6 +195,11 @@ impl Engine {
                 Some(running) => running.sockets.take(port, handed).map(|()| Answer::Done),
                 None => Ok(Answer::NoDevice),
             },
+            Request::OffloadsOff { device } => {
+                let running = self.running.get(&device);
+                let offloads = running.map(|running| running.device.offloads_off());
+                Ok(offloads.map_or(Answer::NoDevice, |offloads| Answer::OffloadsOff { offloads }))
+            }
             Request::Stop { device } => match self.running.remove(&device) {
                 Some(running) => {
                     running.stop(&self.ends);

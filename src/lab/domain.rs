@@ -34,15 +34,15 @@ use crate::supervisor::Entrances;
 /// let listener = tokio::net::TcpListener::from_std(listener)?;
 /// # Ok(()) }
 /// ```
-#[derive(Debug)]
-pub struct Domain<'l> {
-    ground: &'l Arc<Ground>,
+#[derive(Clone, Debug)]
+pub struct Domain {
+    ground: Arc<Ground>,
     word: String,
 }
 
-impl<'l> Domain<'l> {
-    pub(super) fn new(ground: &'l Arc<Ground>, word: &str) -> Self {
-        Self { ground, word: word.to_owned() }
+impl Domain {
+    pub(super) fn new(ground: &Arc<Ground>, word: &str) -> Self {
+        Self { ground: Arc::clone(ground), word: word.to_owned() }
     }
 
     /// Runs a program there as `rdom exec` does, with nothing to read, until it ends. It is killed if this process is.
@@ -73,7 +73,7 @@ impl<'l> Domain<'l> {
         inside: impl FnOnce() -> T + Send + 'static,
     ) -> Result<JoinHandle<T>, LabError> {
         let (tell, told) = sync_channel(1);
-        let (ground, word) = (Arc::clone(self.ground), self.word.clone());
+        let (ground, word) = (Arc::clone(&self.ground), self.word.clone());
         let visit = move || match ground.enter(&word) {
             Ok(_) => {
                 drop((ground, tell));

@@ -70,6 +70,14 @@ pub enum LabError {
     /// No words to run.
     #[error("no program")]
     NoProgram,
+    /// No such domain in the file.
+    #[error("there is no domain {word}: the file has {}", known.join(", "))]
+    NoSuchDomain {
+        /// What was asked for.
+        word: String,
+        /// What there is.
+        known: Vec<String>,
+    },
     /// No such interface.
     #[error("there is no {word}: the lab has {}", known.join(", "))]
     NoSuchEnd {
@@ -114,7 +122,7 @@ impl LabError {
             | LabError::Unreadable { .. }
             | LabError::Sandbox(SandboxError::Call { .. }) => None,
             LabError::Thread(_) | LabError::Home(_) | LabError::Program { .. } | LabError::NoProgram => None,
-            LabError::NoSuchEnd { .. } | LabError::NotDone(_) => None,
+            LabError::NoSuchDomain { .. } | LabError::NoSuchEnd { .. } | LabError::NotDone(_) => None,
         }
     }
 }

@@ -45,7 +45,7 @@ fn ipv6_here() -> Finding {
     if let Err(lack) = ipv6::of_kernel() {
         return Finding::missing(item, lack, "IPv4 only; domains go without ::1");
     }
-    if let Err(lack) = ipv6::of_new_namespaces(&Ground::default()) {
+    if let Err(lack) = Ground::default().ipv6() {
         return Finding::limited(
             item,
             lack,

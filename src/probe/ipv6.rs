@@ -9,8 +9,8 @@ use std::net::IpAddr;
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
+use super::Unsupported;
 use super::host::sysctl;
-use super::{Ground, Unsupported};
 use crate::model::{
     Address, Domain, DomainId, Host, Interface, Kind, Network, Object, Peer, Route, Rule, Target,
 };
@@ -24,9 +24,9 @@ pub(super) fn of_kernel() -> Result<(), Unsupported> {
     })
 }
 
-/// Whether interfaces of new namespaces have it, if the kernel does.
-pub(super) fn of_new_namespaces(ground: &Ground) -> Result<(), Unsupported> {
-    ground.run(|| of_interface("default")).unwrap_or(Ok(())).map_err(|switch| Unsupported {
+/// Whether interfaces of the calling thread's namespace have it, which is as new ones are, if the kernel does.
+pub(super) fn in_new_namespace() -> Result<(), Unsupported> {
+    of_interface("default").map_err(|switch| Unsupported {
         missing: format!("{switch} is 1 in every new namespace"),
         remedy: "in the file, in that domain: sysctls: {net.ipv6.conf.all.disable_ipv6: 0}".into(),
     })

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::trial::{Ground, writable_sysctls};
+use super::trial::Ground;
 use super::{Unsupported, ipv6, kernel_wireguard, tun_device};
 use crate::model::{
     Domain, DomainId, End, Engine, Impairment, Interface, InterfaceName, Isolation, Kind, Network, Object,
@@ -40,12 +40,12 @@ pub fn needs(network: &Network) -> Vec<Need> {
     needs
 }
 
-/// The needs that this system does not meet, each ability tried once.
-pub fn unmet(network: &Network) -> Vec<(Need, Unsupported)> {
-    let (ground, mut tried) = (Ground::default(), BTreeMap::new());
+/// The needs that this system does not meet, each ability tried once, on this ground.
+pub fn unmet(network: &Network, ground: &Ground) -> Vec<(Need, Unsupported)> {
+    let mut tried = BTreeMap::new();
     let lack = |need: Need| {
         let result: &Result<(), Unsupported> =
-            tried.entry(need.item.clone()).or_insert_with(|| attempt(&need.item, &ground));
+            tried.entry(need.item.clone()).or_insert_with(|| attempt(&need.item, ground));
         result.clone().err().map(|lack| (need, lack))
     };
     needs(network).into_iter().filter_map(lack).collect()
@@ -55,15 +55,15 @@ fn attempt(item: &Item, ground: &Ground) -> Result<(), Unsupported> {
     match item {
         Item::Named(name) => attempt_named(name, ground),
         Item::Ipv6 => ipv6::of_kernel(),
-        Item::Ipv6OfNew => ipv6::of_new_namespaces(ground),
+        Item::Ipv6OfNew => ground.ipv6(),
         Item::Ipv6AtHome(interface) => ipv6::at_home(interface.as_str()),
     }
 }
 
 fn attempt_named(name: &str, ground: &Ground) -> Result<(), Unsupported> {
     match name {
-        "network namespaces" => ground.run(|| ()),
-        "net sysctls" => ground.run(writable_sysctls)?,
+        "network namespaces" => ground.is_there(),
+        "net sysctls" => ground.writable_sysctls(),
         "tun" => tun_device(),
         "wireguard" if kernel_wireguard() => Ok(()),
         discipline @ ("netem" | "tbf") => ground.queueing_discipline(discipline),

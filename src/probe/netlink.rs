@@ -14,7 +14,12 @@ const DUMP: u16 = 0x300;
 
 /// Sends one message to a part of the kernel and returns the answer's payload, empty for a bare acknowledgement.
 pub(super) fn ask(protocol: isize, kind: u16, flags: u16, body: &[u8]) -> Result<Vec<u8>, Errno> {
-    let socket = send(protocol, kind, flags | NLM_F_ACK, body)?;
+    ask_by(&open(protocol)?, kind, flags, body)
+}
+
+/// The same by a socket that is open, for messages that nothing but one acknowledgement answers.
+pub(super) fn ask_by(socket: &Socket, kind: u16, flags: u16, body: &[u8]) -> Result<Vec<u8>, Errno> {
+    send(socket, kind, flags | NLM_F_ACK, body)?;
     let (answer, _) = socket.recv_from_full().map_err(errno)?;
     match part(&answer, 0) {
         Some((ERROR, payload, _)) => match number(payload) {
@@ -28,7 +33,8 @@ pub(super) fn ask(protocol: isize, kind: u16, flags: u16, body: &[u8]) -> Result
 
 /// The payloads of everything that the kernel lists.
 pub(super) fn list(protocol: isize, kind: u16, body: &[u8]) -> Result<Vec<Vec<u8>>, Errno> {
-    let socket = send(protocol, kind, DUMP, body)?;
+    let socket = open(protocol)?;
+    send(&socket, kind, DUMP, body)?;
     let mut found = Vec::new();
     loop {
         let (answer, _) = socket.recv_from_full().map_err(errno)?;
@@ -65,17 +71,21 @@ pub(super) fn attributes(mut bytes: &[u8]) -> Vec<(u16, &[u8])> {
     found
 }
 
-fn send(protocol: isize, kind: u16, flags: u16, body: &[u8]) -> Result<Socket, Errno> {
+/// A socket of the calling thread's network namespace.
+pub(super) fn open(protocol: isize) -> Result<Socket, Errno> {
     let mut socket = Socket::new(protocol).map_err(errno)?;
     socket.bind_auto().map_err(errno)?;
     socket.connect(&SocketAddr::new(0, 0)).map_err(errno)?;
+    Ok(socket)
+}
+
+fn send(socket: &Socket, kind: u16, flags: u16, body: &[u8]) -> Result<(), Errno> {
     let mut message = ((HEADER_BYTES + body.len()) as u32).to_ne_bytes().to_vec();
     message.extend(kind.to_ne_bytes());
     message.extend((flags | NLM_F_REQUEST).to_ne_bytes());
     message.extend([0; 8]);
     message.extend(body);
-    socket.send(&message, 0).map_err(errno)?;
-    Ok(socket)
+    socket.send(&message, 0).map(drop).map_err(errno)
 }
 
 /// Type and payload of the message at this place of a datagram, and the place of the next.

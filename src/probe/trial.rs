@@ -2,20 +2,19 @@
 //! nftables, sysctls. Asking makes the kernel load the module where there is one.
 
 use std::cell::OnceCell;
-use std::ffi::CStr;
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::thread;
 
+use netlink_sys::{Socket, protocols::NETLINK_ROUTE};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
-use nix::net::if_::if_nametoindex;
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::stat::Mode;
 use nix::unistd::{AccessFlags, access};
 
-use super::netlink::{ask, attribute};
-use super::{Finding, Unsupported};
+use super::netlink::{self, ask, ask_by, attribute};
+use super::{Finding, Unsupported, ipv6};
 
 /// linux/rtnetlink.h, linux/if_link.h, linux/netlink.h.
 const NEWLINK: u16 = 16;
@@ -28,6 +27,10 @@ const INFO_KIND: u16 = 1;
 const INFO_DATA: u16 = 2;
 const TCA_KIND: u16 = 1;
 const ROOT: u32 = 0xffff_ffff;
+/// The number of the loopback in every namespace (linux/net_namespace.h, `LOOPBACK_IFINDEX`), and that of a link which
+/// others stand on.
+const LOOPBACK: u32 = 1;
+const PARENT: u32 = 100;
 /// `NFT_MSG_GETGEN` of `NFNL_SUBSYS_NFTABLES` (linux/netfilter/nf_tables.h).
 const NFT_GETGEN: u16 = 10 << 8 | 16;
 
@@ -131,48 +134,87 @@ pub fn try_namespace() -> Vec<Finding> {
     in_new_namespace(|| {
         let used = ["a namespace for each domain", "no isolation but vrf"];
         let mut findings = vec![Finding::available("network namespaces", "one was made", used[0])];
-        findings.extend(KINDS.iter().map(try_kind));
-        findings.extend(DISCIPLINES.iter().map(try_discipline));
+        let route = netlink::open(NETLINK_ROUTE)?;
+        findings.extend(KINDS.iter().map(|kind| try_kind(&route, kind)));
+        findings.extend(DISCIPLINES.iter().map(|discipline| try_discipline(&route, discipline)));
         findings.extend([try_nftables(), try_sysctls()]);
-        findings
+        Ok(findings)
     })
+    .and_then(|tried| tried.map_err(refused_namespace))
     .unwrap_or_else(|lack| vec![Finding::missing("network namespaces", lack, "nothing can be brought up")])
 }
 
-/// A network namespace for trials, made for the first of them: to make one takes longer than most trials.
+/// A network namespace for trials, made for the first of them: to make one takes longer than most trials, and so does
+/// what the kernel does when it goes.
 #[derive(Debug, Default)]
-pub struct Ground(OnceCell<Result<OwnedFd, Unsupported>>);
+pub struct Ground(OnceCell<Result<Plot, Unsupported>>);
+
+#[derive(Debug)]
+struct Plot {
+    namespace: OwnedFd,
+    /// Speaks rtnetlink(7) in there.
+    route: Socket,
+    sysctls: Result<(), Unsupported>,
+    ipv6: Result<(), Unsupported>,
+}
+
+impl Plot {
+    /// To be called by a thread that ends with it.
+    fn new() -> Result<Self, Errno> {
+        unshare(CloneFlags::CLONE_NEWNET)?;
+        Ok(Self {
+            namespace: open("/proc/thread-self/ns/net", OFlag::O_CLOEXEC, Mode::empty())?,
+            route: netlink::open(NETLINK_ROUTE)?,
+            sysctls: writable_sysctls(),
+            ipv6: ipv6::in_new_namespace(),
+        })
+    }
+}
 
 impl Ground {
+    fn plot(&self) -> Result<&Plot, Unsupported> {
+        self.0.get_or_init(|| on_a_thread(Plot::new)).as_ref().map_err(Unsupported::clone)
+    }
+
     /// Runs this in there, on a thread of its own.
     pub fn run<T: Send>(&self, inside: impl FnOnce() -> T + Send) -> Result<T, Unsupported> {
-        let make = || {
-            unshare(CloneFlags::CLONE_NEWNET)?;
-            open("/proc/thread-self/ns/net", OFlag::O_CLOEXEC, Mode::empty())
-        };
-        let made = self.0.get_or_init(|| on_a_thread(make)).as_ref().map_err(Unsupported::clone)?;
-        on_a_thread(|| setns(made, CloneFlags::CLONE_NEWNET).map(|()| inside()))
+        let namespace = &self.plot()?.namespace;
+        on_a_thread(|| setns(namespace, CloneFlags::CLONE_NEWNET).map(|()| inside()))
+    }
+
+    /// Whether network namespaces can be made here.
+    pub(super) fn is_there(&self) -> Result<(), Unsupported> {
+        self.plot().map(drop)
+    }
+
+    /// Whether sysctls of new namespaces can be written.
+    pub(super) fn writable_sysctls(&self) -> Result<(), Unsupported> {
+        self.plot()?.sysctls.clone()
+    }
+
+    /// Whether interfaces of new namespaces have IPv6, if the kernel does.
+    pub(super) fn ipv6(&self) -> Result<(), Unsupported> {
+        self.plot().map_or(Ok(()), |plot| plot.ipv6.clone())
     }
 
     /// Whether links of this kind (`vrf`, `dummy`, ...; as ip-link(8) calls it) can be made here.
     pub fn kind_of_link(&self, word: &str) -> Result<(), Unsupported> {
         let Some(kind) = KINDS.iter().find(|kind| kind.word == word) else { return Ok(()) };
-        self.run(|| {
-            if kind.on_parent {
-                let _ = make(&PLAIN);
-            }
-            match make(kind) {
-                // By an earlier trial.
-                Ok(()) | Err(Errno::EEXIST) => Ok(()),
-                Err(errno) => Err(without(kind, errno)),
-            }
-        })?
+        let route = &self.plot()?.route;
+        if kind.on_parent {
+            let _ = make(route, &PLAIN);
+        }
+        match make(route, kind) {
+            // By an earlier trial.
+            Ok(()) | Err(Errno::EEXIST) => Ok(()),
+            Err(errno) => Err(without(kind, errno)),
+        }
     }
 
     /// Whether links can have this queueing discipline (`netem`, `tbf`; as tc(8) calls it) here.
     pub(super) fn queueing_discipline(&self, word: &str) -> Result<(), Unsupported> {
         let Some(discipline) = DISCIPLINES.iter().find(|(known, ..)| *known == word) else { return Ok(()) };
-        self.run(|| ask_for(discipline))?
+        ask_for(&self.plot()?.route, discipline)
     }
 }
 
@@ -198,8 +240,8 @@ fn refused_namespace(errno: Errno) -> Unsupported {
     }
 }
 
-fn try_kind(kind: &Kind) -> Finding {
-    let tried = make(kind).map(|()| "one was made".to_owned()).map_err(|errno| without(kind, errno));
+fn try_kind(route: &Socket, kind: &Kind) -> Finding {
+    let tried = make(route, kind).map(|()| "one was made".to_owned()).map_err(|errno| without(kind, errno));
     let used = match kind.word {
         "vrf" if writable_sysctls().is_err() => {
             ["isolation netns; netns+vrf needs net sysctls that can be written", kind.used[1]]
@@ -209,23 +251,21 @@ fn try_kind(kind: &Kind) -> Finding {
     Finding::of(kind.word, tried, used)
 }
 
-fn make(kind: &Kind) -> Result<(), Errno> {
+/// Makes one in the socket's namespace; a veth is what others may stand on.
+fn make(route: &Socket, kind: &Kind) -> Result<(), Errno> {
     let name = format!("try-{}\0", kind.word);
     let mut info = attribute(INFO_KIND, kind.word.as_bytes());
     if kind.attribute != 0 {
         info.extend(attribute(INFO_DATA, &attribute(kind.attribute, kind.data)));
     }
-    let mut body = vec![0; 16];
+    let index = if kind.word == PLAIN.word { PARENT } else { 0 };
+    let mut body = [[0; 4], index.to_ne_bytes(), [0; 4], [0; 4]].concat();
     body.extend(attribute(IFNAME, name.as_bytes()));
     if kind.on_parent {
-        body.extend(attribute(LINK, &parent(c"try-veth")?.to_ne_bytes()));
+        body.extend(attribute(LINK, &PARENT.to_ne_bytes()));
     }
     body.extend(attribute(LINKINFO, &info));
-    ask(netlink_sys::protocols::NETLINK_ROUTE, NEWLINK, CREATE, &body).map(drop)
-}
-
-fn parent(name: &CStr) -> Result<u32, Errno> {
-    if_nametoindex(name)
+    ask_by(route, NEWLINK, CREATE, &body).map(drop)
 }
 
 fn without(kind: &Kind, errno: Errno) -> Unsupported {
@@ -245,20 +285,20 @@ fn provider(module: &str, option: &str) -> String {
     }
 }
 
-fn try_discipline(discipline: &Discipline) -> Finding {
-    let tried = ask_for(discipline).map(|()| "the kernel knows it".to_owned());
+fn try_discipline(route: &Socket, discipline: &Discipline) -> Finding {
+    let tried = ask_for(route, discipline).map(|()| "the kernel knows it".to_owned());
     Finding::of(discipline.0, tried, discipline.3)
 }
 
-/// Asks in the calling thread's namespace; a discipline that is there complains of missing options.
-fn ask_for((word, module, option, _): &Discipline) -> Result<(), Unsupported> {
+/// Asks in the socket's namespace; a discipline that is there complains of missing options.
+fn ask_for(route: &Socket, (word, module, option, _): &Discipline) -> Result<(), Unsupported> {
     let mut body = vec![0; 4];
-    body.extend(if_nametoindex(c"lo").unwrap_or(1).to_ne_bytes());
+    body.extend(LOOPBACK.to_ne_bytes());
     body.extend(0_u32.to_ne_bytes());
     body.extend(ROOT.to_ne_bytes());
     body.extend([0; 4]);
     body.extend(attribute(TCA_KIND, format!("{word}\0").as_bytes()));
-    match ask(netlink_sys::protocols::NETLINK_ROUTE, NEWQDISC, CREATE, &body) {
+    match ask_by(route, NEWQDISC, CREATE, &body) {
         Err(errno @ (Errno::ENOENT | Errno::EOPNOTSUPP | Errno::EPERM)) => Err(Unsupported {
             missing: format!("this kernel has no queueing discipline {word} ({})", errno.desc()),
             remedy: provider(module, option),

@@ -71,6 +71,11 @@ impl Connection {
         Err(io::Error::new(io::ErrorKind::Unsupported, why))
     }
 
+    /// Whether it was started here and has been asked nothing yet, so that it keeps no service.
+    pub fn is_new(&self) -> bool {
+        self.owes_greeting
+    }
+
     /// A keeper of any protocol, to have it end.
     pub fn to_end(socket: &Path) -> io::Result<Self> {
         let stream = UnixStream::connect(socket)?;

@@ -209,6 +209,10 @@ fn tunnel_lines(domain: &DomainStatus, interface: &InterfaceStatus, tunnel: &Tun
     let tone = if tunnel.has_socket_in_underlay() { Tone::Heading } else { Tone::Bad };
     let text = format!("{at}: {} engine, UDP port {}, {placed}", tunnel.engine, tunnel.listen_port);
     let mut lines = vec![Line::Alone(Cell { text, tone })];
+    if !tunnel.offloads_off.is_empty() {
+        let text = format!("without {}", tunnel.offloads_off.join(", "));
+        lines.push(Line::Cells(vec![Cell { text, tone: Tone::Odd }]));
+    }
     match tunnel.peers.as_slice() {
         [] => lines.push(Line::Cells(vec![Cell::usual("no peers")])),
         peers => {
@@ -338,6 +342,13 @@ mod tests {
         assert!(
             !glanced().is_as_asked() && glanced().kept_by(1, vec![], HistoryView::default()).is_as_asked()
         );
+    }
+
+    #[test]
+    fn what_engines_do_without_is_said() {
+        let text = glanced().without(|at| vec![format!("{at}-tcp"), "udp-send".into()]).to_string();
+        let below = "socket in domain 0 (verified)\n  without 1/wg1-tcp, udp-send\n  PEER";
+        assert!(text.contains(below), "{text}");
     }
 
     #[test]

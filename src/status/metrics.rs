@@ -60,6 +60,7 @@ struct Metrics {
     receive_errors: Counters,
     send_errors: Counters,
     socket_in_underlay: Gauges,
+    offloads_off: Gauges,
     peer_received: Counters,
     peer_sent: Counters,
     handshake_age: Gauges,
@@ -94,6 +95,12 @@ impl Metrics {
                 "Whether the UDP socket of a tunnel is in its underlay",
                 None,
             ),
+            offloads_off: add(
+                registry,
+                "tunnel_offloads_off",
+                "Offloads that the userspace engine of a tunnel does without",
+                None,
+            ),
             peer_received: add(registry, "peer_received", "Encrypted bytes received", Some(Unit::Bytes)),
             peer_sent: add(registry, "peer_sent", "Encrypted bytes sent", Some(Unit::Bytes)),
             handshake_age: add(registry, "peer_handshake_age", "Time since a handshake", Some(Unit::Seconds)),
@@ -124,6 +131,7 @@ impl Metrics {
 
     fn add_tunnel(&self, labels: &Labels, tunnel: &TunnelStatus) {
         self.socket_in_underlay.get_or_create(labels).set(i64::from(tunnel.has_socket_in_underlay()));
+        self.offloads_off.get_or_create(labels).set(i64_of(tunnel.offloads_off.len() as u64));
         for peer in &tunnel.peers {
             self.add_peer([labels.as_slice(), &[("peer", name(peer))]].concat(), peer);
         }
@@ -211,6 +219,7 @@ mod tests {
             format!("rdom_peer_received_bytes_total{{{WG1},peer=\"wg2\"}} 380"),
             format!("rdom_peer_handshake_age_seconds{{{WG1},peer=\"wg2\"}} 3"),
             format!("rdom_tunnel_socket_in_underlay{{{WG1}}} 1"),
+            format!("rdom_tunnel_offloads_off{{{WG1}}} 0"),
             format!("rdom_interface_up{{{WG1}}} 1"),
             "rdom_applies_total{network=\"domains\"} 2".to_owned(),
             "rdom_applies_refused_total{network=\"domains\"} 0".to_owned(),

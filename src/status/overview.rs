@@ -9,7 +9,7 @@ use super::service::ServiceView;
 use super::socket::{Protocol, SocketTable};
 use super::text;
 use super::tunnel::{Health, PeerView};
-use crate::model::{DomainId, Engine, Interface, InterfaceName, Kind, Network, PublicKey};
+use crate::model::{DomainId, End, Engine, Interface, InterfaceName, Kind, Network, PublicKey};
 
 /// A network as it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -111,6 +111,10 @@ pub struct TunnelStatus {
     pub sockets_in: Vec<u32>,
     /// The mark of its encrypted packets; 0 is none.
     pub fwmark: u32,
+    /// What its engine does without, although it would use it: `tun-tcp`, `tun-udp`, `udp-send`, `udp-receive`. Only a
+    /// userspace engine that is ours tells it, and nobody knows it without a supervisor.
+    #[serde(default)]
+    pub offloads_off: Vec<String>,
     /// Its peers.
     pub peers: Vec<PeerStatus>,
 }
@@ -178,6 +182,20 @@ impl StatusView {
         Self { impaired, ..self }
     }
 
+    /// The same, of whose tunnels this tells the offloads that their userspace engines do without.
+    pub fn without(mut self, mut offloads_off: impl FnMut(End) -> Vec<String>) -> Self {
+        for domain in &mut self.domains {
+            for interface in &mut domain.interfaces {
+                let at = end(domain.domain, &interface.name);
+                let tunnel = interface.tunnel.as_mut();
+                if let Some(tunnel) = tunnel.filter(|it| it.engine == Engine::Userspace.to_string()) {
+                    tunnel.offloads_off = at.map(&mut offloads_off).unwrap_or_default();
+                }
+            }
+        }
+        self
+    }
+
     /// The same without what changes while nothing happens.
     pub fn without_ages_and_counters(&self) -> Self {
         let mut view = self.clone();
@@ -224,6 +242,10 @@ impl TunnelStatus {
     }
 }
 
+fn end(domain: u32, interface: &str) -> Option<End> {
+    Some(End { domain: DomainId::new(domain).ok()?, interface: InterfaceName::new(interface).ok()? })
+}
+
 /// Of the default domain only what belongs to the network.
 fn is_shown(observed: &Network, id: DomainId, view: &InterfaceView) -> bool {
     let ours = |held: &Interface| held.kind != Kind::Existing || !held.addresses.is_empty();
@@ -254,6 +276,7 @@ fn interface_status(
         sockets_in: sockets_in(tunnel.listen_port, sockets),
         public_key: tunnel.public_key,
         fwmark: tunnel.fwmark,
+        offloads_off: Vec::new(),
         peers: tunnel.peers.iter().cloned().map(PeerStatus::of).collect(),
     });
     InterfaceStatus {

@@ -146,7 +146,7 @@ mod tests {
         InterfaceStatus: addresses counters kind name state tunnel
         PeerStatus: allowed_ips endpoint endpoint_name has_preshared_key health last_handshake_secs_ago name persistent_keepalive_secs public_key rx_bytes tx_bytes
         ServiceView: domain name pid restarts state status
-        TunnelStatus: engine fwmark listen_port peers public_key sockets_in underlay
+        TunnelStatus: engine fwmark listen_port offloads_off peers public_key sockets_in underlay
         ");
     }
 
@@ -170,7 +170,7 @@ mod tests {
         Evidence: interfaces port routes rules services sockets tunnels way
         FileReport: duration_secs file kept run status tests trouble verdicts
         Kept: end enter
-        Lookup: domain found to
+        Lookup: domain found is_stopped to
         PeerStatus: allowed_ips endpoint endpoint_name has_preshared_key health last_handshake_secs_ago name persistent_keepalive_secs public_key rx_bytes tx_bytes
         RouteGet: domain if_address route route_to
         RouteRow: dev flags gateway metric mtu mtu_locked priority protocol src to type via
@@ -180,7 +180,7 @@ mod tests {
         ServiceEvidence: domain log name pid restarts state status
         SocketTable: domain sockets
         SocketView: dev local protocol receive_queue send_queue
-        TunnelStatus: engine fwmark listen_port peers public_key sockets_in underlay
+        TunnelStatus: engine fwmark listen_port offloads_off peers public_key sockets_in underlay
         Verdict: asserted capture domain duration_secs evidence failure line name number
         ");
     }

@@ -13,7 +13,7 @@ use crate::control::enter::{self, Opened};
 use crate::control::{self, Server};
 use crate::model::{DomainId, Network, NetworkName};
 use crate::plan::{Step, bind};
-use crate::probe::{self, Hazard};
+use crate::probe::{self, Ground, Hazard};
 use crate::spec::Document;
 use crate::state::{Directories, KeyRing, Missing, Store, Stored, write_lookups};
 use crate::transaction::{Signals, converge, restore};
@@ -23,6 +23,8 @@ pub(crate) struct Prepared {
     pub(crate) desired: Network,
     pub(super) keys: KeyRing,
     pub(super) warnings: Vec<String>,
+    /// What was tried for it was tried there: kept, for the kernel would take it away while steps are taken.
+    _ground: Ground,
 }
 
 /// Finds or makes the keys and ports that a document leaves open, and looks whether everything that it needs is here.
@@ -39,16 +41,17 @@ pub(crate) fn prepare(
     }
     let Stored { bindings, keys, mut warnings } =
         Store::of(directories).knowing(known).bindings(network, secrets, Missing::Generate)?;
-    let (capabilities, held_back) = probe::capabilities_for(network);
+    let ground = Ground::default();
+    let (capabilities, held_back) = probe::capabilities_for(network, &ground);
     warnings.extend(held_back);
     let desired = bind(network, &bindings, &capabilities);
-    let lacks = probe::unmet(&desired);
+    let lacks = probe::unmet(&desired, &ground);
     if !lacks.is_empty() {
         return Err(UpError::Lacking { lacks });
     }
     match services::unmet(document) {
         Some((service, lack)) => Err(UpError::ServiceLacks { name: service.name.clone(), lack }),
-        None => Ok(Prepared { desired, keys, warnings }),
+        None => Ok(Prepared { desired, keys, warnings, _ground: ground }),
     }
 }
 

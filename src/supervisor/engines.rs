@@ -24,7 +24,7 @@ use crate::backend::linux::{EngineParts, Engines, SocketPlace, in_namespace};
 use crate::engine::{Connection, Handed, give_up_but, keep_capabilities};
 use crate::model::{DomainId, End};
 use crate::state::{Directories, replace};
-use crate::wireguard::{Changes, Device, LinkEvents, OpenSockets, Parts, Routes, UnderlaySockets};
+use crate::wireguard::{Changes, Device, LinkEvents, Offload, OpenSockets, Parts, Routes, UnderlaySockets};
 
 /// How long an engine must have lived for another one to be wanted at once.
 const SHORT_LIFE: Duration = Duration::from_secs(1);
@@ -196,6 +196,12 @@ impl Engines for Processes {
         }
     }
 
+    fn offloads_off(&mut self, at: &End) -> io::Result<Vec<String>> {
+        let engine = self.running(at).and_then(|underlay| self.engines.get(&underlay));
+        let engine = engine.ok_or(io::ErrorKind::NotFound)?;
+        engine.offloads_off(&at.to_string()).map(words)
+    }
+
     fn stop(&mut self, at: &End) -> io::Result<()> {
         let underlay = self.running(at).ok_or(io::ErrorKind::NotFound)?;
         let Some(mut engine) = self.engines.remove(&underlay) else { return Ok(()) };
@@ -252,6 +258,10 @@ fn stirred(devices: &[String]) -> Heard {
     Heard { stirred: domains.collect(), ..Heard::default() }
 }
 
+fn words(offloads: Vec<Offload>) -> Vec<String> {
+    offloads.iter().map(ToString::to_string).collect()
+}
+
 fn link_events(at: &End, domain: &OwnedFd) -> io::Result<LinkEvents> {
     let name = at.interface.to_string();
     in_namespace(domain, || LinkEvents::open(&name)).map_err(io::Error::other)?
@@ -300,6 +310,10 @@ impl Engines for Hosted {
         let device = Device::spawn(Parts { name, tun, uapi, link, sockets, routes: Some(routes), changes })?;
         self.devices.insert(at.clone(), device);
         Ok(())
+    }
+
+    fn offloads_off(&mut self, at: &End) -> io::Result<Vec<String>> {
+        self.devices.get(at).map(|device| words(device.offloads_off())).ok_or(io::ErrorKind::NotFound.into())
     }
 
     fn stop(&mut self, at: &End) -> io::Result<()> {

@@ -144,9 +144,13 @@ fn listed(residents: &[Resident]) -> String {
 
 /// The residents of all domains of a network but the default one; of that, those of its further rtables.
 pub fn residents(network: &NetworkName, directories: &Directories) -> Result<Vec<Resident>, BackendError> {
+    let (elsewhere, groups) = (elsewhere(), inhabited_groups(network));
+    if elsewhere.is_empty() && groups.is_empty() {
+        return Ok(Vec::new());
+    }
     let survey = Survey::of(directories)?;
-    let mut found = in_namespaces(&survey);
-    found.extend(in_groups(network, &survey)?);
+    let mut found = in_namespaces(&elsewhere, &survey);
+    found.extend(in_groups(&groups, &survey)?);
     let name = |domain| survey.namespaces().domain(domain).map(|place| place.name.clone());
     let engines = engines::recorded(directories);
     let is_engine = |pid| started(pid).is_some_and(|started| engines.contains(&(pid, started)));
@@ -214,19 +218,23 @@ fn handle(resident: &Resident) -> Option<(&Resident, Process)> {
     (command(resident.pid)? == resident.command).then_some((resident, process))
 }
 
-/// Those in other namespaces than the default domain's, which the caller is in.
-fn in_namespaces(survey: &Survey) -> BTreeSet<(DomainId, i32)> {
+/// The processes in other namespaces than the default domain's, which the caller is in, and what tells those.
+fn elsewhere() -> Vec<(u64, i32)> {
     let here = number(Path::new("/proc/thread-self/net/dev"));
     let elsewhere = processes().filter_map(|pid| {
         let there = number_of_process(pid)?;
         (Some(there) != here).then_some((there, pid))
     });
-    let elsewhere: Vec<_> = elsewhere.collect();
+    elsewhere.collect()
+}
+
+/// Those of them in domains of the network.
+fn in_namespaces(elsewhere: &[(u64, i32)], survey: &Survey) -> BTreeSet<(DomainId, i32)> {
     if elsewhere.is_empty() {
         return BTreeSet::new();
     }
     let homes = homes(survey);
-    elsewhere.into_iter().filter_map(|(there, pid)| Some((*homes.get(&there)?, pid))).collect()
+    elsewhere.iter().filter_map(|(there, pid)| Some((*homes.get(there)?, *pid))).collect()
 }
 
 /// The domains by what tells their namespaces from others in /proc; of those that share one, any.
@@ -241,9 +249,15 @@ fn homes(survey: &Survey) -> BTreeMap<u64, DomainId> {
     visit(tour).unwrap_or_default()
 }
 
-fn in_groups(network: &NetworkName, survey: &Survey) -> Result<BTreeSet<(DomainId, i32)>, BackendError> {
-    let groups = group::members(network);
-    if groups.iter().all(|group| group.pids.is_empty()) {
+fn inhabited_groups(network: &NetworkName) -> Vec<group::Residents> {
+    group::members(network).into_iter().filter(|group| !group.pids.is_empty()).collect()
+}
+
+fn in_groups(
+    groups: &[group::Residents],
+    survey: &Survey,
+) -> Result<BTreeSet<(DomainId, i32)>, BackendError> {
+    if groups.is_empty() {
         return Ok(BTreeSet::new());
     }
     let rdomains = survey.rdomains()?;

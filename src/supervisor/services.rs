@@ -139,6 +139,8 @@ impl Services {
     pub(super) fn keep(&mut self, wanted: &[Service]) -> io::Result<()> {
         match (self.lodging, &self.connection) {
             (_, None) if wanted.is_empty() => return Ok(()),
+            // It need not be waited for until it has begun.
+            (_, Some(keeper)) if wanted.is_empty() && keeper.is_new() => return Ok(()),
             (Lodging::Within, None) => self.start()?,
             (Lodging::Apart | Lodging::Within, _) => {}
         }

@@ -8,7 +8,7 @@ use super::engines::Processes;
 use super::residents::{Eviction, residents};
 use super::{UpError, confirm, services};
 use crate::backend::Backend;
-use crate::backend::linux::Linux;
+use crate::backend::linux::{Departed, Linux};
 use crate::control::Residents;
 use crate::model::{DomainId, Network, NetworkName};
 use crate::plan::{Step, plan};
@@ -46,7 +46,9 @@ pub(super) fn take_lock(network: &NetworkName, directories: &Directories) -> Res
 /// Takes a network down that has been kept as this until now. Where nothing has to go but names of namespaces, they go
 /// without a look at what is in them, which ends with them; what is left by then is looked at in any case.
 pub(super) fn take_down_kept(backend: &mut Linux, kept: &Network) -> Result<usize, Box<Failure>> {
-    let gone = remove_names(backend, kept);
+    // Held until then, for the look would wait for the kernel to remove them.
+    let departed = remove_names(backend, kept);
+    let gone = departed.as_ref().map_or(0, Departed::count);
     take_down(backend, &kept.name).map(|steps| gone + steps).map_err(|mut failure| {
         if gone > 0 {
             failure.restored = restore(backend, kept);
@@ -55,25 +57,25 @@ pub(super) fn take_down_kept(backend: &mut Linux, kept: &Network) -> Result<usiz
     })
 }
 
-/// How many domains went. One that is not what it was ends it.
-fn remove_names(backend: &mut Linux, kept: &Network) -> usize {
+/// The domains that went. One that is not what it was ends it.
+fn remove_names(backend: &mut Linux, kept: &Network) -> Option<Departed> {
     let steps = plan(&Network::empty(kept.name.clone()), kept);
     let has_namespace = |id: &DomainId| kept.domains.get(id).is_some_and(|one| one.isolation.has_namespace());
-    let is_name = |step: &Step| matches!(step, Step::DeleteDomain { domain, .. } if has_namespace(domain));
-    if !steps.iter().all(is_name) {
-        return 0;
-    }
-    let mut goes = |step: &&Step| match backend.apply(step) {
-        Ok(()) => {
-            info!(%step, "taken");
-            true
+    let names = steps.iter().map(|step| match step {
+        Step::DeleteDomain { domain, name } if has_namespace(domain) => Some((*domain, name)),
+        _ => None,
+    });
+    let names: Vec<_> = names.collect::<Option<_>>()?;
+    match backend.delete_domains(&names) {
+        Ok(departed) => {
+            steps.iter().take(departed.count()).for_each(|step| info!(%step, "taken"));
+            Some(departed)
         }
         Err(error) => {
-            debug!(%step, %error, "not taken without a look");
-            false
+            debug!(%error, "not taken without a look");
+            None
         }
-    };
-    steps.iter().take_while(|step| goes(step)).count()
+    }
 }
 
 fn take_down(backend: &mut Linux, network: &NetworkName) -> Result<usize, Box<Failure>> {

@@ -1,13 +1,14 @@
 //! The engine's IO, over descriptors that are given to it.
 //!
 //! All interfaces of the process share their threads: workers, which carry packets, and one thread for everything that
-//! can take time: UAPI clients, opening sockets, link events. What these share of an interface is its core, behind a
-//! lock that is held for a batch of packets or one setting, and the current pair of sockets.
+//! can take time: UAPI clients, opening sockets, link events. What these share of an interface is its core, which packets
+//! have together and a setting has alone, and the current pair of sockets.
 //!
 //! Sockets are opened when a port is set, so that a clash is an error of the one who sets it, and when the interface
 //! comes up; they are closed when it goes down. While it is down there are no handshakes, as in the kernel's engine.
 
 mod address;
+mod alarm;
 mod changes;
 mod control;
 mod controls;
@@ -16,6 +17,7 @@ mod gate;
 mod inbox;
 mod link;
 mod namespace;
+mod offloads;
 mod routes;
 mod scratch;
 mod send;
@@ -30,18 +32,19 @@ use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Instant;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use nix::sys::time::TimeSpec;
-use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
+use self::alarm::Alarm;
 pub use self::changes::{Changes, ChangesOf};
 use self::control::{Control, ControlParts};
 use self::controls::{ControlId, Controls};
 use self::gate::Gate;
 pub use self::link::LinkEvents;
+pub use self::offloads::Offload;
+use self::offloads::Wanted;
 pub use self::routes::Routes;
 use self::send::send;
 pub use self::standalone::{Given, run_standalone};
@@ -51,7 +54,8 @@ pub use self::tun::open_tun;
 pub use self::udp::{OpenSockets, UdpPair, UnderlaySockets};
 use self::workers::{Job, JobId, Workers};
 use super::batch::{Batch, Run};
-use super::core::Core;
+use super::core::{Core, whole};
+use super::offload::Coalescing;
 
 /// What a device runs on.
 pub struct Parts {
@@ -114,6 +118,11 @@ impl Device {
         self.shared.follow(routes);
     }
 
+    /// The offloads that it does without, as the kernel has refused them or nobody wants them.
+    pub fn offloads_off(&self) -> Vec<Offload> {
+        self.shared.offloads_off()
+    }
+
     /// Becomes readable when the device ends by itself, and stays so.
     pub fn ended(&self) -> BorrowedFd<'_> {
         self.shared.stop.as_fd()
@@ -147,38 +156,16 @@ struct Shared {
     name: String,
     tun: Tun,
     workers: Arc<Workers>,
-    timed: Mutex<Timed>,
-    /// Readable at the core's deadline.
-    timer: TimerFd,
+    core: RwLock<Core>,
+    /// Goes off at the core's deadline.
+    alarm: Alarm,
     sockets: RwLock<Option<Open>>,
     /// Whether sockets cut runs of datagrams themselves.
     segments: AtomicBool,
+    /// Whether sockets give trains of datagrams.
+    trains: AtomicBool,
     /// Readable for ever once the device must end.
     stop: EventFd,
-}
-
-/// Which offloads to use, as far as the kernel has them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Offloads {
-    All,
-    None,
-}
-
-impl Offloads {
-    /// None where RDOM_OFFLOADS says so: for a driver that spoils packets, and for tests.
-    fn wanted() -> Self {
-        if std::env::var_os("RDOM_OFFLOADS").is_some_and(|words| words == "none") {
-            Self::None
-        } else {
-            Self::All
-        }
-    }
-}
-
-/// The core, and when the timer will go off.
-struct Timed {
-    core: Core,
-    armed: Option<Instant>,
 }
 
 /// Open sockets and the jobs that read them.
@@ -189,31 +176,34 @@ struct Open {
 
 impl Shared {
     fn new(name: String, tun: OwnedFd, mtu: usize) -> io::Result<Self> {
-        let timer_flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
-        let wanted = Offloads::wanted();
+        let wanted = Wanted::by_environment();
         Ok(Self {
             name,
             tun: Tun::new(tun, wanted)?,
             workers: Workers::of_process()?,
-            timed: Mutex::new(Timed { core: Core::new(mtu), armed: None }),
-            timer: TimerFd::new(ClockId::CLOCK_MONOTONIC, timer_flags)?,
+            core: RwLock::new(Core::new(mtu)),
+            alarm: Alarm::new()?,
             sockets: RwLock::new(None),
-            segments: AtomicBool::new(wanted == Offloads::All),
+            segments: AtomicBool::new(wanted == Wanted::All),
+            trains: AtomicBool::new(wanted == Wanted::All),
             stop: EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?,
         })
     }
 
-    /// The core. Between two calls it is always whole, so a panic of another thread does not spoil it.
-    fn core(&self) -> Held<'_> {
-        Held { timed: self.timed.lock().unwrap_or_else(PoisonError::into_inner), timer: &self.timer }
+    /// The core for packets, together with others.
+    fn core(&self) -> Locked<'_, RwLockReadGuard<'_, Core>> {
+        Locked { core: whole(self.core.read()), alarm: &self.alarm }
+    }
+
+    /// The core for a setting, alone.
+    fn settings(&self) -> Locked<'_, RwLockWriteGuard<'_, Core>> {
+        Locked { core: whole(self.core.write()), alarm: &self.alarm }
     }
 
     /// Does what is due.
     fn tick(&self, batch: &mut Batch) {
-        let _drained = nix::unistd::read(&self.timer, &mut [0; 8]);
-        let mut core = self.core();
-        core.timed.armed = None;
-        core.tick(Instant::now(), batch);
+        self.alarm.went_off();
+        self.core().tick(Instant::now(), batch);
     }
 
     /// Sends and writes what is in a batch.
@@ -265,6 +255,17 @@ impl Shared {
         }
     }
 
+    fn offloads_off(&self) -> Vec<Offload> {
+        let joins = self.tun.coalescing();
+        let all = [
+            (Offload::TunTcp, joins != Coalescing::Nothing),
+            (Offload::TunUdp, joins == Coalescing::TcpAndUdp),
+            (Offload::UdpSend, self.segments.load(Ordering::Relaxed)),
+            (Offload::UdpReceive, self.trains.load(Ordering::Relaxed)),
+        ];
+        all.into_iter().filter(|(_, is_on)| !is_on).map(|(offload, _)| offload).collect()
+    }
+
     fn follow(&self, routes: &Routes) {
         let mut moved = self.core().routes_with_source();
         let open = self.open_sockets();
@@ -280,16 +281,15 @@ impl Shared {
     /// Uses these sockets instead of those before, which are closed first.
     fn use_sockets(self: &Arc<Self>, sockets: UdpPair) -> io::Result<()> {
         self.close_sockets();
-        match Offloads::wanted() {
-            Offloads::All if sockets.can_segment() => {}
-            Offloads::All => self.segments.store(false, Ordering::Relaxed),
-            Offloads::None => sockets.receive_one_by_one(),
+        let wanted = Wanted::by_environment();
+        if !sockets.can_segment() {
+            self.segments.store(false, Ordering::Relaxed);
         }
+        self.trains.store(sockets.receive_trains(wanted), Ordering::Relaxed);
         tracing::info!(
             interface = self.name,
             port = sockets.port,
-            joined_packets = ?self.tun.coalescing(),
-            segmented_datagrams = self.segments.load(Ordering::Relaxed),
+            offloads_off = ?self.offloads_off(),
             "sockets are open"
         );
         let mut open = Open { sockets: Arc::new(sockets), jobs: Vec::new() };
@@ -298,13 +298,13 @@ impl Shared {
             let (shared, sockets) = (Arc::clone(self), Arc::clone(&open.sockets));
             open.jobs.push(self.workers.add(Arc::new(Inward { shared, sockets, family }))?);
         }
-        *self.sockets.write().unwrap_or_else(PoisonError::into_inner) = Some(open);
+        *whole(self.sockets.write()) = Some(open);
         Ok(())
     }
 
     /// Closes the sockets, once nobody sends by them: their port is free then. No job reads them afterwards.
     fn close_sockets(&self) {
-        let open = self.sockets.write().unwrap_or_else(PoisonError::into_inner).take();
+        let open = whole(self.sockets.write()).take();
         let Some(open) = open else { return };
         for job in open.jobs {
             self.workers.remove(job);
@@ -313,7 +313,7 @@ impl Shared {
 
     /// They stay open as long as this is held.
     fn open_sockets(&self) -> RwLockReadGuard<'_, Option<Open>> {
-        self.sockets.read().unwrap_or_else(PoisonError::into_inner)
+        whole(self.sockets.read())
     }
 
     fn stop(&self) {
@@ -321,38 +321,30 @@ impl Shared {
     }
 }
 
-/// The core while it is locked; the timer is set to its deadline in the end.
-struct Held<'a> {
-    timed: MutexGuard<'a, Timed>,
-    timer: &'a TimerFd,
+/// The core while it is locked; the alarm is set to its deadline in the end.
+struct Locked<'a, G: Deref<Target = Core>> {
+    core: G,
+    alarm: &'a Alarm,
 }
 
-impl Deref for Held<'_> {
+impl<G: Deref<Target = Core>> Deref for Locked<'_, G> {
     type Target = Core;
 
     fn deref(&self) -> &Core {
-        &self.timed.core
+        &self.core
     }
 }
 
-impl DerefMut for Held<'_> {
+impl<G: DerefMut<Target = Core>> DerefMut for Locked<'_, G> {
     fn deref_mut(&mut self) -> &mut Core {
-        &mut self.timed.core
+        &mut self.core
     }
 }
 
-impl Drop for Held<'_> {
-    /// A timer that goes off too early costs one look.
+impl<G: Deref<Target = Core>> Drop for Locked<'_, G> {
     fn drop(&mut self) {
-        let Some(deadline) = self.timed.core.deadline() else { return };
-        if self.timed.armed.is_some_and(|at| at <= deadline) {
-            return;
-        }
-        let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_nanos(1));
-        let expiration = Expiration::OneShot(TimeSpec::from_duration(left));
-        match self.timer.set(expiration, TimerSetTimeFlags::empty()) {
-            Ok(()) => self.timed.armed = Some(deadline),
-            Err(error) => tracing::error!(%error, "a timer was not set"),
+        if let Some(deadline) = self.core.deadline() {
+            self.alarm.set(deadline);
         }
     }
 }

@@ -4,7 +4,6 @@
 use std::time::Instant;
 
 use super::core::{Core, PeerId};
-use super::peer::Peer;
 use super::route::Route;
 use super::uapi::{PeerSetting, Setting};
 use crate::model::{Prefix, PublicKey};
@@ -32,15 +31,11 @@ impl Core {
             Setting::PeerSetting(setting) => {
                 if let Some(id) = selected.id {
                     self.apply_to_peer(id, setting, now);
-                    self.reschedule(id);
+                    // Which may be due earlier.
+                    drop(self.hold(id));
                 }
             }
         }
-    }
-
-    /// Peers in the order in which they were added, as far as places were not used twice.
-    pub(super) fn peers(&self) -> impl Iterator<Item = &Peer> {
-        self.peers.iter().flatten()
     }
 
     /// An interface's own key is no peer: settings for it go nowhere.
@@ -51,21 +46,7 @@ impl Core {
         if let Some(id) = self.by_key.get(&key) {
             return Selected { id: Some(*id), created: false };
         }
-        let id = self.vacant.pop().unwrap_or(self.peers.len());
-        if id == self.peers.len() {
-            self.peers.push(None);
-        }
-        self.peers[id] = Some(Peer::new(key));
-        self.by_key.insert(key, id);
-        Selected { id: Some(id), created: true }
-    }
-
-    fn remove_all_peers(&mut self) {
-        for id in 0..self.peers.len() {
-            self.remove_peer(id);
-        }
-        self.peers.clear();
-        self.vacant.clear();
+        Selected { id: Some(self.add_peer(key)), created: true }
     }
 
     fn remove_selected(&mut self, selected: &mut Selected) {
@@ -75,7 +56,7 @@ impl Core {
     }
 
     fn apply_to_peer(&mut self, id: PeerId, setting: PeerSetting, now: Instant) {
-        let Some(peer) = &mut self.peers[id] else { return };
+        let Some(peer) = self.peer_mut(id) else { return };
         match setting {
             PeerSetting::PresharedKey(key) if key == peer.preshared_key => {}
             PeerSetting::PresharedKey(key) => {
@@ -96,7 +77,9 @@ impl Core {
             }
             PeerSetting::AllowedIp(prefix) => self.allow(id, prefix),
             PeerSetting::NoAllowedIp(prefix) => {
-                if self.allowed_ips.remove(prefix, id) {
+                if self.allowed_ips.remove(prefix, id)
+                    && let Some(peer) = self.peer_mut(id)
+                {
                     peer.allowed_ips.remove(&prefix);
                 }
             }
@@ -105,10 +88,10 @@ impl Core {
 
     fn allow(&mut self, id: PeerId, prefix: Prefix) {
         let before = self.allowed_ips.insert(prefix, id);
-        if let Some(other) = before.and_then(|other| self.peers[other].as_mut()) {
+        if let Some(other) = before.and_then(|other| self.peer_mut(other)) {
             other.allowed_ips.remove(&prefix);
         }
-        if let Some(peer) = &mut self.peers[id] {
+        if let Some(peer) = self.peer_mut(id) {
             peer.allowed_ips.insert(prefix);
         }
     }

@@ -3,6 +3,8 @@
 //! Without `mock-clock` boringtun reads the real clock, so these tests stay within moments; what takes minutes is in
 //! `timeline`, with a clock that jumps.
 
+#[cfg(not(feature = "mock-clock"))]
+mod concurrent;
 mod handling;
 #[cfg(feature = "mock-clock")]
 mod timeline;

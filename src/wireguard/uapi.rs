@@ -150,7 +150,7 @@ pub fn describe(core: &Core, listen_port: Option<u16>, fwmark: u32) -> Zeroizing
     if fwmark != 0 {
         put(&mut text, "fwmark", fwmark);
     }
-    core.peers().for_each(|peer| describe_peer(&mut text, peer));
+    core.peers().for_each(|peer| describe_peer(&mut text, &peer));
     text
 }
 

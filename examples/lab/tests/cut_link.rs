@@ -8,14 +8,19 @@ use std::thread;
 use std::time::Duration;
 
 use courier::{Sender, receive};
-use rdomain::lab::{Domain, Lab};
+use rdomain::lab::{Domain, Lab, LabError};
 
 // No root is needed.
 rdomain::rootless!();
+rdomain::nodes! { struct Courier { sender, receiver } }
 
 const RECEIVER: &str = "10.0.0.2:7000";
 
 type Tested = Result<(), Box<dyn Error>>;
+
+fn up() -> Result<Courier, LabError> {
+    Courier::up(&Lab::from_file("domains.yaml")?)
+}
 
 /// What arrives in a domain.
 fn arrivals(domain: &Domain) -> Result<Receiver<String>, Box<dyn Error>> {
@@ -27,9 +32,9 @@ fn arrivals(domain: &Domain) -> Result<Receiver<String>, Box<dyn Error>> {
 
 #[test]
 fn a_message_waits_until_the_link_is_there_again() -> Tested {
-    let lab = Lab::from_file("domains.yaml")?.up()?;
-    let arrived = arrivals(&lab.domain("receiver"))?;
-    let mut sender = Sender::new(|| lab.domain("sender").tcp_stream(RECEIVER));
+    let lab = up()?;
+    let arrived = arrivals(&lab.receiver)?;
+    let mut sender = Sender::new(|| lab.sender.tcp_stream(RECEIVER));
     sender.send("one")?;
     assert_eq!(arrived.recv()?, "one");
 
@@ -45,12 +50,12 @@ fn a_message_waits_until_the_link_is_there_again() -> Tested {
 
 #[test]
 fn a_message_arrives_once_even_if_its_answer_is_lost() -> Tested {
-    let lab = Lab::from_file("domains.yaml")?.up()?;
-    let arrived = arrivals(&lab.domain("receiver"))?;
+    let lab = up()?;
+    let arrived = arrivals(&lab.receiver)?;
     // The link is cut when the first connection stands: the message itself is what gets stuck.
     let cut = Cell::new(true);
     let mut sender = Sender::new(|| {
-        let stream = lab.domain("sender").tcp_stream(RECEIVER)?;
+        let stream = lab.sender.tcp_stream(RECEIVER)?;
         if cut.take() {
             lab.cut("receiver/eth0").map_err(io::Error::other)?;
         }
@@ -66,8 +71,8 @@ fn a_message_arrives_once_even_if_its_answer_is_lost() -> Tested {
 
 #[test]
 fn nobody_else_gets_to_the_receiver() -> Tested {
-    let lab = Lab::from_file("domains.yaml")?.up()?;
-    let _arrived = arrivals(&lab.domain("receiver"))?;
+    let lab = up()?;
+    let _arrived = arrivals(&lab.receiver)?;
     assert!(lab.domain("0").tcp_stream(RECEIVER).is_err());
     Ok(())
 }

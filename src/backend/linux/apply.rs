@@ -2,7 +2,7 @@
 
 use std::slice;
 
-use super::domains::Domains;
+use super::domains::{Departed, Domains};
 use super::link::Change;
 use super::tunnel::Session;
 use super::tunnels::{Tunnels, Wanted};
@@ -17,7 +17,7 @@ pub(super) fn step(domains: &mut Domains, tunnels: &mut Tunnels, step: &Step) ->
     domains.complete(step.object().domain())?;
     match step {
         step @ Step::CreateDomain { .. } => create_domains(domains, slice::from_ref(step)).map(|_| ()),
-        Step::DeleteDomain { domain, name } => delete_domain(domains, tunnels, *domain, name),
+        Step::DeleteDomain { domain, name } => delete_domains(domains, tunnels, &[(*domain, name)]).map(drop),
         Step::RequireInterface { at } => require(domains, at),
         Step::CreateInterface { at, kind } => links::create(domains, tunnels, at, kind),
         Step::DeleteInterface { at } => links::delete(domains, tunnels, at),
@@ -49,7 +49,8 @@ const PEERS_AT_ONCE: usize = 500;
 /// Domains that are made at once at most: an interruption waits for them.
 const DOMAINS_AT_ONCE: usize = 100;
 
-/// Takes the first of these steps, together with those behind it that make domains, or set peers of the same tunnel.
+/// Takes the first of these steps, together with those behind it that delete domains, make some, or set peers of the same
+/// tunnel.
 pub(super) fn some(
     domains: &mut Domains,
     tunnels: &mut Tunnels,
@@ -60,16 +61,24 @@ pub(super) fn some(
             domains.complete(DomainId::DEFAULT)?;
             create_domains(domains, steps)
         }
+        Step::DeleteDomain { .. } => {
+            let wanted = steps.iter().map_while(|step| match step {
+                Step::DeleteDomain { domain, name } => Some((*domain, name)),
+                _ => None,
+            });
+            delete_domains(domains, tunnels, &wanted.collect::<Vec<_>>()).map(|departed| departed.count())
+        }
         Step::SetPeer { at, .. } => set_peers(domains, tunnels, at, steps),
         first => step(domains, tunnels, first).map(|()| 1),
     }
 }
 
 fn create_domains(domains: &mut Domains, steps: &[Step]) -> Result<usize, BackendError> {
-    domains.create_some(steps.iter().take(DOMAINS_AT_ONCE).map_while(|step| match step {
+    let wanted = steps.iter().take(DOMAINS_AT_ONCE).map_while(|step| match step {
         Step::CreateDomain { domain, name, isolation } => Some((*domain, name, *isolation)),
         _ => None,
-    }))
+    });
+    domains.create_some(&wanted.collect::<Vec<_>>())
 }
 
 /// If an engine refuses peers together, the first one is set alone, so that it is known which it was.
@@ -97,25 +106,40 @@ fn wanted<'p>(key: &'p Key, peer: &'p Peer, new_session: bool) -> Wanted<'p> {
     Wanted { key, peer, session: if new_session { Session::Ended } else { Session::Kept } }
 }
 
-fn delete_domain(
+/// Deletes as many of these domains as can be; it is an error if the first cannot be. Nothing of them is looked at once
+/// the first is let go of, for the kernel keeps others waiting (RTNL) while it removes what was in there.
+pub(super) fn delete_domains(
+    domains: &mut Domains,
+    tunnels: &mut Tunnels,
+    wanted: &[(DomainId, &DomainName)],
+) -> Result<Departed, BackendError> {
+    let mut ready = 0;
+    for &(domain, _) in wanted {
+        match prepare_deletion(domains, tunnels, domain) {
+            Ok(()) => ready += 1,
+            Err(error) if ready == 0 => return Err(error),
+            Err(_) => break,
+        }
+    }
+    domains.delete_some(&wanted[..ready])
+}
+
+/// Removes what does not go with a domain's namespace, or not at once.
+fn prepare_deletion(
     domains: &mut Domains,
     tunnels: &mut Tunnels,
     domain: DomainId,
-    name: &DomainName,
 ) -> Result<(), BackendError> {
     for tunnel in domains.record(domain)?.tunnels.into_keys() {
         let Ok(interface) = InterfaceName::new(tunnel) else { continue };
-        tunnels.stop(domains, &End { domain, interface })?;
+        tunnels.leave(domains, &End { domain, interface })?;
     }
-    match domains.enter(domain)?.isolation.has_namespace() {
-        true => links::delete_outliving(domains, domain)?,
-        false => {
-            rules::remove_all(domains, domain)?;
-            links::delete_all(domains, domain)?;
-            routes::remove_all(domains, domain)?;
-        }
+    if !domains.enter(domain)?.isolation.has_namespace() {
+        rules::remove_all(domains, domain)?;
+        links::delete_all(domains, domain)?;
+        routes::remove_all(domains, domain)?;
     }
-    domains.delete(domain, name)
+    Ok(())
 }
 
 fn require(domains: &mut Domains, at: &End) -> Result<(), BackendError> {

@@ -9,7 +9,7 @@ use nix::errno::Errno;
 
 use super::explain::Doing;
 use super::mark::{AddressMarks, Mark};
-use super::namespace::{self, Namespace, NamespaceError, Visitor};
+use super::namespace::{self, Names, Namespace, NamespaceError, Visitor};
 use super::namespaces::{Namespaces, Place};
 use super::netlink::{Netlink, Protocol};
 use super::tables::Tables;
@@ -60,6 +60,17 @@ impl Inside {
 
     fn absent(&self, interface: &InterfaceName) -> BackendError {
         BackendError::new(format!("no interface {interface} in domain {}", self.name))
+    }
+}
+
+/// Domains whose names are gone. What lives in them goes with this, unless somebody else uses it.
+#[derive(Debug)]
+pub struct Departed(Vec<(DomainId, Inside)>);
+
+impl Departed {
+    /// How many they are.
+    pub fn count(&self) -> usize {
+        self.0.len()
     }
 }
 
@@ -204,31 +215,37 @@ impl Domains {
         guests.map(|(&id, _)| id)
     }
 
-    /// Makes as many of these domains as can be made, and enters them together, for that takes a thread; returns how
-    /// many. It is an error if the first cannot be made.
-    pub(super) fn create_some<'w>(
+    /// Makes as many of these domains as can be made, by one thread, for to start one takes long; returns how many. It is
+    /// an error if the first cannot be made.
+    pub(super) fn create_some(
         &mut self,
-        wanted: impl Iterator<Item = (DomainId, &'w DomainName, Isolation)>,
+        wanted: &[(DomainId, &DomainName, Isolation)],
     ) -> Result<usize, BackendError> {
-        let mut made = Vec::new();
-        for (id, name, isolation) in wanted {
-            match self.create(id, name, isolation) {
-                Ok(place) => made.push((id, place)),
-                Err(error) if made.is_empty() => return Err(error),
-                Err(_) => break,
+        let made = namespace::visit(|visitor| {
+            let (mut names, mut made) = (Names::default(), Vec::new());
+            for &(id, name, isolation) in wanted {
+                match self.create(visitor, &mut names, id, name, isolation) {
+                    Ok(inside) => made.push((id, inside)),
+                    Err(error) if made.is_empty() => return Err(error),
+                    Err(_) => break,
+                }
             }
-        }
+            Ok(made)
+        });
+        let made = made.doing(|| "make domains".to_owned())??;
         let count = made.len();
-        self.inside.extend(enter(made)?);
+        self.inside.extend(made);
         Ok(count)
     }
 
     fn create(
-        &mut self,
+        &self,
+        visitor: &Visitor,
+        names: &mut Names,
         id: DomainId,
         name: &DomainName,
         isolation: Isolation,
-    ) -> Result<Place, BackendError> {
+    ) -> Result<Inside, BackendError> {
         if let Some(inside) = self.inside.get(&id) {
             return Err(BackendError::new(format!(
                 "cannot create domain {id}: it exists as {}",
@@ -239,15 +256,17 @@ impl Domains {
             Isolation::Auto => {
                 Err(BackendError::new(format!("the isolation of domain {id} has not been chosen")))
             }
-            Isolation::Netns | Isolation::NetnsVrf => self.create_namespace(id, name, isolation),
-            Isolation::Vrf => self.create_guest(id, name),
+            Isolation::Netns | Isolation::NetnsVrf => {
+                here(self.create_namespace(visitor, names, id, name, isolation)?)
+            }
+            Isolation::Vrf => inside(visitor, self.create_guest(id, name)?),
         }
     }
 
     /// Nothing but its record is made: it is its VRF device that keeps it apart.
-    fn create_guest(&mut self, id: DomainId, name: &DomainName) -> Result<Place, BackendError> {
+    fn create_guest(&self, id: DomainId, name: &DomainName) -> Result<Place, BackendError> {
         let what = || format!("create domain {id} ({name})");
-        let namespace = Namespace::current().doing(what)?;
+        let namespace = self.namespace(DomainId::DEFAULT)?.try_clone().doing(what)?;
         let record = DomainRecord {
             namespace: name.as_str().to_owned(),
             isolation: Isolation::Vrf,
@@ -258,8 +277,11 @@ impl Domains {
         Ok(Place { name: name.clone(), namespace, record })
     }
 
+    /// The visitor is in it from then on.
     fn create_namespace(
-        &mut self,
+        &self,
+        visitor: &Visitor,
+        names: &mut Names,
         id: DomainId,
         name: &DomainName,
         isolation: Isolation,
@@ -267,7 +289,7 @@ impl Domains {
         let what = || format!("create domain {id} (namespace {name})");
         let left = self.ledger.domain(id).doing(what)?;
         if left.is_some_and(|record| record.namespace == name.as_str()) && is_plain_file(name) {
-            Namespace::remove(name).doing(what)?;
+            namespace::remove_unused_name(name).doing(what)?;
         }
         if namespace::path(name).symlink_metadata().is_ok() {
             return Err(taken(id, name));
@@ -275,7 +297,7 @@ impl Domains {
         let namespace_name = name.as_str().to_owned();
         let pending = DomainRecord { namespace: namespace_name, isolation, ..DomainRecord::default() };
         self.ledger.record(id, &pending).doing(what)?;
-        match Namespace::create(name) {
+        match names.create(visitor, name) {
             Ok(namespace) => {
                 let record = DomainRecord { identity: Some(namespace.identity()), ..pending };
                 self.ledger.record(id, &record).doing(what)?;
@@ -304,20 +326,32 @@ impl Domains {
         })
     }
 
-    /// Takes a domain's name and record away, unless the name is another namespace's by now. What lives in it goes when
-    /// its last user does.
-    pub(super) fn delete(&mut self, id: DomainId, name: &DomainName) -> Result<(), BackendError> {
-        let what = || format!("delete domain {id} (namespace {name})");
-        if !self.same(id)? {
-            return Err(BackendError::new(format!("cannot {}: it is another one by now", what())));
+    /// Takes names and records of these domains away, as far as the names are not other namespaces' by now; it is an error
+    /// if the first one is. What lives in them goes when its last user does.
+    pub(super) fn delete_some(
+        &mut self,
+        wanted: &[(DomainId, &DomainName)],
+    ) -> Result<Departed, BackendError> {
+        let mut going = 0;
+        for &(id, name) in wanted {
+            match self.same(id) {
+                Ok(true) => going += 1,
+                refused if going == 0 => return refused.and_then(|_| Err(another(id, name))),
+                Ok(false) | Err(_) => break,
+            }
         }
-        let has_namespace = self.enter(id)?.isolation.has_namespace();
-        self.inside.remove(&id);
-        if has_namespace {
-            Namespace::remove(name).doing(what)?;
+        let departed: Vec<_> =
+            wanted[..going].iter().filter_map(|(id, _)| Some((*id, self.inside.remove(id)?))).collect();
+        let named = departed.iter().filter(|(_, inside)| inside.isolation.has_namespace());
+        let names: Vec<_> = named.map(|(_, inside)| &inside.name).collect();
+        if !names.is_empty() {
+            namespace::remove_names(&names).doing(|| "delete domains".to_owned())?;
             self.last_deletion = Some(Instant::now());
         }
-        self.ledger.forget(id).doing(what)
+        for (id, _) in &departed {
+            self.ledger.forget(*id).doing(|| format!("forget domain {id}"))?;
+        }
+        Ok(Departed(departed))
     }
 
     /// Whether the kernel may still be at removing what was in a deleted domain.
@@ -346,7 +380,7 @@ impl Domains {
         let record = self.record(id)?;
         let name = DomainName::new(record.namespace).ok().filter(|_| record.isolation.has_namespace());
         if let Some(name) = name.filter(is_plain_file) {
-            Namespace::remove(&name).doing(what)?;
+            namespace::remove_unused_name(&name).doing(what)?;
         }
         if let Some(inside) = self.inside.get_mut(&id) {
             inside.pending = true;
@@ -439,6 +473,12 @@ fn enter(places: Vec<(DomainId, Place)>) -> Result<Vec<(DomainId, Inside)>, Back
 fn inside(visitor: &Visitor, place: Place) -> Result<Inside, BackendError> {
     let what = || format!("open a netlink socket in {}", place.name);
     visitor.enter(place.namespace.fd()).doing(what)?;
+    here(place)
+}
+
+/// For a thread that is there.
+fn here(place: Place) -> Result<Inside, BackendError> {
+    let what = || format!("open a netlink socket in {}", place.name);
     let route = Netlink::here(Protocol::Route).doing(what)?;
     let pending = place.record.identity != Some(place.namespace.identity());
     let isolation = place.record.isolation;
@@ -447,6 +487,10 @@ fn inside(visitor: &Visitor, place: Place) -> Result<Inside, BackendError> {
 
 fn is_plain_file(name: &DomainName) -> bool {
     matches!(Namespace::open(name), Err(NamespaceError::NotANamespace(_)))
+}
+
+fn another(id: DomainId, name: &DomainName) -> BackendError {
+    BackendError::new(format!("cannot delete domain {id} (namespace {name}): it is another one by now"))
 }
 
 fn taken(id: DomainId, name: &DomainName) -> BackendError {

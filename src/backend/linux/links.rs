@@ -13,7 +13,7 @@ use super::link::{self, Change, Driver, Link, new};
 use super::mark::Mark;
 use super::netlink::NetlinkError;
 use super::tunnels::Tunnels;
-use super::{addresses, namespace_id, qdisc};
+use super::{addresses, qdisc};
 use crate::backend::BackendError;
 use crate::model::{DomainId, End, Impairment, InterfaceName, Kind, RtableId, Vxlan};
 
@@ -249,27 +249,6 @@ pub(super) fn delete(domains: &mut Domains, tunnels: &mut Tunnels, at: &End) -> 
             link::delete(&mut inside.route, link.index).doing(|| format!("delete interface {at}"))
         }
     }
-}
-
-/// Removes the links that must not just go with their namespace, which takes the kernel some time: those with
-/// sockets, or the other end or what they stand on, elsewhere, where another network may soon want the same name.
-pub(super) fn delete_outliving(domains: &mut Domains, domain: DomainId) -> Result<(), BackendError> {
-    let what = || format!("remove what leads out of domain {domain}");
-    let default = domains.namespace(DomainId::DEFAULT)?.fd().try_clone().doing(what)?;
-    let mark = domains.mark(domain);
-    let socket = &mut domains.enter(domain)?.route;
-    let default = namespace_id::of(socket, &default).doing(what)?;
-    let leads_out = |link: &Link| match link.driver {
-        Driver::WireGuard | Driver::Vlan { .. } | Driver::Macvlan | Driver::Vxlan(_) => true,
-        Driver::Veth => default.is_some() && link.far_end.is_some_and(|far| far.namespace_id == default),
-        Driver::Loopback | Driver::Bridge | Driver::Tun => false,
-        Driver::Vrf { .. } | Driver::Dummy | Driver::Other => false,
-    };
-    let links = link::dump(socket).doing(what)?;
-    for link in links.iter().filter(|link| link.is_ours(&mark) && leads_out(link)) {
-        link::delete(socket, link.index).doing(what)?;
-    }
-    Ok(())
 }
 
 /// Removes every link of a domain that has no namespace to go with.

@@ -4,8 +4,12 @@
 //! device and inode of the nsfs file tell whether it is still the same namespace. No thread that outlives a call
 //! ever changes its namespace: [`visit`] starts one, lets it setns(2) as often as it likes, and ends it.
 
+mod names;
+
+pub use names::{Names, remove_names, remove_unused_name};
+
 use std::any::Any;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -16,8 +20,7 @@ use std::thread;
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
-use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, setns, unshare};
+use nix::sched::{CloneFlags, setns};
 use nix::sys::statfs::{NSFS_MAGIC, fstatfs};
 use thiserror::Error;
 
@@ -137,35 +140,9 @@ impl Namespace {
         Ok(Self { fd: file.into(), identity: (metadata.dev(), metadata.ino()) })
     }
 
-    /// A new one of this name, which must be free. Nothing is in it but `lo`, down and bare.
-    pub fn create(name: &DomainName) -> Result<Self, NamespaceError> {
-        let _lock = lock_directory()?;
-        if fs::symlink_metadata(path(name)).is_ok() {
-            return Err(NamespaceError::Exists(name.clone()));
-        }
-        netns_rs::Env::init(&Directory).map_err(NamespaceError::Directory)?;
-        let (path, failed) = (path(name), |source| NamespaceError::Create { name: name.clone(), source });
-        File::create(&path).map_err(failed)?;
-        if let Err(errno) = visit(|_| mount_new(&path))? {
-            let _left = fs::remove_file(&path);
-            return Err(failed(errno.into()));
-        }
-        Self::open(name)
-    }
-
-    /// Takes the name away. The namespace itself goes with its last descriptor and process.
-    /// A name on which nothing is mounted, left by a crash, goes too.
-    pub fn remove(name: &DomainName) -> Result<(), NamespaceError> {
-        let remove = |source| NamespaceError::Remove { name: name.clone(), source };
-        let _lock = lock_directory()?;
-        let named = netns_rs::NetNs::get_from_env(name.as_str(), Directory);
-        let mounted = Self::open(name).is_ok();
-        match named {
-            Ok(named) if mounted => {
-                named.remove().map_err(|error| remove(errno_of(&error).unwrap_or(Errno::EIO).into()))
-            }
-            Ok(_) | Err(_) => fs::remove_file(path(name)).map_err(remove),
-        }
+    /// The same once more.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { fd: self.fd.try_clone()?, identity: self.identity })
     }
 
     /// Its identity.
@@ -250,31 +227,6 @@ fn is_network_namespace(fd: BorrowedFd<'_>) -> bool {
     let nsfs = fstatfs(fd).is_ok_and(|of| of.filesystem_type() == NSFS_MAGIC);
     // SAFETY: NS_GET_NSTYPE takes no argument and changes nothing.
     nsfs && unsafe { namespace_type(fd.as_raw_fd()) } == Ok(libc::CLONE_NEWNET)
-}
-
-/// Mounts a new namespace on a file; it is the calling thread's from then on. The thread is the one that /proc calls so:
-/// in a private copy that got no /proc of its own its number is another one there.
-fn mount_new(path: &Path) -> Result<(), Errno> {
-    unshare(CloneFlags::CLONE_NEWNET)?;
-    mount(Some("/proc/thread-self/ns/net"), path, None::<&str>, MsFlags::MS_BIND, None::<&str>)
-}
-
-/// /run/netns for netns-rs, whose own default goes by /var/run.
-#[derive(Clone, Copy, Debug)]
-struct Directory;
-
-impl netns_rs::Env for Directory {
-    fn persist_dir(&self) -> PathBuf {
-        PathBuf::from(DIRECTORY)
-    }
-}
-
-/// The lock that ip-netns(8) takes too while it makes the directory a shared mount and adds to it.
-fn lock_directory() -> Result<Flock<File>, NamespaceError> {
-    let failed = |source| NamespaceError::File { path: DIRECTORY.into(), source };
-    fs::create_dir_all(DIRECTORY).map_err(failed)?;
-    let directory = File::open(DIRECTORY).map_err(failed)?;
-    Flock::lock(directory, FlockArg::LockExclusive).map_err(|(_, errno)| failed(errno.into()))
 }
 
 fn errno_of(error: &netns_rs::Error) -> Option<Errno> {

@@ -42,6 +42,11 @@ pub trait Engines: Send {
         Ok(())
     }
 
+    /// What the engine of this tunnel does without although it would use it, a word each.
+    fn offloads_off(&mut self, _at: &End) -> io::Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
     /// Ends the engine of this tunnel and waits until its sockets are closed. `NotFound` if it never ran here.
     fn stop(&mut self, at: &End) -> io::Result<()>;
 }
@@ -213,10 +218,36 @@ impl Tunnels {
 
     /// Ends the engine of a tunnel whose domain may be gone, and removes its socket and the links to it.
     pub(super) fn end(&mut self, at: &End, domain: &DomainName) -> Result<(), BackendError> {
-        match self.engines.stop(at) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            result => result.doing(|| format!("stop the userspace engine of {at}"))?,
+        self.end_engine(at)?;
+        self.withdraw(at, domain)
+    }
+
+    /// Ends what would go on after the domain of a tunnel, or keep its port for as long as the kernel takes to remove a
+    /// namespace: an engine, or the sockets of the kernel's driver.
+    pub(super) fn leave(&mut self, domains: &mut Domains, at: &End) -> Result<(), BackendError> {
+        if let Engine::Kernel = self.end_engine(at)? {
+            let mark = domains.mark(at.domain);
+            let inside = domains.enter(at.domain)?;
+            let drivers = |link: &Link| link.driver == Driver::WireGuard && link.is_ours(&mark);
+            if let Some(link) = inside.find(&at.interface)?.filter(drivers) {
+                link::delete(&mut inside.route, link.index).doing(|| format!("delete interface {at}"))?;
+            }
         }
+        let name = domains.enter(at.domain)?.name.clone();
+        self.withdraw(at, &name)
+    }
+
+    /// Ends the engine of a tunnel in user space; what has none is the kernel's, or dead.
+    fn end_engine(&mut self, at: &End) -> Result<Engine, BackendError> {
+        match self.engines.stop(at) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Engine::Kernel),
+            result => {
+                result.map(|()| Engine::Userspace).doing(|| format!("stop the userspace engine of {at}"))
+            }
+        }
+    }
+
+    fn withdraw(&self, at: &End, domain: &DomainName) -> Result<(), BackendError> {
         self.sockets.withdraw(at, domain).doing(|| format!("remove the socket of {at}"))
     }
 

@@ -92,7 +92,7 @@ fn examine(desired: Option<&Desired>) -> Result<(Vec<FindingView>, Vec<MissingVi
 fn namespace(desired: Option<&Desired>) -> (Vec<FindingView>, Vec<MissingView>) {
     let findings = probe::try_namespace().into_iter().map(finding_view).collect();
     let missing = desired.into_iter().flat_map(|(document, desired)| {
-        let lacks = probe::unmet(desired).into_iter();
+        let lacks = probe::unmet(desired, &probe::Ground::default()).into_iter();
         lacks.map(|(need, lack)| missing_view(&need, lack, document))
     });
     (findings, missing.collect())

@@ -51,12 +51,13 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
     let directories = Roots::of_environment().of(&lowered.network.name);
     let stored = Store::of(&directories).bindings(&lowered.network, &lowered.secrets, Missing::LeaveOpen);
     let stored = stored.map_err(Trouble::failed)?;
-    let (capabilities, held_back) = probe::capabilities_for(&lowered.network);
+    let ground = probe::Ground::default();
+    let (capabilities, held_back) = probe::capabilities_for(&lowered.network, &ground);
     let desired = bind(&lowered.network, &stored.bindings, &capabilities);
     if let Some(held_back) = held_back {
         complain(format_args!("note: {held_back}"));
     }
-    let lacks = probe::unmet(&desired);
+    let lacks = probe::unmet(&desired, &ground);
     if !lacks.is_empty() {
         return Err(Trouble::Diagnostics(Box::new(explain_lacks(&lacks, &document)), 4));
     }

@@ -231,7 +231,7 @@ impl Control {
                 Some(Change::ListenPort(port)) => self.gate.listen(port).map_err(Refusal::Socket)?,
                 Some(Change::Fwmark(mark)) => self.gate.mark(mark).map_err(Refusal::Socket)?,
                 Some(Change::Setting(setting)) => {
-                    self.shared.core().apply(setting, &mut selected, Instant::now());
+                    self.shared.settings().apply(setting, &mut selected, Instant::now());
                 }
             }
         }

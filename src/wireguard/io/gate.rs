@@ -39,7 +39,7 @@ impl Gate {
         if self.up {
             return self.open(0);
         }
-        self.shared.core().suspend();
+        self.shared.settings().suspend();
         Ok(())
     }
 
@@ -66,12 +66,12 @@ impl Gate {
 
     /// Follows the interface.
     pub(super) fn follow(&mut self, link: LinkState) -> io::Result<()> {
-        self.shared.core().set_mtu(link.mtu);
+        self.shared.settings().set_mtu(link.mtu);
         match (self.up, link.up) {
             (true, true) | (false, false) => Ok(()),
             (true, false) => {
                 (self.up, self.silent) = (false, false);
-                self.shared.core().suspend();
+                self.shared.settings().suspend();
                 self.shared.close_sockets();
                 Ok(())
             }
@@ -95,7 +95,7 @@ impl Gate {
     fn come_up(&mut self) -> io::Result<()> {
         (self.up, self.silent) = (true, true);
         let opened = if self.shared.open_sockets().is_some() { Ok(()) } else { self.open(self.port) };
-        self.shared.core().resume();
+        self.shared.settings().resume();
         opened
     }
 

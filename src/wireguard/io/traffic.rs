@@ -96,15 +96,19 @@ impl Outward {
         let Scratch { batch, reads, .. } = scratch;
         let now = Instant::now();
         let mut core = self.0.core();
+        let mut turn = core.turn(now);
         for mut segments in reads.packets() {
-            core.outbound(&mut segments, now, batch);
+            turn.outbound(&mut segments, batch);
             while !segments.is_done() {
+                drop(turn);
                 drop(core);
                 self.0.flush(batch);
                 core = self.0.core();
-                core.outbound(&mut segments, now, batch);
+                turn = core.turn(now);
+                turn.outbound(&mut segments, batch);
             }
         }
+        drop(turn);
         drop(core);
         reads.clear();
         self.0.flush(batch);
@@ -152,15 +156,19 @@ impl Inward {
         let Scratch { batch, inbox, .. } = scratch;
         let now = Instant::now();
         let mut core = self.shared.core();
+        let mut turn = core.turn(now);
         for mut train in inbox.trains() {
-            core.inbound(&mut train, now, batch);
+            turn.inbound(&mut train, batch);
             while !train.is_empty() {
+                drop(turn);
                 drop(core);
                 self.shared.flush(batch);
                 core = self.shared.core();
-                core.inbound(&mut train, now, batch);
+                turn = core.turn(now);
+                turn.inbound(&mut train, batch);
             }
         }
+        drop(turn);
         drop(core);
         self.shared.flush(batch);
     }
@@ -168,7 +176,7 @@ impl Inward {
 
 impl Job for Clock {
     fn descriptor(&self) -> BorrowedFd<'_> {
-        self.0.timer.as_fd()
+        self.0.alarm.as_fd()
     }
 
     fn run(&self, scratch: &mut Scratch) -> Next {

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sys::uio::writev;
 
-use super::Offloads;
+use super::offloads::Wanted;
 use super::scratch::HasHeader;
 use crate::wireguard::offload::{Coalescing, Group};
 
@@ -57,12 +57,12 @@ pub(super) struct Tun {
 
 impl Tun {
     /// Asks the device for as much as it can do, if it puts virtio headers before packets and that is wanted.
-    pub(super) fn new(device: OwnedFd, wanted: Offloads) -> io::Result<Self> {
+    pub(super) fn new(device: OwnedFd, wanted: Wanted) -> io::Result<Self> {
         let has_header =
             if flags(&device)? & libc::IFF_VNET_HDR == 0 { HasHeader::No } else { HasHeader::Yes };
         let offers = |what: libc::c_uint| {
             has_header == HasHeader::Yes
-                && wanted == Offloads::All
+                && wanted == Wanted::All
                 // SAFETY: the argument is a number.
                 && unsafe { tun_set_offload(device.as_raw_fd(), what.cast_signed()) }.is_ok()
         };

@@ -15,6 +15,7 @@ use nix::sys::socket::{
 };
 
 use super::namespace::in_namespace;
+use super::offloads::Wanted;
 use super::routes::Routes;
 
 /// Where IPv6's port must be free as well, this many ports that the kernel picks for IPv4 are tried.
@@ -69,11 +70,11 @@ impl UdpPair {
         getsockopt(&self.v4, UdpGsoSegment).is_ok()
     }
 
-    /// No trains.
-    pub(super) fn receive_one_by_one(&self) {
-        for socket in [Some(&self.v4), self.v6.as_ref()].into_iter().flatten() {
-            set(socket, libc::SOL_UDP, libc::UDP_GRO, 0);
-        }
+    /// Trains of datagrams at once (udp(7), UDP_GRO) or none; tells whether they come.
+    pub(super) fn receive_trains(&self, wanted: Wanted) -> bool {
+        let trains = wanted == Wanted::All;
+        let mut sockets = [Some(&self.v4), self.v6.as_ref()].into_iter().flatten();
+        sockets.all(|socket| set(socket, libc::SOL_UDP, libc::UDP_GRO, trains.into())) && trains
     }
 
     /// The socket that reaches an address.
@@ -160,7 +161,7 @@ fn enlarge_buffers(socket: &impl AsFd) {
     }
 }
 
-/// Trains of datagrams at once, where they came to, and their ECN field; and outer packets that may be fragmented, as
+/// Where datagrams came to, and their ECN field; and outer packets that may be fragmented, as
 /// the kernel's engine has them. Without one of these the engine does without it.
 fn ask_for_details(socket: &OwnedFd, family: AddressFamily) {
     let v4 = [(libc::IP_PKTINFO, 1), (libc::IP_RECVTOS, 1), (libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DONT)];
@@ -174,10 +175,10 @@ fn ask_for_details(socket: &OwnedFd, family: AddressFamily) {
     for (option, value) in options {
         set(socket, level, option, value);
     }
-    set(socket, libc::SOL_UDP, libc::UDP_GRO, 1);
 }
 
-fn set(socket: &impl AsRawFd, level: libc::c_int, option: libc::c_int, value: libc::c_int) {
+/// Tells whether the socket has the option.
+fn set(socket: &impl AsRawFd, level: libc::c_int, option: libc::c_int, value: libc::c_int) -> bool {
     let length = size_of::<libc::c_int>() as libc::socklen_t;
     // SAFETY: the kernel reads one integer, which lives until the call returns.
     let done =
@@ -185,6 +186,7 @@ fn set(socket: &impl AsRawFd, level: libc::c_int, option: libc::c_int, value: li
     if done != 0 {
         tracing::debug!(level, option, error = %io::Error::last_os_error(), "a socket lacks an option");
     }
+    done == 0
 }
 
 /// The index of the interface that it is bound to, or 0 (socket(7), SO_BINDTOIFINDEX).

@@ -106,7 +106,7 @@ impl World {
         let now = self.now;
         let site_ = self.site(site);
         if let Some(mut segments) = Segments::of(&mut buffer, packet.len(), VirtioHeader::default()) {
-            site_.core.outbound(&mut segments, now, &mut site_.batch);
+            site_.core.turn(now).outbound(&mut segments, &mut site_.batch);
         }
         self.collect(site);
     }
@@ -131,7 +131,7 @@ impl World {
     fn receive(&mut self, site: u8, mut train: Train<'_>) {
         let now = self.now;
         let site_ = self.site(site);
-        site_.core.inbound(&mut train, now, &mut site_.batch);
+        site_.core.turn(now).inbound(&mut train, &mut site_.batch);
         assert!(train.is_empty(), "a batch holds a train");
         self.collect(site);
     }

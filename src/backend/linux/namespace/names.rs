@@ -1,0 +1,105 @@
+//! Names of namespaces: given and taken away as ip-netns(8) does it.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
+
+use super::{DIRECTORY, Namespace, NamespaceError, Visitor, path, words};
+use crate::model::DomainName;
+
+/// How many threads take names away, and how many each at least: an unmounting waits until nobody looks at the mount any
+/// more (RCU), and many wait as long as one.
+const THREADS: usize = 16;
+const SHARE: usize = 4;
+
+/// Gives names to new namespaces, one after the other, and from the first on lets nobody else do so.
+#[derive(Debug, Default)]
+pub struct Names {
+    lock: Option<Flock<File>>,
+}
+
+impl Names {
+    /// A new namespace of this name, which must be free; the visitor is in there from then on. Nothing is in it but `lo`,
+    /// down and bare.
+    pub fn create(&mut self, _visitor: &Visitor, name: &DomainName) -> Result<Namespace, NamespaceError> {
+        if self.lock.is_none() {
+            self.lock = Some(lock_directory()?);
+            netns_rs::Env::init(&Directory).map_err(NamespaceError::Directory)?;
+        }
+        let (path, failed) = (path(name), |source| NamespaceError::Create { name: name.clone(), source });
+        match File::create_new(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(NamespaceError::Exists(name.clone()));
+            }
+            result => result.map_err(failed)?,
+        };
+        if let Err(errno) = mount_new(&path) {
+            let _left = fs::remove_file(&path);
+            return Err(failed(errno.into()));
+        }
+        Namespace::open(name)
+    }
+}
+
+/// Takes names away. A namespace itself goes with its last descriptor and process.
+pub fn remove_names(names: &[&DomainName]) -> Result<(), NamespaceError> {
+    let _lock = lock_directory()?;
+    let mut shares = names.chunks(names.len().div_ceil(THREADS).max(SHARE));
+    let own = shares.next().unwrap_or_default();
+    let remove = |names: &[&DomainName]| names.iter().try_for_each(|name| remove_name(name));
+    thread::scope(|scope| {
+        let start = |names| {
+            let thread = thread::Builder::new().name("unmount".to_owned());
+            thread.spawn_scoped(scope, move || remove(names)).map_err(NamespaceError::Thread)
+        };
+        let threads: Vec<_> = shares.map(start).collect::<Result<_, _>>()?;
+        remove(own)?;
+        threads.into_iter().try_for_each(|thread| {
+            let ended = thread.join();
+            ended.unwrap_or_else(|panic| Err(NamespaceError::Panic(words(&*panic))))
+        })
+    })
+}
+
+fn remove_name(name: &DomainName) -> Result<(), NamespaceError> {
+    let (path, failed) = (path(name), |source| NamespaceError::Remove { name: name.clone(), source });
+    umount2(&path, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW).map_err(|errno| failed(errno.into()))?;
+    fs::remove_file(path).map_err(failed)
+}
+
+/// Takes a name away on which nothing is mounted, as a crash leaves one.
+pub fn remove_unused_name(name: &DomainName) -> Result<(), NamespaceError> {
+    let _lock = lock_directory()?;
+    fs::remove_file(path(name)).map_err(|source| NamespaceError::Remove { name: name.clone(), source })
+}
+
+/// Mounts a new namespace on a file; it is the calling thread's from then on. The thread is the one that /proc calls so:
+/// in a private copy that got no /proc of its own its number is another one there.
+fn mount_new(path: &Path) -> Result<(), Errno> {
+    unshare(CloneFlags::CLONE_NEWNET)?;
+    mount(Some("/proc/thread-self/ns/net"), path, None::<&str>, MsFlags::MS_BIND, None::<&str>)
+}
+
+/// /run/netns for netns-rs, whose own default goes by /var/run.
+#[derive(Clone, Copy, Debug)]
+struct Directory;
+
+impl netns_rs::Env for Directory {
+    fn persist_dir(&self) -> PathBuf {
+        PathBuf::from(DIRECTORY)
+    }
+}
+
+/// The lock that ip-netns(8) takes too while it makes the directory a shared mount and adds to it.
+fn lock_directory() -> Result<Flock<File>, NamespaceError> {
+    let failed = |source| NamespaceError::File { path: DIRECTORY.into(), source };
+    fs::create_dir_all(DIRECTORY).map_err(failed)?;
+    let directory = File::open(DIRECTORY).map_err(failed)?;
+    Flock::lock(directory, FlockArg::LockExclusive).map_err(|(_, errno)| failed(errno.into()))
+}
