@@ -45,15 +45,23 @@ fn command_lines(words: &str) -> usize {
     lines.matches(words).count()
 }
 
-#[test]
-fn up_keeps_services_running() {
-    in_private_copies("services::up_keeps_services_running", || {
+/// In copies where `FILE` is up, of which nothing is left when the test has taken it down.
+fn while_served(test: &str, body: impl Fn()) {
+    in_private_copies(test, || {
         if lacks("socat") {
             return;
         }
         write("domains.yaml", FILE);
         let before = Traces::now();
         ok("rdom up -d");
+        body();
+        before.is_all_there_is();
+    });
+}
+
+#[test]
+fn up_keeps_services_running() {
+    while_served("services::up_keeps_services_running", || {
         let names: Vec<_> = services().iter().map(|service| service["name"].clone()).collect();
         assert_eq!(names, ["echo", "web"]);
         assert!(services().iter().all(|service| service["state"] == "ready"), "{:?}", services());
@@ -73,7 +81,6 @@ fn up_keeps_services_running() {
         wait_for("its end", || service("echo")["state"] == "failed");
         sh("rdom status --check").ends_with(3).says("service echo: failed, it ended with status 0");
         ok("rdom down");
-        before.is_all_there_is();
     });
 }
 
@@ -114,13 +121,7 @@ fn apply_touches_only_what_changed() {
 
 #[test]
 fn services_outlive_their_supervisor_and_none_runs_twice() {
-    in_private_copies("services::services_outlive_their_supervisor_and_none_runs_twice", || {
-        if lacks("socat") {
-            return;
-        }
-        write("domains.yaml", FILE);
-        let before = Traces::now();
-        ok("rdom up -d");
+    while_served("services::services_outlive_their_supervisor_and_none_runs_twice", || {
         let pids = ["web", "echo"].map(pid);
         kill_supervisor();
         assert_eq!(ok("rdom exec blue socat - TCP:127.0.0.1:80"), "served\n");
@@ -130,19 +131,12 @@ fn services_outlive_their_supervisor_and_none_runs_twice() {
         assert_eq!(command_lines("TCP-LISTEN:80"), 1);
         kill_supervisor();
         ok("rdom down");
-        before.is_all_there_is();
     });
 }
 
 #[test]
 fn services_are_started_again_by_the_guard_of_what_keeps_them() {
-    in_private_copies("services::services_are_started_again_by_the_guard_of_what_keeps_them", || {
-        if lacks("socat") {
-            return;
-        }
-        write("domains.yaml", FILE);
-        let before = Traces::now();
-        ok("rdom up -d");
+    while_served("services::services_are_started_again_by_the_guard_of_what_keeps_them", || {
         let pids = ["web", "echo"].map(pid);
         signal(process("rdom-services").expect("a keeper"), Signal::SIGKILL);
         let are_new =
@@ -162,7 +156,6 @@ fn services_are_started_again_by_the_guard_of_what_keeps_them() {
         ok("rdom up -d");
         sh("rdom status --check").ends_with(0);
         ok("rdom down");
-        before.is_all_there_is();
     });
 }
 

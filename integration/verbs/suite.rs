@@ -226,6 +226,30 @@ fn every_kind_of_assertion_holds_and_fails_for_its_own_reason() {
     });
 }
 
+#[test]
+fn a_domain_on_the_way_that_does_not_forward_is_named() {
+    in_private_copies("suite::a_domain_on_the_way_that_does_not_forward_is_named", || {
+        let file = |sysctls: &str| {
+            format!(
+                "domains:
+  west: {{rdomain: 1, interfaces: {{a: {{addresses: [10.1.0.1/24, 'fd01::1/64']}}}}, routes: [{{to: default, via: 10.1.0.2}}, {{to: 'default', via: 'fd01::2'}}]}}
+  middle: {{rdomain: 2, interfaces: {{a: {{addresses: [10.1.0.2/24, 'fd01::2/64']}}, b: {{addresses: [10.2.0.2/24, 'fd02::2/64']}}}}, sysctls: {{{sysctls}}}}}
+  east: {{rdomain: 3, interfaces: {{b: {{addresses: [10.2.0.3/24, 'fd02::3/64']}}}}, routes: [{{to: default, via: 10.2.0.2}}, {{to: 'default', via: 'fd02::2'}}]}}
+links: [{{ends: [west/a, middle/a]}}, {{ends: [middle/b, east/b]}}]
+tests: [{{in: west, ping: 10.2.0.3}}, {{in: west, ping: 'fd02::3'}}]
+"
+            )
+        };
+        write("stops.yaml", &file(""));
+        sh("rdom test stops.yaml")
+            .ends_with(1)
+            .says("dev b, but domain 2 does not forward; it does with sysctls: {net.ipv4.ip_forward: 1}")
+            .says("dev b, but domain 2 does not forward; it does with sysctls: {net.ipv6.conf.all.forwarding: 1}");
+        write("passes.yaml", &file("net.ipv4.ip_forward: 1, net.ipv6.conf.all.forwarding: 1"));
+        sh("rdom test passes.yaml").ends_with(0);
+    });
+}
+
 /// Every kind of assertion, by its line in the file, with words of what is shown beside its failure.
 const SHOWN: [(usize, &[&str]); 12] = [
     (

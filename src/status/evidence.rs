@@ -57,15 +57,23 @@ pub struct Lookup {
     pub to: IpAddr,
     /// The route, if there is one.
     pub found: Option<RouteGet>,
+    /// Whether the packet comes from another domain and goes no further for all that: this one does not forward.
+    #[serde(default)]
+    pub is_stopped: bool,
 }
 
 impl fmt::Display for Lookup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { domain, to, found } = self;
+        let Self { domain, to, found, is_stopped } = self;
         match found {
-            Some(found) => write!(f, "{domain}: {}", found.sentence()),
-            None => write!(f, "{domain}: {}", not_in_table(*to).trim_end()),
+            Some(found) => write!(f, "{domain}: {}", found.sentence())?,
+            None => write!(f, "{domain}: {}", not_in_table(*to).trim_end())?,
         }
+        let sysctl = if to.is_ipv4() { "net.ipv4.ip_forward" } else { "net.ipv6.conf.all.forwarding" };
+        if *is_stopped {
+            write!(f, ", but domain {domain} does not forward; it does with sysctls: {{{sysctl}: 1}}")?;
+        }
+        Ok(())
     }
 }
 
@@ -124,7 +132,7 @@ pub(super) mod tests {
         let found = RouteGet::new(domain(1), to, &matched, matched.hops.first(), None, &links);
         let dropped = facts(RouteType::Blackhole, "203.0.113.0/24", &[], 1);
         let blackhole = RouteGet::new(domain(2), to, &dropped, None, None, &links);
-        let at = |domain, found| Lookup { domain, to, found };
+        let at = |domain, found| Lookup { domain, to, found, is_stopped: false };
         let web = SocketView {
             protocol: Protocol::Tcp,
             local: "0.0.0.0:80".parse().unwrap(),
@@ -142,7 +150,12 @@ pub(super) mod tests {
             status: Some(1),
         };
         Evidence {
-            way: vec![at(1, Some(found)), at(2, Some(blackhole)), at(3, None)],
+            way: vec![
+                at(1, Some(found.clone())),
+                at(2, Some(blackhole)),
+                at(3, None),
+                Lookup { is_stopped: true, ..at(4, Some(found)) },
+            ],
             routes: vec![RouteTable::new(domain(1), &[matched], &[], &links)],
             rules: vec![RuleTable { domain: 1, rules: vec![rule] }],
             port: Some(80),
@@ -162,6 +175,8 @@ the way, domain by domain:
   1: 203.0.113.7 goes by 0.0.0.0/0 via 192.0.2.254 dev eth0
   2: 203.0.113.7 is dropped by 203.0.113.0/24 (blackhole)
   3: get host 203.0.113.7: not in table
+  4: 203.0.113.7 goes by 0.0.0.0/0 via 192.0.2.254 dev eth0, but domain 4 does not forward; it does with sysctls: \
+{net.ipv4.ip_forward: 1}
 rdom route -T1 show:
   Internet:
   Destination        Gateway            Flags   Refs      Use   Mtu  Prio Iface

@@ -170,7 +170,7 @@ mod tests {
         Evidence: interfaces port routes rules services sockets tunnels way
         FileReport: duration_secs file kept run status tests trouble verdicts
         Kept: end enter
-        Lookup: domain found to
+        Lookup: domain found is_stopped to
         PeerStatus: allowed_ips endpoint endpoint_name has_preshared_key health last_handshake_secs_ago name persistent_keepalive_secs public_key rx_bytes tx_bytes
         RouteGet: domain if_address route route_to
         RouteRow: dev flags gateway metric mtu mtu_locked priority protocol src to type via

@@ -122,7 +122,7 @@ impl Search<'_> {
     /// Follows a packet from where it is sent: one to the domain itself goes by its loopback.
     fn leave(&mut self, domain: DomainId, which: Which, to: IpAddr) -> DomainId {
         let first = self.evidence.way.len();
-        let end = self.follow(domain, which, to);
+        let end = self.follow(domain, which, to, None);
         let found = self.evidence.way.get(first).and_then(|lookup| lookup.found.as_ref());
         if found.is_some_and(RouteGet::is_local) {
             self.passes(&End { domain, interface: InterfaceName::loopback() });
@@ -130,35 +130,33 @@ impl Search<'_> {
         end
     }
 
-    /// Looks an address up in domain after domain, as far as the file says where links and tunnels lead.
-    fn follow(&mut self, domain: DomainId, which: Which, to: IpAddr) -> DomainId {
+    /// Looks an address up in domain after domain, as far as the file says where links and tunnels lead; in one that a
+    /// packet came into by this interface, if it did.
+    fn follow(&mut self, domain: DomainId, which: Which, to: IpAddr, by: Option<&End>) -> DomainId {
         if self.evidence.way.len() >= LOOKUPS || !self.seen.insert((domain, to)) {
             return domain;
         }
         let Ok(found) = self.ground.survey.route_get(domain, which, to) else { return domain };
-        self.evidence.way.push(Lookup { domain: domain.number(), to, found: found.clone() });
-        match found.as_ref().and_then(|found| self.next(domain, found)) {
-            Some(next) => self.follow(next, Which::Own, to),
+        let leading = found.as_ref().filter(|found| found.leads_somewhere() && !found.is_local());
+        let is_stopped = leading.is_some() && by.is_some_and(|by| !self.ground.forwards(by, to));
+        self.evidence.way.push(Lookup { domain: domain.number(), to, found: found.clone(), is_stopped });
+        match leading.filter(|_| !is_stopped).and_then(|found| self.next(domain, found)) {
+            Some(next) => self.follow(next.domain, Which::Own, to, Some(&next)),
             None => domain,
         }
     }
 
-    /// The domain that a packet comes to by a route.
-    fn next(&mut self, domain: DomainId, found: &RouteGet) -> Option<DomainId> {
-        if found.is_local() || !found.leads_somewhere() {
-            return None;
-        }
+    /// Where a packet comes into the next domain by a route.
+    fn next(&mut self, domain: DomainId, found: &RouteGet) -> Option<End> {
         let at = End { domain, interface: InterfaceName::new(found.route.dev.as_str()).ok()? };
         self.passes(&at);
         let network = &self.ground.network;
-        if network.interface(&at)?.wireguard().is_some() {
-            let far = self.through(&at, found.route_to)?;
-            self.passes(&far);
-            return Some(far.domain);
-        }
-        let far = Wires::of(network).far_end(&at, found)?;
+        let far = match network.interface(&at)?.wireguard() {
+            Some(_) => self.through(&at, found.route_to)?,
+            None => Wires::of(network).far_end(&at, found)?,
+        };
         self.passes(&far);
-        Some(far.domain)
+        Some(far)
     }
 
     fn passes(&mut self, at: &End) {

@@ -1,7 +1,9 @@
 //! Where tests run: a network that is up, as it should be and as the kernel has it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
@@ -119,6 +121,19 @@ impl Ground {
         let place = self.namespaces().domain(domain).ok_or_else(|| format!("there is no domain {domain}"))?;
         let device = (!place.record.isolation.has_namespace()).then(|| InterfaceName::of_vrf(domain));
         Ok(Inside { namespace: &place.namespace, device })
+    }
+
+    /// Whether a domain forwards packets to such an address that come in by this interface. Of IPv6 its tables say
+    /// nothing of it. True if that cannot be read.
+    pub(super) fn forwards(&self, by: &End, to: IpAddr) -> bool {
+        let path = match to {
+            IpAddr::V4(_) => format!("/proc/sys/net/ipv4/conf/{}/forwarding", by.interface),
+            IpAddr::V6(_) => "/proc/sys/net/ipv6/conf/all/forwarding".to_owned(),
+        };
+        let inside = self.inside(by.domain);
+        let value =
+            inside.ok().and_then(|inside| inside.namespace.run(|| fs::read_to_string(path)).ok()?.ok());
+        value.is_none_or(|value| value.trim() != "0")
     }
 
     /// A command that becomes these words as a citizen of a domain.

@@ -196,7 +196,7 @@ fn header_only(family: AddressFamily) -> RouteMessage {
     message
 }
 
-fn unspecified(family: AddressFamily) -> Option<IpAddr> {
+pub(super) fn unspecified(family: AddressFamily) -> Option<IpAddr> {
     match family {
         AddressFamily::Inet => Some(IpAddr::from([0; 4])),
         AddressFamily::Inet6 => Some(IpAddr::from([0; 16])),
@@ -204,7 +204,7 @@ fn unspecified(family: AddressFamily) -> Option<IpAddr> {
     }
 }
 
-fn ip(address: &RouteAddress) -> Option<IpAddr> {
+pub(super) fn ip(address: &RouteAddress) -> Option<IpAddr> {
     match address {
         RouteAddress::Inet(address) => Some(IpAddr::V4(*address)),
         RouteAddress::Inet6(address) => Some(IpAddr::V6(*address)),

@@ -118,13 +118,16 @@ fn take_peer(current: &mut Current, peer: &WireguardPeer) {
             A::PresharedKey(key) if *key != [0; 32] => into.preshared_key = Some(Secret::new(*key)),
             A::Endpoint(endpoint) => into.endpoint = Some(*endpoint),
             A::PersistentKeepalive(secs) => into.persistent_keepalive_secs = *secs,
-            A::AllowedIps(prefixes) => into.allowed_ips.extend(prefixes.iter().filter_map(prefix)),
+            A::AllowedIps(prefixes) => {
+                into.allowed_ips.extend(prefixes.iter().filter_map(prefix).map(Prefix::containing));
+            }
             _ => {}
         }
     }
 }
 
-fn prefix(allowed: &WireguardAllowedIp) -> Option<Prefix> {
+/// Allowed IPs as a driver tells them.
+pub(super) fn prefix(allowed: &WireguardAllowedIp) -> Option<IpNetwork> {
     let (mut address, mut length) = (None, None);
     for attribute in allowed.iter() {
         match attribute {
@@ -133,7 +136,7 @@ fn prefix(allowed: &WireguardAllowedIp) -> Option<Prefix> {
             _ => {}
         }
     }
-    IpNetwork::new(address?, length?).ok().map(Prefix::containing)
+    IpNetwork::new(address?, length?).ok()
 }
 
 /// The attributes of each message that a change takes.

@@ -4,7 +4,6 @@
 //! each as for the packet that came in there: with its rules, and whether that domain forwards at all.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::net::IpAddr;
 
 use super::Ground;
@@ -76,11 +75,11 @@ impl<'g> Leads<'g> {
             let (out, far) = self.hop(domain, &found)?;
             domain = far.domain;
             let arrival = Arrival { by: far.interface.clone(), from: source };
-            passed.extend([out, far]);
             found = survey.route_of(domain, &arrival, address).ok()??;
-            if !found.is_local() && !self.forwards(domain, address) {
+            if !found.is_local() && !self.ground.forwards(&far, address) {
                 return None;
             }
+            passed.extend([out, far]);
         }
         (domain == to && found.is_local()).then_some(passed)
     }
@@ -89,14 +88,6 @@ impl<'g> Leads<'g> {
         let out = End { domain, interface: InterfaceName::new(found.route.dev.as_str()).ok()? };
         let far = self.wires.far_end(&out, found)?;
         Some((out, far))
-    }
-
-    /// Whether a domain forwards packets of IPv6, of which its tables say nothing; for IPv4 they do.
-    fn forwards(&self, domain: DomainId, address: IpAddr) -> bool {
-        let read = || fs::read_to_string("/proc/sys/net/ipv6/conf/all/forwarding");
-        let inside = self.ground.inside(domain);
-        let value = inside.ok().and_then(|inside| inside.namespace.run(read).ok()?.ok());
-        address.is_ipv4() || value.is_none_or(|value| value.trim() != "0")
     }
 }
 

@@ -40,5 +40,5 @@ pub(super) fn reports() -> Vec<FileReport> {
 /// That there is no route.
 fn evidence() -> Evidence {
     let to = "192.168.5.2".parse().expect("an address");
-    Evidence { way: vec![Lookup { domain: 1, to, found: None }], ..Evidence::default() }
+    Evidence { way: vec![Lookup { domain: 1, to, found: None, is_stopped: false }], ..Evidence::default() }
 }

@@ -4,10 +4,7 @@
 
 use std::time::SystemTime;
 
-use ipnetwork::IpNetwork;
-use netlink_packet_wireguard::{
-    WireguardAllowedIp, WireguardAllowedIpAttr, WireguardAttribute, WireguardPeer, WireguardPeerAttribute,
-};
+use netlink_packet_wireguard::{WireguardAttribute, WireguardPeer, WireguardPeerAttribute};
 
 use super::super::netlink::{Netlink, NetlinkError};
 use super::super::wireguard;
@@ -58,22 +55,10 @@ fn read_peer(peers: &mut Vec<PeerView>, message: &WireguardPeer, now: SystemTime
             }
             A::RxBytes(bytes) => peer.rx_bytes = *bytes,
             A::TxBytes(bytes) => peer.tx_bytes = *bytes,
-            A::AllowedIps(prefixes) => peer.allowed_ips.extend(prefixes.iter().filter_map(prefix)),
+            A::AllowedIps(prefixes) => peer.allowed_ips.extend(prefixes.iter().filter_map(wireguard::prefix)),
             _ => {}
         }
     }
-}
-
-fn prefix(allowed: &WireguardAllowedIp) -> Option<IpNetwork> {
-    let (mut address, mut length) = (None, None);
-    for attribute in allowed.iter() {
-        match attribute {
-            WireguardAllowedIpAttr::IpAddr(ip) => address = Some(*ip),
-            WireguardAllowedIpAttr::Cidr(bits) => length = Some(*bits),
-            _ => {}
-        }
-    }
-    IpNetwork::new(address?, length?).ok()
 }
 
 #[cfg(test)]
@@ -81,6 +66,9 @@ mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
     use netlink_packet_wireguard::WireguardTimeSpec;
+
+    use ipnetwork::IpNetwork;
+    use netlink_packet_wireguard::{WireguardAllowedIp, WireguardAllowedIpAttr};
 
     use super::*;
 

@@ -10,13 +10,14 @@ use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteNextHop,
-    RouteType as Kind, RouteVia,
+    RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteNextHop, RouteType as Kind,
+    RouteVia,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage as Message};
 use nix::errno::Errno;
 
 use super::super::netlink::{Netlink, NetlinkError};
+use super::super::route::{ip, unspecified};
 use super::scope::Scope;
 use crate::model::{InterfaceName, Prefix};
 use crate::status::{NextHop, RouteFacts, RouteType};
@@ -302,22 +303,6 @@ fn route_type(kind: Kind) -> Option<RouteType> {
         Kind::Unreachable => Some(RouteType::Unreachable),
         Kind::Prohibit => Some(RouteType::Prohibit),
         Kind::Throw => Some(RouteType::Throw),
-        _ => None,
-    }
-}
-
-fn unspecified(family: AddressFamily) -> Option<IpAddr> {
-    match family {
-        AddressFamily::Inet => Some(IpAddr::from([0; 4])),
-        AddressFamily::Inet6 => Some(IpAddr::from([0; 16])),
-        _ => None,
-    }
-}
-
-fn ip(address: &RouteAddress) -> Option<IpAddr> {
-    match address {
-        RouteAddress::Inet(address) => Some(IpAddr::V4(*address)),
-        RouteAddress::Inet6(address) => Some(IpAddr::V6(*address)),
         _ => None,
     }
 }
