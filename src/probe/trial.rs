@@ -23,6 +23,8 @@ const CREATE: u16 = 0x400 | 0x200;
 const IFNAME: u16 = 3;
 const LINK: u16 = 5;
 const LINKINFO: u16 = 18;
+const NUM_TX_QUEUES: u16 = 31;
+const NUM_RX_QUEUES: u16 = 32;
 const INFO_KIND: u16 = 1;
 const INFO_DATA: u16 = 2;
 const TCA_KIND: u16 = 1;
@@ -265,6 +267,8 @@ fn make(route: &Socket, kind: &Kind) -> Result<(), Errno> {
         body.extend(attribute(LINK, &PARENT.to_ne_bytes()));
     }
     body.extend(attribute(LINKINFO, &info));
+    // With more the kernel waits for RCU, twice for a pair.
+    body.extend([NUM_TX_QUEUES, NUM_RX_QUEUES].map(|queues| attribute(queues, &1_u32.to_ne_bytes())).concat());
     ask_by(route, NEWLINK, CREATE, &body).map(drop)
 }
 
