@@ -9,7 +9,7 @@ use rdomain::backend::Backend;
 use rdomain::backend::recorded::Recorded;
 use rdomain::model::{Bindings, Capabilities, DomainId, Interface, InterfaceName, Kind, Network, Route};
 use rdomain::plan::{bind, plan};
-use rdomain::transaction::converge;
+use rdomain::transaction::{converge, mend};
 
 use networks::{bare, grown, lends};
 
@@ -45,6 +45,20 @@ proptest! {
             let failure = converge(&mut kernel, &desired, &|| false).expect_err("told to fail");
             prop_assert_eq!(plan(&before, kernel.network()), vec![], "{}", failure);
             prop_assert_eq!(comparable(kernel.network()), comparable(&before));
+        }
+    }
+
+    #[test]
+    fn a_step_that_is_refused_keeps_no_other_from_being_mended(kernel in kernel(), desired in network()) {
+        let steps = plan(&desired, kernel.network());
+        for step in 0..steps.len() {
+            let mut kernel = kernel.clone().failing_at(step);
+            let mended = mend(&mut kernel, &steps);
+            prop_assert_eq!(&mended.refused[0].0, &steps[step]);
+            let left = plan(&desired, kernel.network());
+            let mended = mend(&mut kernel, &left);
+            prop_assert!(mended.refused.is_empty(), "{:?}", mended.refused);
+            prop_assert_eq!(plan(&desired, kernel.network()), vec![]);
         }
     }
 

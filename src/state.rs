@@ -14,7 +14,7 @@ mod store;
 mod unconfirmed;
 
 pub use directories::{Directories, Roots};
-pub use file::{StateError, make_private_directory, put_secret, read, replace};
+pub use file::{StateError, is_everybodys, make_private_directory, put_secret, read, replace};
 pub use keys::{KeyRing, Secret};
 pub use ledger::{DomainRecord, InterfaceRecord, Ledger, LedgerError, TunnelRecord};
 pub use lock::{Lock, LockError};

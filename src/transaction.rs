@@ -6,13 +6,13 @@
 mod explain;
 mod signals;
 
-use std::fmt;
+use std::{fmt, iter};
 
 use thiserror::Error;
 use tracing::{info, warn};
 
 use crate::backend::{Backend, BackendError};
-use crate::model::{Kind, Network};
+use crate::model::{Kind, Network, Object};
 use crate::plan::{Step, plan};
 
 pub use explain::explain;
@@ -120,6 +120,49 @@ pub fn converge(
     let Some(step) = left.first().cloned() else { return Ok(Outcome { taken: steps, before }) };
     let restored = restore(backend, &before);
     Err(Box::new(Failure { step: Some(step), cause: Cause::Unsettled(left), restored }))
+}
+
+/// What could be put back, and what not.
+#[derive(Debug, Default)]
+pub struct Mended {
+    /// The steps that were taken.
+    pub taken: Vec<Step>,
+    /// Those that were refused. What is part of their objects was not tried.
+    pub refused: Vec<(Step, BackendError)>,
+}
+
+/// Takes each of these steps that is not refused. For what somebody else broke: all or nothing would leave everything
+/// broken for the sake of one thing.
+pub fn mend(backend: &mut dyn Backend, steps: &[Step]) -> Mended {
+    let mut mended = Mended::default();
+    let mut left = steps;
+    while let Some(step) = left.first() {
+        if mended.has_refused(&step.object()) {
+            left = &left[1..];
+            continue;
+        }
+        let count = match backend.apply_some(left) {
+            Ok(taken) => {
+                left[..taken].iter().for_each(|step| info!(%step, "taken"));
+                mended.taken.extend_from_slice(&left[..taken]);
+                taken
+            }
+            Err(error) => {
+                mended.refused.push((step.clone(), error));
+                1
+            }
+        };
+        left = &left[count..];
+    }
+    mended
+}
+
+impl Mended {
+    /// Whether a step about this object, or about what it is part of, was refused.
+    fn has_refused(&self, object: &Object) -> bool {
+        let mut whole = iter::successors(Some(object.clone()), Object::parent);
+        whole.any(|part| self.refused.iter().any(|(step, _)| step.object() == part))
+    }
 }
 
 fn unseen(cause: BackendError, restored: Restored) -> Box<Failure> {

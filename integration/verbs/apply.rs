@@ -117,7 +117,7 @@ fn a_renamed_domain_is_another_one() {
         write("domains.yaml", &renamed);
         sh("rdom apply")
             .ends_with(0)
-            .says("delete domain 2 (rdom2)")
+            .says("delete domain 2 (rdom2), renamed blue")
             .says("create domain 2 (namespace blue)");
         assert_eq!(ok("ip netns list | cut -d' ' -f1 | sort"), "blue\nrdom1\n");
         pings("rdom1", "192.168.5.2");

@@ -66,6 +66,15 @@ fn who_confirms_keeps_it() {
         for time in ["60", "0s", "2h", "soon"] {
             sh(&format!("rdom apply --confirm {time}")).ends_with(2).says("is not a time").says("`3s`");
         }
+        // Nothing changes, so nothing goes back; what the file says beside its network is a change too.
+        let commented = format!("# As it is.\n{}", with("10.0.0.1"));
+        let unwatched = commented.replace("{engine: userspace}", "{engine: userspace, drift: report}");
+        for (text, goes_back) in [(commented, false), (unwatched, true)] {
+            write("domains.yaml", &text);
+            let said = sh("rdom apply --confirm 60s").ends_with(0).says("nothing to do");
+            assert_eq!(said.out.contains("not confirmed"), goes_back, "{said:?}");
+            assert_eq!(is_file(RECORD), goes_back, "{text}");
+        }
         ok("rdom down");
         sh("rdom confirm").ends_with(2).says("no network is up");
         sh("rdom apply --confirm 60s").ends_with(2).says("network domains is not up");

@@ -118,6 +118,39 @@ fn what_others_change_is_put_back() {
     });
 }
 
+/// What others put in the way is theirs, and keeps nothing else from being put back.
+#[test]
+fn what_is_in_the_way_is_named_and_keeps_nothing_else_broken() {
+    in_private_copies("drift::what_is_in_the_way_is_named_and_keeps_nothing_else_broken", || {
+        let before = Traces::now();
+        write("domains.yaml", &example());
+        ok("rdom up -d");
+        pings("rdom1", "192.168.5.2");
+        ok("ip -n rdom1 route replace 10.0.0.0/8 dev eth0");
+        let named = "drift: route 10.0.0.0/8 removed from domain 1; not restored: ";
+        wait_for(named, || ok(LOG).contains(named));
+        assert!(ok(LOG).contains("a route to there with this metric exists already"), "{}", ok(LOG));
+        // In the same domain, between domains, and what takes an engine.
+        let left = || sh("rdom plan").out.lines().count();
+        let is_mended = |what: &str| wait_for(what, || left() == 1);
+        for change in
+            ["ip -n rdom1 rule del from 10.7.0.0/16", "ip -n rdom2 link del eth0", "ip netns del rdom2"]
+        {
+            ok(change);
+            is_mended(change);
+        }
+        ok("ip -n rdom1 route replace 10.0.0.0/8 dev eth0");
+        let killed = process("rdom-engine").expect("an engine");
+        signal(killed, Signal::SIGKILL);
+        wait_for("another engine", || process("rdom-engine").is_some_and(|pid| pid != killed));
+        is_mended("the engine");
+        pings("rdom1", "192.168.5.2");
+        sh("rdom plan").ends_with(3).says("add route 10.0.0.0/8 dev wg1 to domain 1");
+        ok("ip -n rdom1 route del 10.0.0.0/8; rdom apply; rdom plan; rdom down");
+        before.is_all_there_is();
+    });
+}
+
 /// A domain is looked at with the ends that it is joined to, and nothing else of their domains: an end that is a port of a
 /// bridge, or of a VRF, stays one.
 #[test]

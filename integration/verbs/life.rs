@@ -92,7 +92,12 @@ fn two_networks_are_told_apart_by_name() {
         sh("rdom down -n none").ends_with(0).says("network none is not up");
         ok("rdom down -n other");
         pings("rdom1", "192.168.5.2");
-        ok("RDOM_NETWORK=domains rdom down");
+        // By its file, which may have a name for it, and be wrong by now.
+        write("campus.yaml", "name: domains\ndomains: {1: {nonsense: 1}}\n");
+        sh("rdom down other.yaml").ends_with(0).says("network other is not up");
+        sh("rdom down domains").ends_with(2).says("cannot read domains");
+        sh("rdom down campus.yaml").ends_with(0).says("network domains is down");
+        ok("rdom up -d; RDOM_NETWORK=domains rdom down");
         before.is_all_there_is();
     });
 }

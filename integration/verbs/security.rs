@@ -3,8 +3,8 @@
 use nix::sys::signal::Signal;
 
 use crate::capability::lacks;
-use crate::copy::{in_private_copies, in_roots_copy};
-use crate::world::{EXAMPLE, Ran, ok, pings, process, sh, signal, supervisor, up, write};
+use crate::copy::{Owner, in_private_copies, in_roots_copy, owner};
+use crate::world::{EXAMPLE, Ran, ok, pings, process, sh, signal, supervisor, up, wait_for, write};
 
 /// Says hello to an engine.
 const CALL: &str = r#"
@@ -67,6 +67,24 @@ fn sockets_and_files_are_their_owners_alone() {
             ok("find /run/rdom /run/state/domains -not -type l -perm /077 -not -path '*/domains/domains*'");
         assert_eq!(open, "");
         ok("rdom down");
+        if owner() != Owner::Root {
+            return;
+        }
+        let stranger = |words: &str| {
+            sh(&format!("setpriv --reuid=4000 --regid=4000 --clear-groups --inh-caps=-all {words}"))
+        };
+        for door in ["control: {group: 4242}\n", ""] {
+            write(
+                "domains.yaml",
+                &format!("{door}{EXAMPLE}").replacen("  1:\n", "  1:\n    allow: {users: ['4000']}\n", 1),
+            );
+            ok("rdom up -d");
+            assert_eq!(stranger("ls /run/rdom").ends_with(0).out, "domains\n");
+            for inside in ["", "/engines", "/wireguard"] {
+                stranger(&format!("ls /run/rdom/domains{inside}")).ends_with(2).says("Permission denied");
+            }
+            ok("rdom down");
+        }
     });
 }
 
@@ -110,6 +128,9 @@ fn directories_and_keys_that_others_can_change_are_refused() {
         refused("it belongs to user 65534");
         ok("rm -r /run/rdom; mkdir -p /run/state/domains; chmod 772 /run/state/domains");
         refused("cannot use directory /run/state/domains");
+        ok("rm -r /run/state/domains; chmod 777 /run/state");
+        refused("others can write to it (mode 0777): chmod go-w /run/state");
+        ok("chmod 755 /run/state; mkdir -m 700 /run/state/domains");
         ok(
             "chmod 700 /run/state/domains; mkdir /run/state/domains/keys; ln -s /etc/hostname /run/state/domains/keys/1-wg1",
         );
@@ -119,6 +140,24 @@ fn directories_and_keys_that_others_can_change_are_refused() {
         );
         refused("others can write to it (mode 0602)");
         ok("chmod 600 /run/state/domains/keys/1-wg1; rdom up -d; rdom down");
+    });
+}
+
+#[test]
+fn a_file_that_everybody_can_write_to_changes_nothing() {
+    in_private_copies("security::a_file_that_everybody_can_write_to_changes_nothing", || {
+        up();
+        write("domains.yaml", &EXAMPLE.replacen("192.168.5.2/24", "192.168.5.2/24, 10.0.0.1/32", 1));
+        ok("chmod 646 domains.yaml; rdom check; test \"$(rdom plan | wc -l)\" = 1");
+        let apply = || sh("rdom apply").ends_with(2);
+        apply().says("everybody can write to domains.yaml").says("help: chmod o-w domains.yaml");
+        signal(supervisor(), Signal::SIGHUP);
+        let log = || ok("cat /run/rdom/domains/log");
+        wait_for("its refusal", || log().contains("nothing is changed: everybody can write to it"));
+        assert!(!log().contains("10.0.0.1"), "{}", log());
+        ok("rdom down");
+        sh("rdom up -d").ends_with(2).says("everybody can write to domains.yaml");
+        ok("chmod 664 domains.yaml; rdom up -d; rdom down");
     });
 }
 

@@ -5,10 +5,12 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use super::Common;
 use super::say::complain;
 use super::trouble::{Trouble, paint};
 use crate::model::NetworkName;
 use crate::spec::{self, Source};
+use crate::state::is_everybodys;
 
 pub(super) use crate::spec::Document;
 
@@ -27,6 +29,26 @@ pub(super) fn understood(source: Source) -> Result<Document, Trouble> {
         complain(lowered.warnings.render(paint()));
     }
     Ok(Document { source, lowered })
+}
+
+/// These options, with the network of the named file where none is said.
+pub(super) fn meant(common: &Common, named: Option<&Path>) -> Result<Common, Trouble> {
+    let network = match (&common.network, named) {
+        (None, Some(path)) => Some(open(Some(path))?.name()),
+        (said, _) => said.clone(),
+    };
+    Ok(Common { network, ..*common })
+}
+
+/// The text of a file that this machine is to be changed by, unread. One that everybody can write to is refused: they
+/// could change the machine.
+pub(super) fn open_own(named: Option<&Path>) -> Result<Source, Trouble> {
+    let source = open(named)?;
+    if !is_everybodys(Path::new(&source.file)) {
+        return Ok(source);
+    }
+    let message = format!("everybody can write to {}, and could change this machine by it", source.file);
+    Err(Trouble::Usage { message, help: Some(format!("chmod o-w {}", source.file)) })
 }
 
 /// The text of the file, unread.

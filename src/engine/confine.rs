@@ -117,16 +117,25 @@ fn compiled(
 fn allowed() -> io::Result<BTreeMap<i64, Vec<SeccompRule>>> {
     let mut rules: BTreeMap<_, _> = FREELY.iter().map(|call| (*call, Vec::new())).collect();
     let thread = u64::try_from(libc::CLONE_THREAD).unwrap_or_default();
-    rules.insert(libc::SYS_clone, vec![one(0, SeccompCmpOp::MaskedEq(thread), thread)?]);
+    rules.insert(libc::SYS_clone, vec![all(&[(0, SeccompCmpOp::MaskedEq(thread), thread)])?]);
+    let datagram =
+        (1, SeccompCmpOp::MaskedEq(SOCKET_TYPE), u64::try_from(libc::SOCK_DGRAM).unwrap_or_default());
     let families = [libc::AF_INET, libc::AF_INET6].map(|family| u64::try_from(family).unwrap_or_default());
-    let sockets = families.map(|family| one(0, SeccompCmpOp::Eq, family));
+    let sockets = families.map(|family| all(&[(0, SeccompCmpOp::Eq, family), datagram.clone()]));
     rules.insert(libc::SYS_socket, sockets.into_iter().collect::<io::Result<_>>()?);
     Ok(rules)
 }
 
-fn one(argument: u8, comparison: SeccompCmpOp, value: u64) -> io::Result<SeccompRule> {
-    let condition = SeccompCondition::new(argument, SeccompCmpArgLen::Dword, comparison, value);
-    SeccompRule::new(vec![condition.map_err(io::Error::other)?]).map_err(io::Error::other)
+/// What of the second argument of socket(2) is no flag (`SOCK_TYPE_MASK`, linux/net.h).
+const SOCKET_TYPE: u64 = 0xf;
+
+/// Holds where each of these arguments compares so with the value.
+fn all(conditions: &[(u8, SeccompCmpOp, u64)]) -> io::Result<SeccompRule> {
+    let condition = |(argument, comparison, value): &(u8, SeccompCmpOp, u64)| {
+        SeccompCondition::new(*argument, SeccompCmpArgLen::Dword, comparison.clone(), *value)
+    };
+    let conditions = conditions.iter().map(condition).collect::<Result<_, _>>().map_err(io::Error::other)?;
+    SeccompRule::new(conditions).map_err(io::Error::other)
 }
 
 /// Packets, clients, time, memory, threads and their end.
@@ -263,7 +272,7 @@ mod tests {
         assert!(File::open("/etc/passwd").is_err_and(denied), "files");
         assert!(File::create("/tmp/rdom-confined").is_err_and(denied), "new files");
         assert!(UnixStream::pair().is_err_and(denied), "other sockets");
-        assert!(TcpStream::connect("127.0.0.1:1").is_err(), "TCP");
+        assert!(TcpStream::connect("127.0.0.1:1").is_err_and(denied), "TCP");
         assert!(Command::new("/bin/true").status().is_err(), "programs");
         assert_eq!(kill(getppid(), None), Err(Errno::EPERM), "signals");
         assert_eq!(kill(Pid::this(), None), Err(Errno::EPERM), "signals");

@@ -2,7 +2,7 @@
 //!
 //! Directories are 0700 and files 0600; a symbolic link in the place of a file is an error, not followed.
 
-use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -43,21 +43,20 @@ pub fn make_private_directory(path: &Path) -> Result<(), StateError> {
     require_private(path)
 }
 
-/// Refuses a directory of state that somebody else could change; one that is not there yet is as good.
+/// Refuses a directory of state that somebody else could change, or could make if it is not there yet.
 pub(super) fn require_private(path: &Path) -> Result<(), StateError> {
     let unusable = |path: &Path, source| StateError::new("use directory", path, source);
-    let found = match path.symlink_metadata() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        result => result.map_err(|source| unusable(path, source))?,
+    let if_there = |path, found: io::Result<Metadata>| match found {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        found => found.map(|found| Some((path, found))).map_err(|source| unusable(path, source)),
     };
-    if !found.is_dir() {
+    let itself = if_there(path, path.symlink_metadata())?;
+    if itself.as_ref().is_some_and(|(_, found)| !found.is_dir()) {
         return Err(unusable(path, io::ErrorKind::NotADirectory.into()));
     }
     let above = path.parent().filter(|above| !above.as_os_str().is_empty());
-    let above = above.map(|above| Ok((above, above.metadata().map_err(|source| unusable(above, source))?)));
-    for (path, found) in
-        [Some(Ok((path, found))), above].into_iter().flatten().collect::<Result<Vec<_>, _>>()?
-    {
+    let above = above.map(|above| if_there(above, above.metadata())).transpose()?.flatten();
+    for (path, found) in itself.into_iter().chain(above) {
         let mode = found.mode() & 0o7777;
         let shared = mode & 0o022 != 0 && mode & 0o1000 == 0;
         let complaint = match found.uid() {
@@ -68,6 +67,11 @@ pub(super) fn require_private(path: &Path) -> Result<(), StateError> {
         return Err(unusable(path, io::Error::new(io::ErrorKind::PermissionDenied, complaint)));
     }
     Ok(())
+}
+
+/// Whether everybody can write to the file at this path.
+pub fn is_everybodys(path: &Path) -> bool {
+    path.metadata().is_ok_and(|found| found.mode() & 0o002 != 0)
 }
 
 /// The text of a file; `None` if there is none. One that others can write to is refused.

@@ -5,7 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::model::Object;
+use crate::model::{DomainName, Object};
 use crate::plan::Step;
 
 /// A plan, for people and programs.
@@ -67,8 +67,21 @@ pub struct InterruptionView {
 impl PlanView {
     /// The view of these steps.
     pub fn new(steps: &[Step]) -> Self {
-        Self { file: None, steps: steps.iter().map(StepView::new).collect() }
+        let mut views: Vec<_> = steps.iter().map(StepView::new).collect();
+        for (view, step) in views.iter_mut().zip(steps) {
+            new_name(step, steps).iter().for_each(|name| view.text += &format!(", renamed {name}"));
+        }
+        Self { file: None, steps: views }
     }
+}
+
+/// What a domain that goes is called when it is back.
+fn new_name<'s>(step: &Step, steps: &'s [Step]) -> Option<&'s DomainName> {
+    let Step::DeleteDomain { domain: deleted, name: old } = step else { return None };
+    steps.iter().find_map(|step| match step {
+        Step::CreateDomain { domain, name, .. } if domain == deleted && name != old => Some(name),
+        _ => None,
+    })
 }
 
 impl fmt::Display for PlanView {
@@ -168,7 +181,7 @@ fn object(object: &Object) -> String {
 mod tests {
     use super::super::samples::domain;
     use super::*;
-    use crate::model::{Address, End, InterfaceName};
+    use crate::model::{Address, DomainName, End, InterfaceName, Isolation};
 
     #[test]
     fn a_step_says_what_is_done_to_what() {
@@ -186,6 +199,20 @@ mod tests {
             }]})
         );
         assert_eq!(plan.to_string(), "add address 192.168.5.1/24 to 1/wg1\n");
+    }
+
+    #[test]
+    fn a_domain_of_another_name_is_another_one() {
+        let name = |text| DomainName::new(text).unwrap();
+        let delete = Step::DeleteDomain { domain: domain(1), name: name("blue") };
+        let create = |domain, name| Step::CreateDomain { domain, name, isolation: Isolation::Netns };
+        let plan = |create| PlanView::new(&[delete.clone(), create]).to_string();
+        let renamed = plan(create(domain(1), name("azure")));
+        assert!(renamed.starts_with("delete domain 1 (blue), renamed azure\n"), "{renamed}");
+        for another in [create(domain(1), name("blue")), create(domain(2), name("azure"))] {
+            let said = plan(another);
+            assert!(said.starts_with("delete domain 1 (blue)\n"), "{said}");
+        }
     }
 
     #[test]

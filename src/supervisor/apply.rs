@@ -22,7 +22,7 @@ use crate::model::{DomainId, Network, Object};
 use crate::plan::{Step, plan};
 use crate::service;
 use crate::spec::{self, Document, Source};
-use crate::state::{Unconfirmed, write_lookups};
+use crate::state::{Unconfirmed, is_everybodys, write_lookups};
 use crate::status::{AppliedView, Occurrence, PlanView};
 use crate::transaction::{Failure, Outcome, converge};
 
@@ -86,7 +86,10 @@ impl Supervisor {
         let applied = self.read_again().and_then(|document| self.change_for_good(document));
         self.remember(&applied);
         match applied {
-            Ok(steps) => info!(network = %self.desired.name, steps = steps.len(), "applied again"),
+            Ok(steps) => {
+                let (network, file) = (&self.desired.name, &self.gist.source.file);
+                info!(%network, steps = steps.len(), file, "applied again");
+            }
             Err(why) => warn!("not applied again, nothing is changed: {why}"),
         }
     }
@@ -104,6 +107,9 @@ impl Supervisor {
     fn read_again(&self) -> Result<Document, String> {
         let source = &self.gist.source;
         let path = path_of(source).ok_or("the file came from standard input: rdom apply FILE")?;
+        if is_everybodys(&path) {
+            return Err(format!("everybody can write to it: chmod o-w {}", path.display()));
+        }
         let text =
             fs::read_to_string(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
         self.read(Source { text, network: self.desired.name.clone(), ..source.clone() })
@@ -125,9 +131,12 @@ impl Supervisor {
         Ok(steps)
     }
 
-    /// A change that goes back by itself unless it is confirmed in time.
+    /// A change that goes back by itself unless it is confirmed in time; where nothing changes, there is nothing to confirm.
     fn change_for_now(&mut self, document: Document, within: Duration) -> Result<Vec<Step>, String> {
         let coming = self.coming(document)?;
+        if self.unconfirmed.is_none() && self.is_already(&coming) {
+            return self.change(coming);
+        }
         self.clear_for(&coming)?;
         let earlier = Unconfirmed::kept(&self.directories).map_err(|error| chain(&error))?;
         let kept = self.promise(&coming.document, within)?;
@@ -144,6 +153,11 @@ impl Supervisor {
                 Err(why)
             }
         }
+    }
+
+    /// Whether a document asks for nothing but what is asked for already.
+    fn is_already(&self, coming: &Coming) -> bool {
+        coming.prepared.desired == self.desired && Gist::of(&coming.document).is_like(&self.gist)
     }
 
     /// What a document takes; what is wrong with it is told at its place.

@@ -30,6 +30,11 @@ impl Gist {
         }
     }
 
+    /// Whether another document has, beside its network, all that this one has.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        (self.drift, &self.control, &self.services) == (other.drift, &other.control, &other.services)
+    }
+
     /// What the file has an interface do to packets.
     pub(super) fn impairment(&self, at: &End) -> Impairment {
         self.impairments.get(at).copied().unwrap_or_default()

@@ -21,7 +21,7 @@ use crate::diagnostic::chain;
 use crate::exec::group;
 use crate::model::Control;
 use crate::status::Occurrence;
-use crate::transaction::{Failure, Outcome, converge};
+use crate::transaction::Failure;
 
 /// What a supervisor is told.
 #[derive(Debug)]
@@ -163,16 +163,16 @@ impl Supervisor {
 
     /// Makes the network what it shall be again: an engine that is gone is started, and all else stays as it is.
     fn repair(&mut self) {
-        match converge(&mut self.backend, &self.desired, &|| false) {
-            Ok(Outcome { taken, .. }) if taken.is_empty() => {}
-            Ok(Outcome { taken, .. }) => {
+        match self.mend_all() {
+            Ok(taken) if taken.is_empty() => {}
+            Ok(taken) => {
                 greet(&mut self.backend);
                 info!(network = %self.desired.name, steps = taken.len(), "repaired");
                 self.happened(Occurrence::Repaired { steps: texts(&taken) });
                 self.follow_endpoints(&taken);
                 self.renew_groups();
             }
-            Err(failure) => warn!(%failure, cause = %failure.cause, "not repaired"),
+            Err(error) => warn!(%error, "not repaired"),
         }
     }
 

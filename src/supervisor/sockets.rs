@@ -50,7 +50,7 @@ impl Looks {
 }
 
 impl Supervisor {
-    /// To be called with the domains that have stirred, and about once a second.
+    /// To be called with the domains that have stirred or are listened to from now on, and about once a second.
     pub(super) fn look_after_sockets(&mut self, stirred: &BTreeSet<DomainId>) {
         let due = self.looks.take(stirred, Instant::now());
         if due.is_empty() || !self.watch.looks() {
@@ -62,7 +62,10 @@ impl Supervisor {
                 self.looks.settle(&due, &wrong);
                 found.iter().for_each(|misplaced| self.put_sockets_back(misplaced));
             }
-            Err(error) => debug!(%error, "the place of sockets is not looked at"),
+            Err(error) => {
+                debug!(%error, "the place of sockets is not looked at, which is tried again");
+                let _not_yet = self.looks.take(&due, Instant::now());
+            }
         }
     }
 

@@ -6,15 +6,16 @@ use std::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::decide::{Action, Happening};
-use super::drift::differences;
+use super::drift::{Difference, differences};
 use super::{Event, Supervisor, greet_anew};
 use crate::backend::linux::Linux;
 use crate::backend::linux::monitor::{Heard, Monitor};
 use crate::backend::{Backend, BackendError};
+use crate::diagnostic::chain;
 use crate::model::{DomainId, Kind, Network};
 use crate::plan::{Step, plan};
 use crate::status::Occurrence;
-use crate::transaction::{Outcome, converge};
+use crate::transaction::{Mended, mend};
 
 /// A kernel as some of its domains: all else is taken to be as `around` has it.
 pub(super) struct Part<'k> {
@@ -99,6 +100,7 @@ impl Supervisor {
         match self.backend.be_heard_by(monitor) {
             Ok(new) => {
                 let all = self.desired.domains.keys().copied().collect();
+                self.look_after_sockets(&new);
                 self.carry_on(Happening::Domains { all, new });
             }
             Err(error) => warn!(%error, "changes by others will not be noticed"),
@@ -140,7 +142,7 @@ impl Supervisor {
                         self.drifted(what, "left as it is");
                     }
                 }
-                Action::Repair(domains) => domains.iter().for_each(|domain| self.put_back(*domain)),
+                Action::Repair(domains) => self.put_back(domains),
                 Action::BackOff(what) => {
                     warn!(
                         "drift: {what}, again and again: somebody else wants it so; left alone for a minute"
@@ -175,23 +177,24 @@ impl Supervisor {
         self.happened(Occurrence::Drift { what, fate: fate.to_owned() });
     }
 
-    /// What can be put back inside of a domain is; for all else the whole network is looked at.
-    fn put_back(&mut self, domain: DomainId) {
-        let domains = BTreeSet::from([domain]);
+    /// What can be put back inside of domains is, together; for all else the whole network is looked at.
+    fn put_back(&mut self, domains: BTreeSet<DomainId>) {
         let around = self.desired.around(&domains);
-        let mut alone = Part { backend: &mut self.backend, around: &around, domains };
-        let restored = match alone.observe() {
-            Ok(seen) if plan(&around, &seen).iter().all(stays_inside) => {
-                converge(&mut alone, &around, &|| false)
+        let mut part = Part { backend: &mut self.backend, around: &around, domains };
+        let inside = part.observe().map(|seen| plan(&around, &seen)).ok();
+        let taken = match inside.filter(|steps| steps.iter().all(stays_inside)) {
+            Some(steps) => {
+                let mended = mend(&mut part, &steps);
+                Ok(self.taken(mended))
             }
-            Ok(_) | Err(_) => {
+            None => {
                 debug!("the whole network is looked at");
-                converge(&mut self.backend, &self.desired, &|| false)
+                self.mend_all()
             }
         };
-        match restored {
-            Ok(Outcome { taken, .. }) if taken.is_empty() => {}
-            Ok(Outcome { taken, .. }) => {
+        match taken {
+            Ok(taken) if taken.is_empty() => {}
+            Ok(taken) => {
                 for what in differences(&taken) {
                     warn!("drift: {what}; restored");
                     self.drifted(what, "restored");
@@ -199,14 +202,30 @@ impl Supervisor {
                 greet_anew(&mut self.backend, &taken);
                 info!(network = %self.desired.name, steps = taken.len(), "repaired");
                 self.follow_endpoints(&taken);
-                self.listen_everywhere();
                 self.renew_groups();
             }
-            Err(failure) => {
-                warn!(%failure, cause = %failure.cause, "drift: not restored");
-                // Who listens in a namespace keeps it, and with it an interface that is to fall back out of it.
-                self.listen_everywhere();
-            }
+            Err(error) => warn!(%error, "drift: not restored"),
         }
+        // Who listens in a namespace keeps it, and with it an interface that is to fall back out of it.
+        self.listen_everywhere();
+    }
+
+    /// Makes the network what it shall be, as far as the kernel lets it; returns the steps that were taken.
+    pub(super) fn mend_all(&mut self) -> Result<Vec<Step>, BackendError> {
+        let steps = plan(&self.desired, &self.backend.observe()?);
+        let mended = mend(&mut self.backend, &steps);
+        Ok(self.taken(mended))
+    }
+
+    /// Says what was refused; returns what was not.
+    fn taken(&mut self, Mended { taken, refused }: Mended) -> Vec<Step> {
+        for (step, error) in refused {
+            let advice = error.help.as_ref().map(|help| format!("; help: {help}")).unwrap_or_default();
+            let (what, fate) =
+                (Difference(&step).to_string(), format!("not restored: {}{advice}", chain(&error)));
+            warn!("drift: {what}; {fate}");
+            self.drifted(what, &fate);
+        }
+        taken
     }
 }

@@ -34,7 +34,7 @@ pub(super) struct Words {
 }
 
 pub(super) fn run(words: &Words, common: &Common) -> Ended {
-    let mut source = file::open(words.file.as_deref())?;
+    let mut source = file::open_own(words.file.as_deref())?;
     let live = Live::named(common.network.clone().unwrap_or_else(|| source.name()));
     let is_read = is_for_us(&source.text);
     if is_read {

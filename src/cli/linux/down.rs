@@ -1,5 +1,6 @@
 //! `rdom down`: asks the supervisor, or without one removes what it left behind.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use super::live::Live;
 use super::say::complain;
 use super::say::{count, say};
 use super::trouble::Trouble;
-use super::{Common, Ended, Which};
+use super::{Common, Ended, Which, file};
 use crate::control::Residents;
 use crate::engine::Process;
 use crate::exec::group;
@@ -28,6 +29,8 @@ pub(super) struct Words {
     pub(super) which: Which,
     #[command(flatten)]
     eviction: Eviction,
+    /// The file of the network; without it, and without -n, the only one that there is
+    file: Option<PathBuf>,
 }
 
 /// What becomes of who lives in a domain that is to go.
@@ -45,8 +48,9 @@ impl Eviction {
 }
 
 pub(super) fn run(words: &Words, common: &Common) -> Ended {
-    let Some(live) = Live::find_any_to_ask(common)? else {
-        remove_leavings(common)?;
+    let common = file::meant(common, words.file.as_deref())?;
+    let Some(live) = Live::find_any_to_ask(&common)? else {
+        remove_leavings(&common)?;
         match &common.network {
             Some(name) => say(format_args!("network {name} is not up")),
             None => say("nothing is up"),

@@ -42,7 +42,7 @@ pub(super) struct Words {
 }
 
 pub(super) fn run(words: &Words, common: &Common) -> Ended {
-    let mut document = file::read(words.file.as_deref())?;
+    let mut document = file::open_own(words.file.as_deref()).and_then(file::understood)?;
     if let Some(name) = &common.network {
         document.lowered.network.name = name.clone();
     }

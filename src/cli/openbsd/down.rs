@@ -1,5 +1,6 @@
 //! `rdom down`: ends the process that keeps a network, or without one removes what is there.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use nix::unistd::Pid;
 use super::host::{Host, administration};
 use super::say::{count, say};
 use super::trouble::Trouble;
-use super::{Common, Ended, Which};
+use super::{Common, Ended, Which, file};
 use crate::state::Lock;
 
 /// How long a process that keeps a network may take to end.
@@ -21,11 +22,14 @@ const ENDING: Duration = Duration::from_secs(60);
 pub(super) struct Words {
     #[command(flatten)]
     pub(super) which: Which,
+    /// The file of the network; without it, and without -n, the only one that there is
+    file: Option<PathBuf>,
 }
 
-pub(super) fn run(_: &Words, common: &Common) -> Ended {
+pub(super) fn run(words: &Words, common: &Common) -> Ended {
+    let common = file::meant(common, words.file.as_deref())?;
     administration()?;
-    let Some(host) = Host::find(common)? else {
+    let Some(host) = Host::find(&common)? else {
         match &common.network {
             Some(name) => say(format_args!("network {name} is not up")),
             None => say("nothing is up"),

@@ -43,7 +43,7 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
 
 /// The file, if OpenBSD can do all of it, and its network here.
 pub(super) fn prepared(named: Option<&PathBuf>, common: &Common) -> Result<(Document, Host), Trouble> {
-    let mut document = file::read(named.map(PathBuf::as_path))?;
+    let mut document = file::open_own(named.map(PathBuf::as_path)).and_then(file::understood)?;
     if let Some(name) = &common.network {
         document.lowered.network.name = name.clone();
     }
