@@ -68,7 +68,8 @@ pub(super) struct Rdom {
     verb: Verb,
 }
 
-/// `exec` alone: to describe every verb takes a fifth of the time that it takes to put a program into a domain.
+/// The verbs that are in a hurry alone: to describe every verb takes a fifth of the time that it takes to put a program into
+/// a domain.
 #[derive(Debug, Parser)]
 struct Brief {
     #[command(flatten)]
@@ -80,15 +81,26 @@ struct Brief {
 #[derive(Debug, Subcommand)]
 enum BriefVerb {
     Exec(citizen::Words),
+    Up(up::Words),
+}
+
+impl From<BriefVerb> for Verb {
+    fn from(verb: BriefVerb) -> Self {
+        match verb {
+            BriefVerb::Exec(words) => Self::Exec(words),
+            BriefVerb::Up(words) => Self::Up(words),
+        }
+    }
 }
 
 impl Rdom {
-    /// What these words say. Those that are not plainly `exec`'s are for the whole description to judge.
+    /// What these words say. Those that are not plainly one of those verbs' are for the whole description to judge.
     fn of(words: &[OsString]) -> Self {
-        if words.get(1).is_some_and(|verb| verb == "exec")
-            && let Ok(Brief { common, verb: BriefVerb::Exec(words) }) = Brief::try_parse_from(words)
+        let verb = words.get(1).and_then(|verb| verb.to_str());
+        if verb.is_some_and(BriefVerb::has_subcommand)
+            && let Ok(Brief { common, verb }) = Brief::try_parse_from(words)
         {
-            return Self { common, verb: Verb::Exec(words) };
+            return Self { common, verb: verb.into() };
         }
         Self::parse_from(words)
     }
@@ -203,6 +215,7 @@ impl Verb {
 
 /// Runs the command line that this process was started with.
 pub(super) fn main() -> ExitCode {
+    keep_one_heap();
     let Rdom { mut common, verb } = Rdom::of(&words());
     common.network = verb.network().cloned().or(common.network);
     let colour = match &verb {
@@ -244,6 +257,15 @@ pub(super) fn main() -> ExitCode {
         Verb::Become(words) => services::become_service(&words, &common),
     };
     ended.unwrap_or_else(|trouble| ExitCode::from(trouble.tell()))
+}
+
+/// Threads of ours seldom allocate at the same time, and glibc would give each of them a heap of its own.
+fn keep_one_heap() {
+    // SAFETY: mallopt(3) has one thread to do with yet.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+    }
 }
 
 /// What was typed. Called by one of these names the program is its verb `wireguard`: wg-quick(8) takes one word as

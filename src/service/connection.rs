@@ -2,10 +2,11 @@
 
 use std::fs::{self, DirBuilder};
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, Sender, SyncSender};
 use std::thread;
 use std::time::Duration;
@@ -36,20 +37,20 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Starts a keeper by this command, with the rights of the calling process, whose child it is.
-    pub fn start(socket: &Path, mut command: Command, log: Stdio) -> io::Result<(Self, Child)> {
+    /// A keeper that this command will be, with the rights of whoever starts it, whose child it is. What it is asked until
+    /// then it answers when it has begun.
+    pub fn ahead_of(socket: &Path, command: &mut Command) -> io::Result<Self> {
         if let Some(directory) = socket.parent() {
             DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         }
         let _left_behind = fs::remove_file(socket);
         let listener = UnixListener::bind(socket)?;
         fs::set_permissions(socket, fs::Permissions::from_mode(0o600))?;
-        command.stdin(std::os::fd::OwnedFd::from(listener)).stdout(Stdio::null()).stderr(log);
-        let child = command.spawn()?;
+        command.stdin(OwnedFd::from(listener)).stdout(Stdio::null());
         let mut keeper = Self::to_end(socket)?;
         write_line(keeper.stream.get_mut(), &Request::Hello)?;
         keeper.owes_greeting = true;
-        Ok((keeper, child))
+        Ok(keeper)
     }
 
     /// Takes over a keeper that lives. `Unsupported` says that it is of another protocol and keeps services; if it

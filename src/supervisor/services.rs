@@ -55,7 +55,7 @@ impl Services {
         let mut services =
             Self { network, directories, lodging, connection: None, wanted: Vec::new(), queue, child: None };
         match (Connection::adopt(&services.socket()), lodging) {
-            (Ok(keeper), _) => services.attend_to(keeper),
+            (Ok(keeper), _) => services.attend_to(keeper, || Ok(())),
             (Err(error), _) if error.kind() == io::ErrorKind::Unsupported => return Err(error),
             (Err(_), Lodging::Apart) => services.start()?,
             (Err(_), Lodging::Within) => {}
@@ -67,11 +67,15 @@ impl Services {
         service::socket(&self.directories.runtime)
     }
 
-    /// Speaks to this keeper from now on; of its end the queue is told.
-    fn attend_to(&mut self, keeper: Connection) {
+    /// Speaks to this keeper from now on; of its end the queue is told. Who waits for that starts it, if it has to be
+    /// started: whoever starts a process waits until it has become its program.
+    fn attend_to(&mut self, keeper: Connection, start: impl FnOnce() -> io::Result<()> + Send + 'static) {
         self.connection = Some(keeper);
         let (socket, queue) = (self.socket(), self.queue.clone());
         let wait = move || {
+            if let Err(error) = start() {
+                warn!(%error, "services cannot be kept");
+            }
             if let Err(error) = keep_capabilities(&[]) {
                 warn!(%error, "who looks after the keeper of services keeps capabilities");
             }
@@ -88,7 +92,7 @@ impl Services {
     pub(super) fn revive(&mut self) -> io::Result<()> {
         let mut keeper = Connection::adopt(&self.socket()).map_err(|_| gone())?;
         keeper.keep(&self.wanted)?;
-        self.attend_to(keeper);
+        self.attend_to(keeper, || Ok(()));
         warn!("what keeps the services was killed, and they with it: all are started again");
         Ok(())
     }
@@ -117,12 +121,17 @@ impl Services {
                 Stdio::inherit()
             }
         };
-        command.args(["services", "-n", self.network.as_str()]);
+        command.args(["services", "-n", self.network.as_str()]).stderr(log);
         let socket = self.socket();
         service::end_orphans(&self.network, &socket);
-        let (connection, child) = Connection::start(&socket, command, log)?;
-        self.attend_to(connection);
-        self.child = (self.lodging == Lodging::Within).then_some(child);
+        let connection = Connection::ahead_of(&socket, &mut command)?;
+        match self.lodging {
+            Lodging::Apart => self.attend_to(connection, move || command.spawn().map(drop)),
+            Lodging::Within => {
+                self.child = Some(command.spawn()?);
+                self.attend_to(connection, || Ok(()));
+            }
+        }
         Ok(())
     }
 

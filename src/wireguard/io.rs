@@ -46,14 +46,13 @@ pub use self::link::LinkEvents;
 pub use self::offloads::Offload;
 use self::offloads::Wanted;
 pub use self::routes::Routes;
-use self::send::send;
 pub use self::standalone::{Given, run_standalone};
 use self::traffic::{Clock, Family, Inward, Outward};
 use self::tun::Tun;
 pub use self::tun::open_tun;
 pub use self::udp::{OpenSockets, UdpPair, UnderlaySockets};
 use self::workers::{Job, JobId, Workers};
-use super::batch::{Batch, Run};
+use super::batch::Batch;
 use super::core::{Core, whole};
 use super::offload::Coalescing;
 
@@ -204,55 +203,6 @@ impl Shared {
     fn tick(&self, batch: &mut Batch) {
         self.alarm.went_off();
         self.core().tick(Instant::now(), batch);
-    }
-
-    /// Sends and writes what is in a batch.
-    fn flush(&self, batch: &mut Batch) {
-        if batch.runs().next().is_some()
-            && let Some(open) = self.open_sockets().as_ref()
-        {
-            for (run, bytes) in batch.runs() {
-                if let Some(socket) = open.sockets.towards(run.route.remote) {
-                    self.send(socket, run, bytes);
-                }
-            }
-        }
-        batch.groups(self.tun.coalescing(), |group, bytes, packets| self.tun.write(group, bytes, packets));
-        batch.clear();
-    }
-
-    /// Sends a run at once, or one by one where the kernel refuses that: EIO where the outer interface lacks checksums
-    /// in hardware, EINVAL or EMSGSIZE where a datagram does not fit into the outer path and is to be fragmented.
-    fn send(&self, socket: &std::net::UdpSocket, run: &Run, bytes: &[u8]) {
-        if run.is_single() || !self.segments.load(Ordering::Relaxed) {
-            return bytes.chunks(run.size).for_each(|datagram| self.send_one(socket, run, datagram));
-        }
-        let Err(error) = send(socket, run, bytes) else { return };
-        match error.raw_os_error() {
-            Some(libc::EIO | libc::ENOPROTOOPT) if self.segments.swap(false, Ordering::Relaxed) => {
-                tracing::warn!(interface = self.name, %error, "no segmentation offload for UDP from here on");
-            }
-            Some(libc::EIO | libc::ENOPROTOOPT | libc::EINVAL | libc::EMSGSIZE) => {}
-            _ => return tracing::debug!(%error, "datagrams were not sent"),
-        }
-        bytes.chunks(run.size).for_each(|datagram| self.send_one(socket, run, datagram));
-    }
-
-    /// An address of ours that the peer used may be gone meanwhile.
-    fn send_one(&self, socket: &std::net::UdpSocket, run: &Run, datagram: &[u8]) {
-        let mut sent = send(socket, run, datagram);
-        if let (Err(error), Some(source)) = (&sent, run.route.source)
-            && matches!(
-                error.raw_os_error(),
-                Some(libc::EINVAL | libc::EADDRNOTAVAIL | libc::ENODEV | libc::ENETUNREACH)
-            )
-        {
-            self.core().forget_source(source);
-            sent = send(socket, &run.clone().from_anywhere(), datagram);
-        }
-        if let Err(error) = sent {
-            tracing::debug!(%error, "a datagram was not sent");
-        }
     }
 
     fn offloads_off(&self) -> Vec<Offload> {

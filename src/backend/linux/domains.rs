@@ -121,6 +121,7 @@ impl Domains {
             records.insert(id, place.record.clone());
             match same {
                 Some(same) => drop(self.inside.insert(id, same)),
+                None if id.is_default() => drop(self.inside.insert(id, here(place)?)),
                 None => new.push((id, place)),
             }
         }
@@ -134,11 +135,7 @@ impl Domains {
         if id.is_default() || !inside.isolation.has_namespace() {
             return Ok(true);
         }
-        match Namespace::open(&inside.name) {
-            Ok(namespace) => Ok(namespace.identity() == inside.namespace.identity()),
-            Err(NamespaceError::Absent(_) | NamespaceError::NotANamespace(_)) => Ok(false),
-            Err(error) => Err(error).doing(|| format!("open namespace {}", inside.name)),
-        }
+        inside.namespace.is_called(&inside.name).doing(|| format!("look for namespace {}", inside.name))
     }
 
     /// The namespaces of all domains that have one of their own, and the default domain's.

@@ -140,6 +140,17 @@ impl Namespace {
         Ok(Self { fd: file.into(), identity: (metadata.dev(), metadata.ino()) })
     }
 
+    /// Whether this is its name.
+    pub fn is_called(&self, name: &DomainName) -> Result<bool, NamespaceError> {
+        let path = path(name);
+        match path.metadata() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            found => found
+                .map(|found| (found.dev(), found.ino()) == self.identity)
+                .map_err(|source| NamespaceError::File { path, source }),
+        }
+    }
+
     /// The same once more.
     pub fn try_clone(&self) -> io::Result<Self> {
         Ok(Self { fd: self.fd.try_clone()?, identity: self.identity })

@@ -1,21 +1,74 @@
-//! Sending a run of datagrams: one sendmsg(2), which the kernel cuts (udp(7), UDP_SEGMENT).
+//! Sending what a batch holds: a run of datagrams is one sendmsg(2), which the kernel cuts (udp(7), UDP_SEGMENT).
 
 use std::io;
 use std::mem::{size_of, zeroed};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
+use std::sync::atomic::Ordering;
 
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::socket::{SockaddrLike, SockaddrStorage};
 
+use super::Shared;
 use super::address::Control;
-use crate::wireguard::batch::Run;
+use crate::wireguard::batch::{Batch, Run};
 
 /// How long a full socket may hold up everything else before a datagram is dropped.
 const WAIT_MS: u8 = 5;
 
+impl Shared {
+    /// Sends and writes what is in a batch.
+    pub(super) fn flush(&self, batch: &mut Batch) {
+        if batch.runs().next().is_some()
+            && let Some(open) = self.open_sockets().as_ref()
+        {
+            for (run, bytes) in batch.runs() {
+                if let Some(socket) = open.sockets.towards(run.route.remote) {
+                    self.send(socket, run, bytes);
+                }
+            }
+        }
+        batch.groups(self.tun.coalescing(), |group, bytes, packets| self.tun.write(group, bytes, packets));
+        batch.clear();
+    }
+
+    /// Sends a run at once, or one by one where the kernel refuses that: EIO where the outer interface lacks checksums
+    /// in hardware, EINVAL or EMSGSIZE where a datagram does not fit into the outer path and is to be fragmented.
+    fn send(&self, socket: &UdpSocket, run: &Run, bytes: &[u8]) {
+        if run.is_single() || !self.segments.load(Ordering::Relaxed) {
+            return bytes.chunks(run.size).for_each(|datagram| self.send_one(socket, run, datagram));
+        }
+        let Err(error) = send(socket, run, bytes) else { return };
+        match error.raw_os_error() {
+            Some(libc::EIO | libc::ENOPROTOOPT) if self.segments.swap(false, Ordering::Relaxed) => {
+                tracing::warn!(interface = self.name, %error, "no segmentation offload for UDP from here on");
+            }
+            Some(libc::EIO | libc::ENOPROTOOPT | libc::EINVAL | libc::EMSGSIZE) => {}
+            _ => return tracing::debug!(%error, "datagrams were not sent"),
+        }
+        bytes.chunks(run.size).for_each(|datagram| self.send_one(socket, run, datagram));
+    }
+
+    /// An address of ours that the peer used may be gone meanwhile.
+    fn send_one(&self, socket: &UdpSocket, run: &Run, datagram: &[u8]) {
+        let mut sent = send(socket, run, datagram);
+        if let (Err(error), Some(source)) = (&sent, run.route.source)
+            && matches!(
+                error.raw_os_error(),
+                Some(libc::EINVAL | libc::EADDRNOTAVAIL | libc::ENODEV | libc::ENETUNREACH)
+            )
+        {
+            self.core().forget_source(source);
+            sent = send(socket, &run.clone().from_anywhere(), datagram);
+        }
+        if let Err(error) = sent {
+            tracing::debug!(%error, "a datagram was not sent");
+        }
+    }
+}
+
 /// Sends the bytes of a run, waiting a little for a full queue; what cannot be sent then is dropped, as networks do.
-pub(super) fn send(socket: &UdpSocket, run: &Run, bytes: &[u8]) -> io::Result<()> {
+fn send(socket: &UdpSocket, run: &Run, bytes: &[u8]) -> io::Result<()> {
     let mut sent = try_send(socket, run, bytes);
     if matches!(&sent, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
         let mut fds = [PollFd::new(socket.as_fd(), PollFlags::POLLOUT)];
