@@ -141,7 +141,7 @@ fn a_domain_that_the_file_has_no_more_is_kept_too() {
         write("domains.yaml", "domains: {1: {}, green: {rdomain: 2}, 3: {}}\n");
         sh("rdom plan")
             .ends_with(3)
-            .says("delete domain 2 (blue); interrupts traffic; 1 process lives there");
+            .says("delete domain 2 (blue), renamed green; interrupts traffic; 1 process lives there");
         let planned = sh("rdom plan --json").ends_with(3).json();
         let steps = planned["steps"].as_array().expect("steps");
         assert!(steps.iter().any(|step| step["interrupts"]["residents"] == 1), "{planned:#}");

@@ -183,6 +183,10 @@ const GROUPS: &str = "home=$(stat -Lc %i /proc/self/ns/net) pids=$(stat -Lc %i /
         ls -d $mount/rdom/*.$home $mount/rdom.copy.$pids.* 2>/dev/null
     done; true";
 
+/// Sockets, whatever waits in their queues: two numbers behind the state.
+const SOCKETS: &str = r"{ ss -H -a -n -u; ss -H -a -n -t; ss -H -a -n -x src '/run/*'; } |
+    sed -E 's/^((u_[a-z]+ +)?[A-Z0-9-]+) +[0-9]+ +[0-9]+ +/\1 /'";
+
 impl Traces {
     /// Holds what there is now against this; a process that has said its last word may take a moment to go.
     pub(crate) fn is_all_there_is(&self) {
@@ -214,7 +218,7 @@ impl Traces {
             mounts: ok("cut -d' ' -f3- /proc/self/mountinfo"),
             processes: processes(),
             groups: ok(GROUPS),
-            sockets: ok("ss -H -a -n -u; ss -H -a -n -t; ss -H -a -n -x src '/run/*'"),
+            sockets: ok(SOCKETS),
             files: ok("find /run -path /run/state -prune -o -path /run/work -prune -o -print | sort"),
         }
     }

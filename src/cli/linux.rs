@@ -215,6 +215,7 @@ impl Verb {
 
 /// Runs the command line that this process was started with.
 pub(super) fn main() -> ExitCode {
+    keep_one_heap();
     let Rdom { mut common, verb } = Rdom::of(&words());
     common.network = verb.network().cloned().or(common.network);
     let colour = match &verb {
@@ -256,6 +257,15 @@ pub(super) fn main() -> ExitCode {
         Verb::Become(words) => services::become_service(&words, &common),
     };
     ended.unwrap_or_else(|trouble| ExitCode::from(trouble.tell()))
+}
+
+/// Threads of ours seldom allocate at the same time, and glibc would give each of them a heap of its own.
+fn keep_one_heap() {
+    // SAFETY: mallopt(3) has one thread to do with yet.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+    }
 }
 
 /// What was typed. Called by one of these names the program is its verb `wireguard`: wg-quick(8) takes one word as

@@ -10,8 +10,8 @@ use super::address::{self, Control};
 use crate::wireguard::route::{Route, Source};
 use crate::wireguard::train::Train;
 
-/// How many messages one call may bring.
-pub(super) const MESSAGES_MAX: usize = 8;
+/// How many messages one call may bring: each may be a whole train, and twice as many brought no more bytes.
+pub(super) const MESSAGES_MAX: usize = 4;
 /// A train is at most as long as an IP packet.
 const SLOT: usize = 65_536;
 
