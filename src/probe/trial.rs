@@ -268,7 +268,9 @@ fn make(route: &Socket, kind: &Kind) -> Result<(), Errno> {
     }
     body.extend(attribute(LINKINFO, &info));
     // With more the kernel waits for RCU, twice for a pair.
-    body.extend([NUM_TX_QUEUES, NUM_RX_QUEUES].map(|queues| attribute(queues, &1_u32.to_ne_bytes())).concat());
+    body.extend(
+        [NUM_TX_QUEUES, NUM_RX_QUEUES].map(|queues| attribute(queues, &1_u32.to_ne_bytes())).concat(),
+    );
     ask_by(route, NEWLINK, CREATE, &body).map(drop)
 }
 
