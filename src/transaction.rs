@@ -80,6 +80,7 @@ impl fmt::Display for Restored {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Restored::Untouched => f.write_str("nothing was changed"),
+            Restored::Completely(1) => f.write_str("everything is as it was before (1 step taken back)"),
             Restored::Completely(steps) => {
                 write!(f, "everything is as it was before ({steps} steps taken back)")
             }
