@@ -14,8 +14,6 @@ pub(super) struct Shape {
     /// What the mapping describes, with its article: `an interface`.
     pub(super) what: &'static str,
     pub(super) keys: &'static [&'static str],
-    /// Keys that mean something to the language, but not yet to this program.
-    pub(super) later: &'static [&'static str],
 }
 
 /// A mapping, taken apart by its keys.
@@ -139,10 +137,6 @@ pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
 
 fn unknown(key: &Placed<String>, shape: &Shape) -> Diagnostic {
     let (word, what) = (key.value.as_str(), shape.what);
-    if shape.later.contains(&word) {
-        return Diagnostic::error(key.place, format!("`{word}` is not supported yet"))
-            .label(format!("a key of {what}, but not in this version"));
-    }
     let diagnostic =
         Diagnostic::error(key.place, format!("unknown key `{word}`")).label(format!("not a key of {what}"));
     diagnostic.help(match (instead(word), nearest(word, shape.keys.iter().copied())) {
