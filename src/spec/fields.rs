@@ -146,7 +146,7 @@ fn unknown(key: &Placed<String>, shape: &Shape) -> Diagnostic {
     })
 }
 
-/// Words of other tools.
+/// Words of other tools, and those that stand elsewhere in this file.
 fn instead(word: &str) -> Option<&'static str> {
     match word {
         "private_key" => Some("keep the key in a file of mode 0600 and write `private_key_file: PATH`"),
@@ -154,6 +154,9 @@ fn instead(word: &str) -> Option<&'static str> {
         "port" => Some("write `listen_port`"),
         "address" | "inet" | "inet6" => Some("write `addresses: [ADDRESS/LENGTH]`"),
         "gateway" => Some("write `via`"),
+        "rdomain" | "isolation" | "interfaces" | "routes" | "rtables" | "rules" | "sysctls" | "services" => {
+            Some("it is a key of a domain: write it below the domain's name in `domains`")
+        }
         "<<" => Some("merge keys are not part of YAML 1.2; repeat the keys"),
         _ => None,
     }
