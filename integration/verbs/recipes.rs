@@ -112,6 +112,36 @@ fn a_container_joins_a_domain() {
     });
 }
 
+/// Makes the container's root one that `rdom` runs in, without a /run.
+const WITH_RDOM: &str = "
+    rdom=$(command -v rdom)
+    for file in \"$rdom\" $(ldd \"$rdom\" | grep -o '/[^ ]*'); do
+        mkdir -p \"root$(dirname \"$file\")\" && cp \"$file\" \"root$file\"
+    done
+    mkdir -p root/tests root/proc root/sys root/dev root/etc && echo 'root:x:0:0::/:/bin/sh' >root/etc/passwd
+    ln -sf \"$rdom\" root/bin/rdom; ln -sf ping root/bin/cat
+    IMAGE=\"--cgroups=disabled --network none $IMAGE\"";
+
+#[test]
+fn a_file_is_tested_in_a_container() {
+    if ["podman", "crun", "busybox", "ldd"].iter().any(|program| lacks(program)) {
+        return;
+    }
+    in_roots_copy("recipes::a_file_is_tested_in_a_container", || {
+        let router = concat!("cp '", env!("CARGO_MANIFEST_DIR"), "/examples/router-chain.yaml' router.yaml");
+        let groups = "umount -R /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup";
+        let prepared = format!("{groups}\n{PODMAN}\n{WITH_RDOM}\n{router}");
+        let tested = |command: &str| sh(&with_files(&format!("{prepared}\n{command}")));
+        tested(&recipe("podman")).ends_with(0).says("2 passed, 0 failed");
+        tested(&recipe("podman-router")).ends_with(0).says("5 passed, 0 failed");
+        let masked = recipe("podman-router").replace("--security-opt unmask=/proc/sys", "");
+        tested(&masked)
+            .ends_with(4)
+            .says("ip_forward cannot be written")
+            .says("podman run --security-opt unmask");
+    });
+}
+
 /// A server in a domain, a recipe, and who asks from the default domain.
 fn forwarded(recipe_name: &str) -> Ran {
     let asked = format!(

@@ -333,9 +333,9 @@ pub fn writable_sysctls() -> Result<(), Unsupported> {
     access(file, AccessFlags::W_OK).map_err(|errno| Unsupported {
         missing: format!("{file} cannot be written: {}", errno.desc()),
         remedy: match errno {
-            Errno::EROFS => {
-                "mount -o remount,rw /proc/sys; in a container: start it with a writable /proc/sys".into()
-            }
+            Errno::EROFS => "mount -o remount,rw /proc/sys; for a container: podman run --security-opt \
+                             unmask=/proc/sys, docker run --security-opt systempaths=unconfined"
+                .into(),
             _ => "run it as root, or in a private copy: rdom run FILE -- COMMAND".into(),
         },
     })

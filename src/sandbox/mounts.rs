@@ -73,7 +73,9 @@ fn bind(source: &Path, place: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// An image of a container may be without a /run.
 fn replace_run() -> io::Result<()> {
+    fs::create_dir_all("/run").map_err(|error| io::Error::new(error.kind(), format!("/run: {error}")))?;
     let old = directory(Path::new("/run"))?;
     let old_path = path_of(&old);
     let entries: Vec<DirEntry> = fs::read_dir(&old_path)?.collect::<Result<_, _>>()?;

@@ -14,8 +14,6 @@ pub(super) struct Shape {
     /// What the mapping describes, with its article: `an interface`.
     pub(super) what: &'static str,
     pub(super) keys: &'static [&'static str],
-    /// Keys that mean something to the language, but not yet to this program.
-    pub(super) later: &'static [&'static str],
 }
 
 /// A mapping, taken apart by its keys.
@@ -139,10 +137,6 @@ pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
 
 fn unknown(key: &Placed<String>, shape: &Shape) -> Diagnostic {
     let (word, what) = (key.value.as_str(), shape.what);
-    if shape.later.contains(&word) {
-        return Diagnostic::error(key.place, format!("`{word}` is not supported yet"))
-            .label(format!("a key of {what}, but not in this version"));
-    }
     let diagnostic =
         Diagnostic::error(key.place, format!("unknown key `{word}`")).label(format!("not a key of {what}"));
     diagnostic.help(match (instead(word), nearest(word, shape.keys.iter().copied())) {
@@ -152,7 +146,7 @@ fn unknown(key: &Placed<String>, shape: &Shape) -> Diagnostic {
     })
 }
 
-/// Words of other tools.
+/// Words of other tools, and those that stand elsewhere in this file.
 fn instead(word: &str) -> Option<&'static str> {
     match word {
         "private_key" => Some("keep the key in a file of mode 0600 and write `private_key_file: PATH`"),
@@ -160,6 +154,9 @@ fn instead(word: &str) -> Option<&'static str> {
         "port" => Some("write `listen_port`"),
         "address" | "inet" | "inet6" => Some("write `addresses: [ADDRESS/LENGTH]`"),
         "gateway" => Some("write `via`"),
+        "rdomain" | "isolation" | "interfaces" | "routes" | "rtables" | "rules" | "sysctls" | "services" => {
+            Some("it is a key of a domain: write it below the domain's name in `domains`")
+        }
         "<<" => Some("merge keys are not part of YAML 1.2; repeat the keys"),
         _ => None,
     }

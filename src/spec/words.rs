@@ -36,19 +36,12 @@ pub(super) use step::{Act, Action, Step};
 pub(super) use test::Test;
 pub(super) use wireguard::{Peer, PeerWord, WireGuard};
 
-const FILE: Shape = Shape {
-    what: "a network",
-    keys: &["name", "defaults", "control", "domains", "links", "tests", "steps"],
-    later: &[],
-};
-const DEFAULTS: Shape = Shape { what: "`defaults`", keys: &["isolation", "engine", "drift"], later: &[] };
-const LINK: Shape =
-    Shape { what: "a link", keys: &["ends", "delay", "jitter", "loss", "reorder", "rate"], later: &[] };
-const LINK_END: Shape = Shape {
-    what: "an end of a link",
-    keys: &["at", "delay", "jitter", "loss", "reorder", "rate"],
-    later: &[],
-};
+const FILE: Shape =
+    Shape { what: "a network", keys: &["name", "defaults", "control", "domains", "links", "tests", "steps"] };
+const DEFAULTS: Shape = Shape { what: "`defaults`", keys: &["isolation", "engine", "drift"] };
+const LINK: Shape = Shape { what: "a link", keys: &["ends", "delay", "jitter", "loss", "reorder", "rate"] };
+const LINK_END: Shape =
+    Shape { what: "an end of a link", keys: &["at", "delay", "jitter", "loss", "reorder", "rate"] };
 
 /// The whole file.
 #[derive(Debug, Default)]

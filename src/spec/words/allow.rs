@@ -7,7 +7,7 @@ use crate::spec::node::Node;
 use crate::spec::report::{Placed, Report};
 use crate::spec::values::Trouble;
 
-const ALLOW: Shape = Shape { what: "`allow`", keys: &["users", "groups"], later: &[] };
+const ALLOW: Shape = Shape { what: "`allow`", keys: &["users", "groups"] };
 
 /// The longest name of a user or group, in bytes (login.defs(5), useradd(8): 32; directories have longer ones).
 const LONGEST: usize = 256;

@@ -7,8 +7,8 @@ use crate::spec::fields::{Fields, Shape};
 use crate::spec::node::Node;
 use crate::spec::report::{Placed, Report};
 
-const CONTROL: Shape = Shape { what: "`control`", keys: &["group", "change"], later: &[] };
-const CHANGE: Shape = Shape { what: "`change`", keys: &["users", "groups"], later: &[] };
+const CONTROL: Shape = Shape { what: "`control`", keys: &["group", "change"] };
+const CHANGE: Shape = Shape { what: "`change`", keys: &["users", "groups"] };
 
 #[derive(Debug, Default)]
 pub(in crate::spec) struct Control {

@@ -9,7 +9,7 @@ use crate::spec::node::{Node, Value};
 use crate::spec::report::{Placed, Report};
 use crate::spec::values::Trouble;
 
-const DNS: Shape = Shape { what: "`dns`", keys: &["servers", "search", "hosts"], later: &[] };
+const DNS: Shape = Shape { what: "`dns`", keys: &["servers", "search", "hosts"] };
 
 /// How many servers a C library asks (resolv.conf(5), `MAXNS`).
 const MOST_SERVERS: usize = 3;

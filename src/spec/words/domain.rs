@@ -33,9 +33,8 @@ const DOMAIN: Shape = Shape {
         "dns",
         "services",
     ],
-    later: &[],
 };
-const LOOPBACK: Shape = Shape { what: "`lo`", keys: &["addresses"], later: &[] };
+const LOOPBACK: Shape = Shape { what: "`lo`", keys: &["addresses"] };
 
 /// One entry of `domains`.
 #[derive(Debug)]

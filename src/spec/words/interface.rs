@@ -26,7 +26,6 @@ const INTERFACE: Shape = Shape {
         "dummy",
         "physical",
     ],
-    later: &[],
 };
 const KINDS: [&str; 7] = ["wireguard", "bridge", "vlan", "vxlan", "macvlan", "dummy", "physical"];
 

@@ -11,12 +11,11 @@ use crate::spec::node::{Entry, Node, Value};
 use crate::spec::report::{Placed, Report};
 use crate::spec::values::{self, Trouble};
 
-const BRIDGE: Shape = Shape { what: "a bridge", keys: &["ports"], later: &[] };
-const DUMMY: Shape = Shape { what: "a dummy", keys: &[], later: &[] };
-const VLAN: Shape = Shape { what: "a vlan", keys: &["parent", "id"], later: &[] };
-const MACVLAN: Shape = Shape { what: "a macvlan", keys: &["parent"], later: &[] };
-const VXLAN: Shape =
-    Shape { what: "a vxlan", keys: &["id", "underlay", "local", "remote", "port"], later: &[] };
+const BRIDGE: Shape = Shape { what: "a bridge", keys: &["ports"] };
+const DUMMY: Shape = Shape { what: "a dummy", keys: &[] };
+const VLAN: Shape = Shape { what: "a vlan", keys: &["parent", "id"] };
+const MACVLAN: Shape = Shape { what: "a macvlan", keys: &["parent"] };
+const VXLAN: Shape = Shape { what: "a vxlan", keys: &["id", "underlay", "local", "remote", "port"] };
 
 /// The value of `vxlan`.
 #[derive(Debug)]

@@ -9,12 +9,9 @@ use crate::spec::node::{Entry, Node};
 use crate::spec::report::{Placed, Report};
 use crate::spec::values::{self, Trouble};
 
-const ROUTE: Shape = Shape {
-    what: "a route",
-    keys: &["to", "via", "dev", "metric", "src", "onlink", "type", "nexthops"],
-    later: &[],
-};
-const HOP: Shape = Shape { what: "a nexthop", keys: &["via", "dev", "weight"], later: &[] };
+const ROUTE: Shape =
+    Shape { what: "a route", keys: &["to", "via", "dev", "metric", "src", "onlink", "type", "nexthops"] };
+const HOP: Shape = Shape { what: "a nexthop", keys: &["via", "dev", "weight"] };
 
 /// One item of `routes`.
 #[derive(Debug)]

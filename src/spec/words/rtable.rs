@@ -7,7 +7,7 @@ use crate::spec::node::{Entry, Node};
 use crate::spec::report::{Placed, Report};
 use crate::spec::values::Trouble;
 
-const RTABLE: Shape = Shape { what: "an rtable", keys: &["routes"], later: &[] };
+const RTABLE: Shape = Shape { what: "an rtable", keys: &["routes"] };
 
 /// One entry of `rtables`.
 #[derive(Debug)]

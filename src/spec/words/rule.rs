@@ -9,7 +9,7 @@ use crate::spec::report::{Placed, Report};
 use crate::spec::values::{self, Trouble};
 
 const RULE: Shape =
-    Shape { what: "a rule", keys: &["from", "to", "iif", "uid", "fwmark", "rtable", "priority"], later: &[] };
+    Shape { what: "a rule", keys: &["from", "to", "iif", "uid", "fwmark", "rtable", "priority"] };
 
 /// The first priority that is not the kernel's or rdom's: 0 is its rule for local addresses, those below this one
 /// are for what a domain's isolation is made of.

@@ -15,10 +15,9 @@ use crate::spec::values::{self, Trouble};
 const SERVICE: Shape = Shape {
     what: "a service",
     keys: &["command", "env", "user", "directory", "ready", "depends_on", "restart"],
-    later: &[],
 };
 const SIGNS: [&str; 4] = ["tcp", "udp", "exec", "log"];
-const READY: Shape = Shape { what: "`ready`", keys: &["tcp", "udp", "exec", "log", "within"], later: &[] };
+const READY: Shape = Shape { what: "`ready`", keys: &["tcp", "udp", "exec", "log", "within"] };
 
 /// How long a service may take to be ready where the file does not say.
 const USUAL_WITHIN: Duration = Duration::from_secs(10);

@@ -31,7 +31,6 @@ const STEP: Shape = Shape {
         "cut", "restore", "move", "peer", "endpoint", "set", "delay", "jitter", "loss", "reorder", "rate",
         "one_way", "kill", "start", "apply", "wait",
     ],
-    later: &[],
 };
 
 /// One item of `steps`.

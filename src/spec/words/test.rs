@@ -72,7 +72,6 @@ const TEST: Shape = Shape {
         "peer",
         "stdout",
     ],
-    later: &[],
 };
 
 /// One item of `tests`, or of `steps` that asserts something.

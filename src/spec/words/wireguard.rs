@@ -10,15 +10,11 @@ use crate::spec::node::{Entry, Node, Value};
 use crate::spec::report::{Placed, Report};
 use crate::spec::values::{self, Trouble};
 
-const WIREGUARD: Shape = Shape {
-    what: "`wireguard`",
-    keys: &["engine", "underlay", "listen_port", "private_key_file", "peers"],
-    later: &[],
-};
+const WIREGUARD: Shape =
+    Shape { what: "`wireguard`", keys: &["engine", "underlay", "listen_port", "private_key_file", "peers"] };
 const PEER: Shape = Shape {
     what: "a peer",
     keys: &["public_key", "preshared_key_file", "endpoint", "allowed_ips", "persistent_keepalive"],
-    later: &[],
 };
 
 /// The value of `wireguard`.

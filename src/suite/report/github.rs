@@ -25,7 +25,16 @@ fn trouble(report: &FileReport) -> Option<String> {
         Outcome::Unsupported => "warning",
         Outcome::Broken => "error",
     };
-    Some(format!("::{level} file={}::{}\n", property(&report.file), data(report.trouble.trim_end())))
+    let line = line(report).map_or_else(String::new, |line| format!(",line={line}"));
+    Some(format!("::{level} file={}{line}::{}\n", property(&report.file), data(report.trouble.trim_end())))
+}
+
+/// Where in the file the first of what was said is, as a diagnostic shows it: ` --> FILE:LINE:COLUMN`.
+fn line(report: &FileReport) -> Option<usize> {
+    report.trouble.lines().find_map(|said| {
+        let place = said.trim_start().strip_prefix("--> ")?.strip_prefix(&report.file)?.strip_prefix(':')?;
+        place.split(':').next()?.parse().ok()
+    })
 }
 
 /// What stands behind the second colons.
@@ -58,6 +67,6 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("\n::warning file=b.yaml::rdom: 1/x: this kernel"), "{text}");
-        assert!(text.contains("\n::error file=c.yaml::error: unknown key `x`%0A"), "{text}");
+        assert!(text.contains("\n::error file=c.yaml,line=1::error: unknown key `x`%0A"), "{text}");
     }
 }
