@@ -24,6 +24,7 @@ pub mod enter;
 pub mod exec;
 #[cfg(target_os = "linux")]
 pub mod lab;
+pub mod memory;
 pub mod model;
 pub mod plan;
 #[cfg(target_os = "linux")]

@@ -19,7 +19,6 @@ mod gist;
 mod history;
 mod impair;
 mod lookup;
-mod memory;
 mod neighbours;
 mod place;
 mod pointing;

@@ -27,6 +27,7 @@ enum Effects {
 
 const ROOMS: &[Room] = &[
     Room { name: "diagnostic", may_use: &[], effects: Effects::None },
+    Room { name: "memory", may_use: &[], effects: Effects::Some },
     Room { name: "model", may_use: &[], effects: Effects::None },
     Room { name: "spec", may_use: &["diagnostic", "model"], effects: Effects::None },
     Room { name: "plan", may_use: &["model"], effects: Effects::None },
@@ -45,7 +46,7 @@ const ROOMS: &[Room] = &[
         effects: Effects::Some,
     },
     Room { name: "wireguard", may_use: &["model"], effects: Effects::Some },
-    Room { name: "engine", may_use: &["model", "wireguard"], effects: Effects::Some },
+    Room { name: "engine", may_use: &["memory", "model", "wireguard"], effects: Effects::Some },
     Room { name: "capture", may_use: &["model"], effects: Effects::Some },
     Room { name: "sandbox", may_use: &["probe"], effects: Effects::Some },
     Room { name: "exec", may_use: &["diagnostic", "model", "probe"], effects: Effects::Some },
@@ -56,6 +57,7 @@ const ROOMS: &[Room] = &[
         name: "supervisor",
         may_use: &[
             "diagnostic",
+            "memory",
             "model",
             "spec",
             "plan",
@@ -102,6 +104,7 @@ const ROOMS: &[Room] = &[
         name: "cli",
         may_use: &[
             "diagnostic",
+            "memory",
             "model",
             "spec",
             "plan",

@@ -43,6 +43,7 @@ use super::{
     portability, print_json, say, schema, start_log, trouble,
 };
 use crate::diagnostic::Paint;
+use crate::memory;
 use crate::model::NetworkName;
 
 /// What the list of verbs does not say.
@@ -215,7 +216,7 @@ impl Verb {
 
 /// Runs the command line that this process was started with.
 pub(super) fn main() -> ExitCode {
-    keep_one_heap();
+    memory::keep_one_heap();
     let Rdom { mut common, verb } = Rdom::of(&words());
     common.network = verb.network().cloned().or(common.network);
     let colour = match &verb {
@@ -257,15 +258,6 @@ pub(super) fn main() -> ExitCode {
         Verb::Become(words) => services::become_service(&words, &common),
     };
     ended.unwrap_or_else(|trouble| ExitCode::from(trouble.tell()))
-}
-
-/// Threads of ours seldom allocate at the same time, and glibc would give each of them a heap of its own.
-fn keep_one_heap() {
-    // SAFETY: mallopt(3) has one thread to do with yet.
-    #[cfg(target_env = "gnu")]
-    unsafe {
-        libc::mallopt(libc::M_ARENA_MAX, 1);
-    }
 }
 
 /// What was typed. Called by one of these names the program is its verb `wireguard`: wg-quick(8) takes one word as

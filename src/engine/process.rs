@@ -18,6 +18,7 @@ use nix::unistd::{geteuid, setsid};
 
 use super::confine;
 use super::message::{Answer, PROTOCOL, Request, receive, send};
+use crate::memory;
 use crate::wireguard::{Changes, Device, LinkEvents, OpenSockets, Parts, Routes, UdpPair, UnderlaySockets};
 
 /// Where privileged ports end (ip(7), net.ipv4.ip_unprivileged_port_start).
@@ -160,6 +161,8 @@ impl Engine {
     fn serve(&mut self, caller: OwnedFd) -> io::Result<()> {
         let (request, handed) = receive::<Request>(caller.as_fd())?;
         if let Request::Changes = request {
+            // Whoever waits for what others set has set its own.
+            memory::give_back();
             self.awaiting = Some(caller);
             return Ok(());
         }

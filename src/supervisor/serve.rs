@@ -10,8 +10,8 @@ use super::lookup::Found;
 use super::residents::{Eviction, Resident, end_all, residents_of};
 use super::signals::Terminal;
 use super::{
-    DownError, Entrances, KeptError, Lodging, Supervisor, admission, confirm, forget, greet, memory,
-    open_door, residents, service_manager, take_down_kept,
+    DownError, Entrances, KeptError, Lodging, Supervisor, admission, confirm, forget, greet, open_door,
+    residents, service_manager, take_down_kept,
 };
 use crate::backend::BackendError;
 use crate::backend::linux::monitor::Heard;
@@ -19,6 +19,7 @@ use crate::control::enter::Ask;
 use crate::control::{self, Request, Residents, Terms};
 use crate::diagnostic::chain;
 use crate::exec::group;
+use crate::memory;
 use crate::model::Control;
 use crate::status::Occurrence;
 use crate::transaction::Failure;

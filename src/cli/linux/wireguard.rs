@@ -17,6 +17,7 @@ use nix::unistd::{ForkResult, dup2_stderr, dup2_stdin, dup2_stdout, fork, pipe2,
 use super::Ended;
 use super::trouble::Trouble;
 use super::up::hear;
+use crate::memory;
 use crate::model::InterfaceName;
 use crate::probe;
 use crate::wireguard::{self, Given};
@@ -85,7 +86,11 @@ fn descriptor(variable: &str) -> Result<Option<OwnedFd>, Trouble> {
 }
 
 fn serve(interface: &InterfaceName, given: Given, ready: impl FnOnce()) -> Ended {
-    let ended = wireguard::run_standalone(interface.as_str(), given, ready);
+    let begun = || {
+        ready();
+        memory::give_back();
+    };
+    let ended = wireguard::run_standalone(interface.as_str(), given, begun);
     ended.map_err(|error| Trouble::failed(format!("{interface}: {error}")))?;
     Ok(ExitCode::SUCCESS)
 }
