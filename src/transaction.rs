@@ -80,6 +80,7 @@ impl fmt::Display for Restored {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Restored::Untouched => f.write_str("nothing was changed"),
+            Restored::Completely(1) => f.write_str("everything is as it was before (1 step taken back)"),
             Restored::Completely(steps) => {
                 write!(f, "everything is as it was before ({steps} steps taken back)")
             }
@@ -215,4 +216,16 @@ fn without_bystanders(network: &Network) -> Network {
 
 fn listed(steps: &[Step]) -> String {
     steps.iter().map(Step::to_string).collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_taken_back_is_counted_as_one_says_it() {
+        let told = |steps| Restored::Completely(steps).to_string();
+        assert_eq!(told(1), "everything is as it was before (1 step taken back)");
+        assert_eq!(told(2), "everything is as it was before (2 steps taken back)");
+    }
 }

@@ -213,7 +213,7 @@ impl Supervisor {
     /// Takes the network down.
     pub fn down(&mut self) -> Result<(), Box<Failure>> {
         service_manager::stopping();
-        self.monitor = None;
+        self.hear_no_more();
         self.door = None;
         self.services.end();
         let steps = take_down_kept(&mut self.backend, &self.desired)?;
@@ -225,6 +225,13 @@ impl Supervisor {
         forget(&self.directories);
         self.happened(Occurrence::Down);
         Ok(())
+    }
+
+    /// Has the monitor end on a thread of its own: as many sockets as there are domains take long to close.
+    fn hear_no_more(&mut self) {
+        let monitor = self.monitor.take();
+        let _here_if_there_is_no_thread =
+            thread::Builder::new().name("silence".into()).spawn(move || drop(monitor));
     }
 
     /// Remembers it, and tells everybody who listens.

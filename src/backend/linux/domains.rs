@@ -71,7 +71,7 @@ impl Inside {
 
 /// Domains whose names are gone. What lives in them goes with this, unless somebody else uses it.
 #[derive(Debug)]
-pub struct Departed(Vec<(DomainId, Inside)>);
+pub struct Departed(Vec<Namespace>);
 
 impl Departed {
     /// How many they are.
@@ -278,16 +278,21 @@ impl Domains {
                 Ok(false) | Err(_) => break,
             }
         }
-        let departed: Vec<_> =
-            wanted[..going].iter().filter_map(|(id, _)| Some((*id, self.inside.remove(id)?))).collect();
-        let named = departed.iter().filter(|(_, inside)| inside.isolation.has_namespace());
-        let names: Vec<_> = named.map(|(_, inside)| &inside.name).collect();
-        if !names.is_empty() {
-            namespace::remove_names(&names).doing(|| "delete domains".to_owned())?;
-            self.last_deletion = Some(Instant::now());
+        let ledger = &self.ledger;
+        let forget = |id: DomainId| ledger.forget(id).doing(|| format!("forget domain {id}"));
+        let (mut departed, mut named) = (Vec::new(), Vec::new());
+        let going = wanted[..going].iter().filter_map(|(id, _)| Some((*id, self.inside.remove(id)?)));
+        for (id, Inside { name, isolation, namespace, route, .. }) in going {
+            match isolation.has_namespace() {
+                true => named.push((name, (id, route))),
+                false => forget(id)?,
+            }
+            departed.push(namespace);
         }
-        for (id, _) in &departed {
-            self.ledger.forget(*id).doing(|| format!("forget domain {id}"))?;
+        if !named.is_empty() {
+            // To close a socket takes long, and so does unmounting: at the same time.
+            namespace::remove_names(named, |(id, _closed)| forget(id))?;
+            self.last_deletion = Some(Instant::now());
         }
         Ok(Departed(departed))
     }

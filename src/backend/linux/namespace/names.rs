@@ -1,5 +1,6 @@
 //! Names of namespaces: given and taken away as ip-netns(8) does it.
 
+use std::any::Any;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,12 +11,14 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 
+use super::super::explain::Doing;
 use super::{DIRECTORY, Namespace, NamespaceError, Visitor, path, words};
+use crate::backend::BackendError;
 use crate::model::DomainName;
 
 /// How many threads take names away, and how many each at least: an unmounting waits until nobody looks at the mount any
 /// more (RCU), and many wait as long as one.
-const THREADS: usize = 16;
+const THREADS: usize = 32;
 const SHARE: usize = 4;
 
 /// Gives names to new namespaces, one after the other, and from the first on lets nobody else do so.
@@ -47,22 +50,31 @@ impl Names {
     }
 }
 
-/// Takes names away. A namespace itself goes with its last descriptor and process.
-pub fn remove_names(names: &[&DomainName]) -> Result<(), NamespaceError> {
-    let _lock = lock_directory()?;
-    let mut shares = names.chunks(names.len().div_ceil(THREADS).max(SHARE));
-    let own = shares.next().unwrap_or_default();
-    let remove = |names: &[&DomainName]| names.iter().try_for_each(|name| remove_name(name));
+/// Takes names away, many at once, and does this with what belongs to each when it is gone. A namespace itself goes with
+/// its last descriptor and process.
+pub fn remove_names<T: Send>(
+    mut names: Vec<(DomainName, T)>,
+    then: impl Fn(T) -> Result<(), BackendError> + Sync,
+) -> Result<(), BackendError> {
+    let what = || "delete domains".to_owned();
+    let _lock = lock_directory().doing(what)?;
+    let remove = |share: Vec<(DomainName, T)>| {
+        share.into_iter().try_for_each(|(name, its)| remove_name(&name).doing(what).and_then(|()| then(its)))
+    };
+    let share = names.len().div_ceil(THREADS).max(SHARE);
     thread::scope(|scope| {
-        let start = |names| {
+        let mut threads = Vec::new();
+        while names.len() > share {
+            let share = names.split_off(names.len() - share);
             let thread = thread::Builder::new().name("unmount".to_owned());
-            thread.spawn_scoped(scope, move || remove(names)).map_err(NamespaceError::Thread)
-        };
-        let threads: Vec<_> = shares.map(start).collect::<Result<_, _>>()?;
-        remove(own)?;
+            let thread = thread.spawn_scoped(scope, || remove(share));
+            threads.push(thread.map_err(NamespaceError::Thread).doing(what)?);
+        }
+        remove(names)?;
         threads.into_iter().try_for_each(|thread| {
-            let ended = thread.join();
-            ended.unwrap_or_else(|panic| Err(NamespaceError::Panic(words(&*panic))))
+            let panicked =
+                |panic: Box<dyn Any + Send>| Err(NamespaceError::Panic(words(&*panic))).doing(what);
+            thread.join().unwrap_or_else(panicked)
         })
     })
 }
