@@ -297,6 +297,57 @@ fn domains_are_made_together_up_to_one_that_cannot_be() {
 }
 
 #[test]
+fn interfaces_are_made_while_domains_are_and_none_if_one_cannot_be() {
+    in_private_copies("interfaces_are_made_while_domains_are_and_none_if_one_cannot_be", || {
+        let mut world = World::new();
+        run(&["ip", "netns", "add", "theirs"]);
+        let link = |near, far| create(end(near), Kind::Veth { peer: end(far) });
+        let refused = [
+            create_domain(1, "one"),
+            create_domain(2, "two"),
+            create_domain(3, "theirs"),
+            create(end("1/br0"), Kind::Bridge),
+            link("1/near", "2/far"),
+            link("2/near", "3/far"),
+        ];
+        assert_eq!(world.backend.apply_some(&refused).unwrap(), 2);
+        let seen = world.observe();
+        assert!(
+            seen.interfaces().all(|(_, found)| found.kind == Kind::Loopback || found.kind == Kind::Existing)
+        );
+
+        let steps = [
+            create_domain(3, "three"),
+            link("1/near", "2/far"),
+            link("2/near", "3/far"),
+            link("2/near", "3/again"),
+            link("1/left", "3/right"),
+        ];
+        assert_eq!(world.backend.apply_some(&steps).unwrap(), 3);
+        let error = world.backend.apply_some(&steps[3..]).unwrap_err();
+        assert!(error.to_string().contains("cannot create 2/near: it exists already"), "{error}");
+        let seen = world.observe();
+        assert_eq!(seen.interface(&end("2/near")).unwrap().kind, Kind::Veth { peer: end("3/far") });
+        assert_eq!(seen.interface(&end("3/right")), None);
+    });
+}
+
+#[test]
+fn names_that_a_crash_left_are_given_again_however_many_they_are() {
+    in_private_copies("names_that_a_crash_left_are_given_again_however_many_they_are", || {
+        let mut world = World::new();
+        let steps = [create_domain(1, "one"), create_domain(2, "two")];
+        assert_eq!(world.backend.apply_some(&steps).unwrap(), 2);
+        for name in ["one", "two"] {
+            run(&["umount", "--lazy", &format!("/run/netns/{name}")]);
+        }
+        assert_eq!(world.observe().domains.len(), 1);
+        assert_eq!(world.backend.apply_some(&steps).unwrap(), 2);
+        assert_eq!(world.observe().domains.len(), 3);
+    });
+}
+
+#[test]
 fn sysctls_are_set_and_given_back() {
     in_private_copies("sysctls_are_set_and_given_back", || {
         let mut world = World::new();

@@ -6,6 +6,7 @@
 
 mod address;
 mod addresses;
+mod ahead;
 mod apply;
 mod baseline;
 mod domains;

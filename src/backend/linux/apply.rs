@@ -2,7 +2,8 @@
 
 use std::slice;
 
-use super::domains::{Departed, Domains};
+use super::ahead::Ahead;
+use super::domains::{self, Departed, Domains};
 use super::link::Change;
 use super::tunnel::Session;
 use super::tunnels::{Tunnels, Wanted};
@@ -16,7 +17,7 @@ pub(super) fn step(domains: &mut Domains, tunnels: &mut Tunnels, step: &Step) ->
     domains.complete(DomainId::DEFAULT)?;
     domains.complete(step.object().domain())?;
     match step {
-        step @ Step::CreateDomain { .. } => create_domains(domains, slice::from_ref(step)).map(|_| ()),
+        step @ Step::CreateDomain { .. } => create_domains(domains, tunnels, slice::from_ref(step)).map(drop),
         Step::DeleteDomain { domain, name } => delete_domains(domains, tunnels, &[(*domain, name)]).map(drop),
         Step::RequireInterface { at } => require(domains, at),
         Step::CreateInterface { at, kind } => links::create(domains, tunnels, at, kind),
@@ -46,8 +47,8 @@ pub(super) fn step(domains: &mut Domains, tunnels: &mut Tunnels, step: &Step) ->
 
 /// Peers that one request to an engine sets at most.
 const PEERS_AT_ONCE: usize = 500;
-/// Domains that are made at once at most: an interruption waits for them.
-const DOMAINS_AT_ONCE: usize = 100;
+/// Domains that are made at once at most: an interruption waits for them, a second or so.
+const DOMAINS_AT_ONCE: usize = 1000;
 
 /// Takes the first of these steps, together with those behind it that delete domains, make some, or set peers of the same
 /// tunnel.
@@ -59,7 +60,7 @@ pub(super) fn some(
     match &steps[0] {
         Step::CreateDomain { .. } => {
             domains.complete(DomainId::DEFAULT)?;
-            create_domains(domains, steps)
+            create_domains(domains, tunnels, steps)
         }
         Step::DeleteDomain { .. } => {
             let wanted = steps.iter().map_while(|step| match step {
@@ -73,12 +74,25 @@ pub(super) fn some(
     }
 }
 
-fn create_domains(domains: &mut Domains, steps: &[Step]) -> Result<usize, BackendError> {
+/// Makes domains, and meanwhile the interfaces in those that are there: the kernel has time for both at once. Where a
+/// domain cannot be made, no interface is.
+fn create_domains(
+    domains: &mut Domains,
+    tunnels: &mut Tunnels,
+    steps: &[Step],
+) -> Result<usize, BackendError> {
     let wanted = steps.iter().take(DOMAINS_AT_ONCE).map_while(|step| match step {
-        Step::CreateDomain { domain, name, isolation } => Some((*domain, name, *isolation)),
+        Step::CreateDomain { domain, name, isolation } => {
+            Some(domains::Wanted { id: *domain, name, isolation: *isolation })
+        }
         _ => None,
     });
-    domains.create_some(&wanted.collect::<Vec<_>>())
+    let wanted: Vec<_> = wanted.collect();
+    let mut ahead = Ahead::of(&steps[wanted.len()..]);
+    match domains.create_some(&wanted, |domains| ahead.go_on(domains, tunnels)) {
+        Ok(count) if count == wanted.len() => Ok(count + ahead.taken()),
+        cut_short => ahead.take_back(domains, tunnels).and(cut_short),
+    }
 }
 
 /// If an engine refuses peers together, the first one is set alone, so that it is known which it was.

@@ -1,7 +1,10 @@
 //! Makes, removes and enters domains: a namespace each, or the default domain's for those that are a VRF alone, with
 //! a netlink socket that is kept open.
 
+mod maker;
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use ipnetwork::IpNetwork;
@@ -9,15 +12,18 @@ use nix::errno::Errno;
 
 use super::explain::Doing;
 use super::mark::{AddressMarks, Mark};
-use super::namespace::{self, Names, Namespace, NamespaceError, Visitor};
+use super::namespace::{self, Namespace, NamespaceError, Visitor};
 use super::namespaces::{Namespaces, Place};
 use super::netlink::{Netlink, Protocol};
 use super::tables::Tables;
 use crate::backend::BackendError;
 use crate::model::{DomainId, DomainName, End, InterfaceName, Isolation, Rule};
 use crate::state::{DomainRecord, Ledger, TunnelRecord};
+use maker::Maker;
 
 use super::link::{self, Link};
+
+pub(super) use maker::Wanted;
 
 /// How long the kernel may take to remove what is in a namespace (`cleanup_net`, net/core/net_namespace.c).
 const GONE_WITHIN: Duration = Duration::from_secs(2);
@@ -212,98 +218,33 @@ impl Domains {
         guests.map(|(&id, _)| id)
     }
 
-    /// Makes as many of these domains as can be made, by one thread, for to start one takes long; returns how many. It is
-    /// an error if the first cannot be made.
+    /// Makes as many of these domains as can be made; returns how many. It is an error if the first cannot be made. Each
+    /// time that one is there `meanwhile` is called, while the next is made.
     pub(super) fn create_some(
         &mut self,
-        wanted: &[(DomainId, &DomainName, Isolation)],
+        wanted: &[Wanted<'_>],
+        mut meanwhile: impl FnMut(&mut Self),
     ) -> Result<usize, BackendError> {
-        let made = namespace::visit(|visitor| {
-            let (mut names, mut made) = (Names::default(), Vec::new());
-            for &(id, name, isolation) in wanted {
-                match self.create(visitor, &mut names, id, name, isolation) {
-                    Ok(inside) => made.push((id, inside)),
-                    Err(error) if made.is_empty() => return Err(error),
-                    Err(_) => break,
-                }
+        if let Some((id, known)) = wanted.first().and_then(|first| self.inside.get_key_value(&first.id)) {
+            let message = format!("cannot create domain {id}: it exists as {}", known.name);
+            return Err(BackendError::new(message));
+        }
+        let new = wanted.iter().take_while(|wanted| !self.inside.contains_key(&wanted.id)).count();
+        let home = self.namespace(DomainId::DEFAULT)?.try_clone().doing(|| "make domains".to_owned())?;
+        let maker = Maker::new(self.ledger.clone(), home);
+        let (tell, made) = mpsc::channel();
+        let tour = move |visitor: &Visitor| maker.make_all(visitor, &wanted[..new], &tell);
+        let mut count = 0;
+        let ended = namespace::visit_while(tour, || {
+            for (id, inside) in made {
+                self.inside.insert(id, inside);
+                count += 1;
+                meanwhile(self);
             }
-            Ok(made)
         });
-        let made = made.doing(|| "make domains".to_owned())??;
-        let count = made.len();
-        self.inside.extend(made);
-        Ok(count)
-    }
-
-    fn create(
-        &self,
-        visitor: &Visitor,
-        names: &mut Names,
-        id: DomainId,
-        name: &DomainName,
-        isolation: Isolation,
-    ) -> Result<Inside, BackendError> {
-        if let Some(inside) = self.inside.get(&id) {
-            return Err(BackendError::new(format!(
-                "cannot create domain {id}: it exists as {}",
-                inside.name
-            )));
-        }
-        match isolation {
-            Isolation::Auto => {
-                Err(BackendError::new(format!("the isolation of domain {id} has not been chosen")))
-            }
-            Isolation::Netns | Isolation::NetnsVrf => {
-                here(self.create_namespace(visitor, names, id, name, isolation)?)
-            }
-            Isolation::Vrf => inside(visitor, self.create_guest(id, name)?),
-        }
-    }
-
-    /// Nothing but its record is made: it is its VRF device that keeps it apart.
-    fn create_guest(&self, id: DomainId, name: &DomainName) -> Result<Place, BackendError> {
-        let what = || format!("create domain {id} ({name})");
-        let namespace = self.namespace(DomainId::DEFAULT)?.try_clone().doing(what)?;
-        let record = DomainRecord {
-            namespace: name.as_str().to_owned(),
-            isolation: Isolation::Vrf,
-            identity: Some(namespace.identity()),
-            ..DomainRecord::default()
-        };
-        self.ledger.record(id, &record).doing(what)?;
-        Ok(Place { name: name.clone(), namespace, record })
-    }
-
-    /// The visitor is in it from then on.
-    fn create_namespace(
-        &self,
-        visitor: &Visitor,
-        names: &mut Names,
-        id: DomainId,
-        name: &DomainName,
-        isolation: Isolation,
-    ) -> Result<Place, BackendError> {
-        let what = || format!("create domain {id} (namespace {name})");
-        let left = self.ledger.domain(id).doing(what)?;
-        if left.is_some_and(|record| record.namespace == name.as_str()) && is_plain_file(name) {
-            namespace::remove_unused_name(name).doing(what)?;
-        }
-        if namespace::path(name).symlink_metadata().is_ok() {
-            return Err(taken(id, name));
-        }
-        let namespace_name = name.as_str().to_owned();
-        let pending = DomainRecord { namespace: namespace_name, isolation, ..DomainRecord::default() };
-        self.ledger.record(id, &pending).doing(what)?;
-        match names.create(visitor, name) {
-            Ok(namespace) => {
-                let record = DomainRecord { identity: Some(namespace.identity()), ..pending };
-                self.ledger.record(id, &record).doing(what)?;
-                Ok(Place { name: name.clone(), namespace, record })
-            }
-            Err(error) => {
-                self.ledger.forget(id).doing(what)?;
-                Err(error).doing(what)
-            }
+        match ended.doing(|| "make domains".to_owned())? {
+            Err(error) if count == 0 => Err(error),
+            Ok(()) | Err(_) => Ok(count),
         }
     }
 
@@ -493,12 +434,4 @@ fn is_plain_file(name: &DomainName) -> bool {
 
 fn another(id: DomainId, name: &DomainName) -> BackendError {
     BackendError::new(format!("cannot delete domain {id} (namespace {name}): it is another one by now"))
-}
-
-fn taken(id: DomainId, name: &DomainName) -> BackendError {
-    BackendError::new(format!("cannot create domain {id}: a namespace called `{name}` exists already"))
-        .caused_by(NamespaceError::Exists(name.clone()))
-        .help(format!(
-            "it was not made by this network: give the domain another name, or remove it: ip netns del {name}"
-        ))
 }

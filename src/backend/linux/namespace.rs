@@ -217,6 +217,14 @@ impl Visitor {
 
 /// Runs this on a thread of its own that may enter namespaces; a panic in it becomes an error.
 pub fn visit<T: Send>(tour: impl FnOnce(&Visitor) -> T + Send) -> Result<T, NamespaceError> {
+    visit_while(tour, || ())
+}
+
+/// The same, while the calling thread does something else.
+pub(super) fn visit_while<T: Send>(
+    tour: impl FnOnce(&Visitor) -> T + Send,
+    meanwhile: impl FnOnce(),
+) -> Result<T, NamespaceError> {
     let tour = || {
         let visitor = Visitor { _here: PhantomData };
         catch_unwind(AssertUnwindSafe(|| tour(&visitor)))
@@ -224,8 +232,9 @@ pub fn visit<T: Send>(tour: impl FnOnce(&Visitor) -> T + Send) -> Result<T, Name
     };
     thread::scope(|scope| {
         let thread = thread::Builder::new().name("namespace".to_owned()).spawn_scoped(scope, tour);
-        let result = thread.map_err(NamespaceError::Thread)?.join();
-        result.unwrap_or_else(|panic| Err(NamespaceError::Panic(words(&*panic))))
+        let thread = thread.map_err(NamespaceError::Thread)?;
+        meanwhile();
+        thread.join().unwrap_or_else(|panic| Err(NamespaceError::Panic(words(&*panic))))
     })
 }
 
