@@ -272,6 +272,7 @@ fn a_tunnel_of_wireguard_go_goes_over_to_a_file() {
         assert!(secrets.lines().all(|secret| !told.contains(secret)));
         assert_eq!(ok("stat -c %a keys/* | sort -u"), "600\n");
         ok("ip netns del green; rm -f /run/wireguard/wg1.sock");
+        wait_for("the end of wireguard-go", || !ok("ss -Hlun").contains(":7111 "));
         ok("rdom up -d taken.yaml");
         assert_eq!(sorted(ok("rdom wg showconf green/wg1")), before);
         assert!(ok("ss -Hlun").contains(":7111 "), "the sockets are in the default domain");
