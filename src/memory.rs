@@ -13,14 +13,18 @@ pub fn keep_one_heap() {
     }
 }
 
-/// Gives back what was needed for a moment only: what is free, which glibc would keep for the next time, and this
-/// program's code, of which the kernel brings what is used again. To be called after something that took much.
+/// Gives back what is free, which glibc would keep for the next time; to be called after something that took much.
 pub fn give_back() {
     // SAFETY: malloc_trim(3) may be called at any time, by any thread.
     #[cfg(target_env = "gnu")]
     unsafe {
         libc::malloc_trim(0);
     }
+}
+
+/// Gives back this program's code, of which the kernel brings what is used again. To be called by a program of ours, not
+/// for somebody else's, when its start is over; it is done once.
+pub fn forget_start() {
     #[cfg(target_os = "linux")]
-    code::give_back();
+    code::give_back_once();
 }

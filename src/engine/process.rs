@@ -162,7 +162,7 @@ impl Engine {
         let (request, handed) = receive::<Request>(caller.as_fd())?;
         if let Request::Changes = request {
             // Whoever waits for what others set has set its own.
-            memory::give_back();
+            memory::forget_start();
             self.awaiting = Some(caller);
             return Ok(());
         }

@@ -2,10 +2,17 @@
 //! used, and around each of them the kernel maps fifteen more that it might use.
 
 use std::ffi::{c_int, c_void};
+use std::sync::Once;
 use std::{ptr, slice};
 
+/// Does so once in a process: breakpoints are written into these pages, and are to outlive what comes after the start.
+pub(super) fn give_back_once() {
+    static DONE: Once = Once::new();
+    DONE.call_once(give_back);
+}
+
 /// Takes all of them out of this process: madvise(2), MADV_DONTNEED. The next use of one maps it again.
-pub(super) fn give_back() {
+fn give_back() {
     // SAFETY: the function is called with what dl_iterate_phdr(3) says, and keeps nothing of it.
     unsafe { libc::dl_iterate_phdr(Some(of_program), ptr::null_mut()) };
 }
@@ -23,7 +30,7 @@ unsafe extern "C" fn of_program(object: *mut libc::dl_phdr_info, _size: usize, _
         let start = object.dlpi_addr as usize + header.p_vaddr as usize;
         let aligned = start / page * page;
         let length = start - aligned + header.p_memsz as usize;
-        // SAFETY: these pages are never written: what is in them is in the file.
+        // SAFETY: nothing of ours writes to these pages: what is in them is in the file.
         unsafe { libc::madvise(ptr::without_provenance_mut(aligned), length, libc::MADV_DONTNEED) };
     }
     1

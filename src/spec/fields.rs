@@ -154,9 +154,8 @@ fn instead(word: &str) -> Option<&'static str> {
         "port" => Some("write `listen_port`"),
         "address" | "inet" | "inet6" => Some("write `addresses: [ADDRESS/LENGTH]`"),
         "gateway" => Some("write `via`"),
-        "rdomain" | "isolation" | "interfaces" | "routes" | "rtables" | "rules" | "sysctls" | "services" => {
-            Some("it is a key of a domain: write it below the domain's name in `domains`")
-        }
+        "rdomain" | "isolation" | "interfaces" | "routes" | "rtables" | "rules" | "sysctls" | "dns"
+        | "services" => Some("it is a key of a domain: write it below the domain's name in `domains`"),
         "<<" => Some("merge keys are not part of YAML 1.2; repeat the keys"),
         _ => None,
     }

@@ -44,9 +44,9 @@ impl<'s> Ahead<'s> {
 
     /// As if none had been taken.
     pub(super) fn take_back(self, domains: &mut Domains, tunnels: &mut Tunnels) -> Result<(), BackendError> {
-        self.steps[..self.taken].iter().rev().try_for_each(|step| match step {
-            Step::CreateInterface { at, .. } => links::delete(domains, tunnels, at),
-            _ => Ok(()),
+        self.steps[..self.taken].iter().rev().try_for_each(|step| {
+            let Step::CreateInterface { at, .. } = step else { return Ok(()) };
+            links::delete(domains, tunnels, at)
         })
     }
 }

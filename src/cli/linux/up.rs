@@ -20,6 +20,7 @@ use super::trouble::{Trouble, paint};
 use super::{Common, Ended, Which, accounts};
 use crate::backend::Nature;
 use crate::diagnostic::chain;
+use crate::memory;
 use crate::probe;
 use crate::spec::{self, Document};
 use crate::state::{Directories, Roots, make_private_directory};
@@ -83,6 +84,7 @@ fn foreground(document: Document, directories: &Directories) -> Ended {
 fn serve(supervisor: Supervisor, document: Document) -> Result<(), Trouble> {
     let Document { source, lowered } = document;
     drop(lowered);
+    memory::forget_start();
     supervisor.serve().map_err(|error| match (error, spec::read(&source)) {
         (DownError::Failed(failure), Ok(lowered)) => explained(&failure, &Document { source, lowered }),
         (DownError::Failed(failure), Err(_)) => Trouble::failed(failure),

@@ -88,7 +88,7 @@ fn descriptor(variable: &str) -> Result<Option<OwnedFd>, Trouble> {
 fn serve(interface: &InterfaceName, given: Given, ready: impl FnOnce()) -> Ended {
     let begun = || {
         ready();
-        memory::give_back();
+        memory::forget_start();
     };
     let ended = wireguard::run_standalone(interface.as_str(), given, begun);
     ended.map_err(|error| Trouble::failed(format!("{interface}: {error}")))?;
