@@ -23,8 +23,6 @@ pub(crate) struct Prepared {
     pub(crate) desired: Network,
     pub(super) keys: KeyRing,
     pub(super) warnings: Vec<String>,
-    /// What was tried for it was tried there: kept, for the kernel would take it away while steps are taken.
-    _ground: Ground,
 }
 
 /// Finds or makes the keys and ports that a document leaves open, and looks whether everything that it needs is here.
@@ -45,13 +43,13 @@ pub(crate) fn prepare(
     let (capabilities, held_back) = probe::capabilities_for(network, &ground);
     warnings.extend(held_back);
     let desired = bind(network, &bindings, &capabilities);
-    let lacks = probe::unmet(&desired, &ground);
+    let lacks = probe::unmet_but_namespaces(&desired, &ground);
     if !lacks.is_empty() {
         return Err(UpError::Lacking { lacks });
     }
     match services::unmet(document) {
         Some((service, lack)) => Err(UpError::ServiceLacks { name: service.name.clone(), lack }),
-        None => Ok(Prepared { desired, keys, warnings, _ground: ground }),
+        None => Ok(Prepared { desired, keys, warnings }),
     }
 }
 

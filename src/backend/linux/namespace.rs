@@ -25,6 +25,7 @@ use nix::sys::statfs::{NSFS_MAGIC, fstatfs};
 use thiserror::Error;
 
 use crate::model::DomainName;
+use crate::probe::Unsupported;
 
 /// Where names of namespaces are (ip-netns(8)).
 pub const DIRECTORY: &str = "/run/netns";
@@ -50,7 +51,10 @@ pub enum NamespaceError {
     /// There is no place for names.
     #[error("cannot make {DIRECTORY} a shared mount")]
     Directory(#[source] netns_rs::Error),
-    /// It could not be made.
+    /// None can be made here.
+    #[error(transparent)]
+    Unsupported(#[from] Unsupported),
+    /// It could not be given its name.
     #[error("cannot make namespace `{name}`")]
     Create {
         /// Its name.
@@ -97,6 +101,7 @@ impl NamespaceError {
             NamespaceError::Directory(source) => errno_of(source),
             NamespaceError::Absent(_)
             | NamespaceError::Exists(_)
+            | NamespaceError::Unsupported(_)
             | NamespaceError::NotANamespace(_)
             | NamespaceError::Panic(_) => None,
         }
