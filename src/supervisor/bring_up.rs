@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::{
-    Event, Lodging, UpError, admission, hazards_within, neighbours, place, service_manager, services, signals,
+    Event, Lodging, UpError, admission, hazards_within, neighbours, place, service_manager, services,
 };
 use crate::backend::linux::{Linux, Survey};
 use crate::control::enter::{self, Opened};
@@ -77,7 +77,7 @@ pub(super) fn bring_up(
         let hazards = hazards_within(&survey, desired, &made(&outcome.taken))?;
         lodging.confine().map_err(UpError::Privileges)?;
         let door = open_door(desired, directories, sender.clone())?;
-        let server = listen(&desired.name, directories, signals, sender)?;
+        let server = listen(&desired.name, directories, sender)?;
         Ok(Up { hazards, server, door })
     });
     match checked {
@@ -119,16 +119,14 @@ pub(super) fn greet_anew(backend: &mut Linux, taken: &[Step]) {
     }
 }
 
-/// Opens the control socket and answers on it; what it is told and what signals say arrive in one queue.
+/// Opens the control socket and answers on it.
 fn listen(
     network: &NetworkName,
     directories: &Directories,
-    signals: &Signals,
     sender: mpsc::Sender<Event>,
 ) -> Result<Server, UpError> {
     let open = || {
         let listener = control::listen(directories)?;
-        signals::forward(*signals, sender.clone())?;
         service_manager::ask_for_life(sender.clone());
         control::serve(network.clone(), listener, sender)
     };
