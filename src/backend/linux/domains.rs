@@ -243,8 +243,8 @@ impl Domains {
             }
         });
         match ended.doing(|| "make domains".to_owned())? {
-            Err(error) if count == 0 => Err(error),
-            Ok(()) | Err(_) => Ok(count),
+            (Err(error), ()) if count == 0 => Err(error),
+            (Ok(()) | Err(_), ()) => Ok(count),
         }
     }
 
