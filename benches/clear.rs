@@ -31,7 +31,7 @@ fn main() -> io::Result<()> {
     set(&socket, libc::SOL_UDP, libc::UDP_SEGMENT, SEGMENT);
     set(&socket, libc::SOL_UDP, libc::UDP_GRO, 1);
     set(&socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, 1 << 20);
-    let tun: File = open_tun(name)?.into();
+    let tun = File::from(open_tun(name, 1)?.swap_remove(0));
     // SAFETY: the argument is a number; the second call makes reads block.
     unsafe {
         set_offload(tun.as_raw_fd(), OFFLOADS.cast_signed())?;

@@ -91,6 +91,32 @@ links: [{ends: [0/x1, 1/y]}, {ends: [0/x2, 2/y]}]
 }
 
 #[test]
+fn want_of_namespaces_is_named_at_its_domain_and_leaves_nothing() {
+    if cannot(&["netns", "userns"]) {
+        return;
+    }
+    let file = "domains:\n  1: {}\n  2: {}\n";
+    // This much is counted for each user namespace; the default domain's namespace is one of them.
+    let with = |limit: u8, verbs: &str| {
+        let script = format!(
+            "mount -t tmpfs tmpfs /run; echo {limit} > /proc/sys/user/max_net_namespaces
+             for verb in {verbs}; do $rdom $verb $file; echo status $?
+             echo left $(find /run/netns /run/rdom -mindepth 1 2>/dev/null).; done"
+        );
+        inside(file, &format!("unshare -Urnm sh -c '{script}'"))
+    };
+    let lack = "a network namespace cannot be made: No space left on device";
+    let help = "help: as root: sysctl -w user.max_net_namespaces=10000";
+    for (limit, verbs, at) in [(1, "doctor plan up", "net.yaml:2:3"), (2, "up", "net.yaml:3:3")] {
+        let (said, count) = (with(limit, verbs), verbs.split(' ').count());
+        assert_eq!(said.matches("status 4").count(), count, "{said}");
+        assert!(said.matches(lack).count() >= count && said.matches(help).count() >= count, "{said}");
+        assert!(said.contains(at), "{said}");
+        assert_eq!(said.matches("left .").count(), count, "{said}");
+    }
+}
+
+#[test]
 fn switched_off_ipv6_is_named() {
     if cannot(&["netns", "veth"]) {
         return;

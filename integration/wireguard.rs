@@ -16,6 +16,8 @@ use rdomain::wireguard::Device;
 
 #[path = "wireguard/flows.rs"]
 mod flows;
+#[path = "wireguard/queues.rs"]
+mod queues;
 #[path = "wireguard/roaming.rs"]
 mod roaming;
 #[path = "wireguard/soak.rs"]
@@ -202,7 +204,8 @@ fn the_sockets_are_in_the_underlay_and_nowhere_else() {
     in_private_copy("the_sockets_are_in_the_underlay_and_nowhere_else", || {
         run("ip link set lo up");
         let keys = [key_pair("1"), key_pair("2")];
-        let devices: Vec<_> = (1..=2).map(|domain| device_in_domain(domain, "/proc/self/ns/net")).collect();
+        let devices: Vec<_> =
+            (1..=2).map(|domain| device_in_domain(domain, "/proc/self/ns/net", 1)).collect();
         for (domain, other) in [(1, 2), (2, 1)] {
             run(&format!(
                 "wg set wg{domain} private-key /run/{domain}.key listen-port 7{domain}{domain}{domain} \

@@ -30,8 +30,8 @@ pub use finding::{Finding, State};
 pub use firewall::{ClosedChain, Hook, closed_chains};
 pub use hazard::{Hazard, Surroundings, hazards};
 pub use host::{look_at_host, sysctl};
-pub use need::{Item, Need, impairable, needs, unmet};
-pub use trial::{Ground, in_new_namespace, try_namespace, writable_sysctls};
+pub use need::{Item, Need, impairable, needs, unmet, unmet_but_namespaces};
+pub use trial::{Ground, enter_new_namespace, in_new_namespace, try_namespace, writable_sysctls};
 pub use user_namespaces::refused_user_namespace;
 pub use wireguard::kernel_wireguard;
 
@@ -56,7 +56,7 @@ pub fn capabilities_for(network: &Network, ground: &Ground) -> (Capabilities, Op
 fn look(ground: &Ground) -> (Capabilities, Option<Unsupported>) {
     let has_ipv6 = kernel_has_ipv6();
     let has_vrf = ground.kind_of_link("vrf").is_ok();
-    let held_back = ground.writable_sysctls().err().filter(|_| has_vrf);
+    let held_back = if has_vrf { ground.writable_sysctls().err() } else { None };
     let capabilities = Capabilities {
         kernel_wireguard: kernel_wireguard(),
         vrf: has_vrf && held_back.is_none(),

@@ -37,7 +37,7 @@ pub use self::core::{Core, PADDING, ROOM_FOR_ANY};
 #[cfg(target_os = "linux")]
 pub use self::io::{
     Changes, ChangesOf, Device, Given, LinkEvents, Offload, OpenSockets, Parts, Routes, UdpPair,
-    UnderlaySockets, open_tun, run_standalone,
+    UnderlaySockets, open_tun, queues, run_standalone,
 };
 pub use self::offload::{Coalescing, Group, Segments, VirtioHeader, coalesce};
 pub use self::route::{Route, Source};

@@ -72,7 +72,7 @@ impl Engines for WireguardGo {
     fn start(&mut self, at: &End, parts: EngineParts) -> io::Result<()> {
         self.show(at)?;
         let (tun, uapi, underlay) =
-            (out_of_the_way(&parts.tun)?, out_of_the_way(&parts.uapi)?, parts.sockets.namespace);
+            (out_of_the_way(&parts.tun[0])?, out_of_the_way(&parts.uapi)?, parts.sockets.namespace);
         let mut command = Command::new("wireguard-go");
         command.args(["-f", at.interface.as_str()]).stdout(Stdio::null()).stderr(Stdio::null());
         command.env("WG_TUN_FD", TUN.to_string()).env("WG_UAPI_FD", UAPI.to_string());
@@ -90,7 +90,7 @@ impl Engines for WireguardGo {
             });
         }
         let child = command.spawn()?;
-        self.running.lock().unwrap().insert(at.clone(), (child, parts.tun));
+        self.running.lock().unwrap().insert(at.clone(), (child, parts.tun.into_iter().next().unwrap()));
         Ok(())
     }
 

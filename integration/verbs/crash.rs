@@ -15,6 +15,14 @@ fn engine() -> i32 {
     process("rdom-engine").expect("an engine")
 }
 
+/// The example with another peer of one interface: who has one peer has one queue.
+fn hub() -> String {
+    let other =
+        "other: {public_key: 3rMLzVLmDIOXTT6BAJyKFKHkvtFRrBJbNDEf6FSBxm8=, allowed_ips: [192.168.5.3/32]}";
+    let wg2 = "            wg2: {";
+    EXAMPLE.replace(wg2, &format!("            {other}\n{wg2}"))
+}
+
 /// Links with their indices, addresses and routes of both domains: what must not be made anew.
 fn standing() -> String {
     ["rdom1", "rdom2"]
@@ -193,6 +201,31 @@ fn a_privileged_port_is_opened_for_the_engine() {
         ok("ip -n rdom1 link set wg1 up");
         wait_for("the port", || udp_ports("default") == [443, 7222, 443, 7222]);
         ok("rdom down");
+    });
+}
+
+#[test]
+fn several_queues_are_taken_over_by_another_engine() {
+    in_private_copies("crash::several_queues_are_taken_over_by_another_engine", || {
+        write("domains.yaml", &hub().replace("7111", "443"));
+        let before = Traces::now();
+        let sockets = |port| udp_ports("default").iter().filter(|of| **of == port).count();
+        ok("RDOM_QUEUES=4 rdom up -d");
+        let is_up = |port| {
+            pings("rdom2", "192.168.5.1");
+            pings("rdom1", "192.168.5.2");
+            assert_eq!((sockets(port), sockets(7222)), (4, 2), "two peers, and one");
+            assert_eq!(ok("ip netns exec rdom1 ss -Huln"), "", "and none in the domain");
+        };
+        is_up(443);
+        signal(engine(), Signal::SIGKILL);
+        wait_for("no sockets", || sockets(443) == 0);
+        wait_for("sockets", || sockets(443) == 4);
+        is_up(443);
+        ok("sed -i s/443/7111/ domains.yaml; rdom apply");
+        is_up(7111);
+        ok("rdom down");
+        before.is_all_there_is();
     });
 }
 

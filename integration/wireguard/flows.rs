@@ -15,27 +15,35 @@ const AT_ONCE: u32 = 20;
 
 #[test]
 fn flows_of_several_peers_arrive_in_order() {
-    in_private_copy("flows::flows_of_several_peers_arrive_in_order", || {
-        run("ip link set lo up");
-        let _devices: Vec<_> = (HUB..=*PEERS.end()).map(device).collect();
-        let ways: Vec<_> = PEERS.flat_map(|peer| [(HUB, peer), (peer, HUB)]).collect();
-        let place = |domain: usize| (format!("rdom{domain}"), format!("10.9.0.{domain}"));
-        let streams: Vec<_> = ways
-            .iter()
-            .map(|(from, to)| Stream::start(&place(*from).0, &place(*to).0, &place(*to).1, 8 * MIB))
-            .collect();
-        let flows: Vec<_> = ways.iter().map(|(from, to)| flow(*from, *to)).collect();
-        for (flow, way) in flows.into_iter().zip(ways) {
-            let arrived = flow.join().unwrap_or_else(|_| panic!("{way:?} is out of order"));
-            assert!(arrived > DATAGRAMS / 2, "{arrived} of {way:?}");
-        }
-        streams.into_iter().for_each(Stream::finish);
-    });
+    in_private_copy("flows::flows_of_several_peers_arrive_in_order", || arrive_in_order(1));
+}
+
+#[test]
+fn flows_of_several_peers_arrive_in_order_through_several_queues() {
+    let test = "flows::flows_of_several_peers_arrive_in_order_through_several_queues";
+    in_private_copy(test, || arrive_in_order(3));
+}
+
+fn arrive_in_order(queues: usize) {
+    run("ip link set lo up");
+    let _devices: Vec<_> = (HUB..=*PEERS.end()).map(|domain| device(domain, queues)).collect();
+    let ways: Vec<_> = PEERS.flat_map(|peer| [(HUB, peer), (peer, HUB)]).collect();
+    let place = |domain: usize| (format!("rdom{domain}"), format!("10.9.0.{domain}"));
+    let streams: Vec<_> = ways
+        .iter()
+        .map(|(from, to)| Stream::start(&place(*from).0, &place(*to).0, &place(*to).1, 8 * MIB))
+        .collect();
+    let flows: Vec<_> = ways.iter().map(|(from, to)| flow(*from, *to)).collect();
+    for (flow, way) in flows.into_iter().zip(ways) {
+        let arrived = flow.join().unwrap_or_else(|_| panic!("{way:?} is out of order"));
+        assert!(arrived > DATAGRAMS / 2, "{arrived} of {way:?}");
+    }
+    streams.into_iter().for_each(Stream::finish);
 }
 
 /// The hub knows all the others, which know the hub.
-fn device(domain: usize) -> rdomain::wireguard::Device {
-    let device = device_in_domain(domain, "/proc/self/ns/net");
+fn device(domain: usize, queues: usize) -> rdomain::wireguard::Device {
+    let device = device_in_domain(domain, "/proc/self/ns/net", queues);
     key_pair(&domain.to_string());
     run(&format!("wg set wg{domain} private-key /run/{domain}.key listen-port 700{domain}"));
     if domain != HUB {

@@ -14,6 +14,9 @@ const INSIDE: &str = "RDOM_TEST_INSIDE";
 
 /// What runs an interface in the foreground; its name follows.
 pub(crate) const OURS: &str = concat!(env!("CARGO_BIN_EXE_rdom"), " wireguard -f");
+/// The same with several queues of the interface and sockets of its port.
+pub(crate) const OURS_IN_QUEUES: &str =
+    concat!("env RDOM_QUEUES=4 ", env!("CARGO_BIN_EXE_rdom"), " wireguard -f");
 /// The same without offloads.
 pub(crate) const OURS_PLAIN: &str =
     concat!("env RDOM_OFFLOADS=none ", env!("CARGO_BIN_EXE_rdom"), " wireguard -f");
@@ -35,7 +38,7 @@ impl Topology {
 
     pub(crate) fn between(ours: &str, other: &str) -> Self {
         for namespace in ["a", "b"] {
-            run(&format!("ip netns add {namespace}"));
+            run(&format!("test -e /run/netns/{namespace} || ip netns add {namespace}"));
             run(&format!("ip -n {namespace} link set lo up"));
         }
         run("ip -n a link add v0 type veth peer name v0 netns b");
@@ -68,8 +71,8 @@ impl Topology {
     }
 }
 
-/// A new namespace rdomN with wgN in it, whose sockets will be in the underlay.
-pub(crate) fn device_in_domain(domain: usize, underlay: &str) -> Device {
+/// A new namespace rdomN with wgN in it, which has so many queues, and whose sockets will be in the underlay.
+pub(crate) fn device_in_domain(domain: usize, underlay: &str, queues: usize) -> Device {
     run(&format!("ip netns add rdom{domain} && ip -n rdom{domain} link set lo up"));
     let name = format!("wg{domain}");
     let underlay = File::open(underlay).unwrap().into();
@@ -78,7 +81,7 @@ pub(crate) fn device_in_domain(domain: usize, underlay: &str) -> Device {
     let spawn = move || {
         setns(namespace, CloneFlags::CLONE_NEWNET).unwrap();
         let parts = Parts {
-            tun: open_tun(&name).unwrap(),
+            tun: open_tun(&name, queues).unwrap(),
             link: LinkEvents::open(&name).unwrap(),
             uapi: UnixListener::bind(format!("/var/run/wireguard/{name}.sock")).unwrap(),
             sockets: Box::new(UnderlaySockets::new(Some(underlay))),
@@ -147,20 +150,27 @@ pub(crate) fn ping(namespace: &str, address: &str) -> bool {
     output(&command).status.success()
 }
 
-/// The ports of all UDP sockets of a namespace, both families.
+/// The ports of all UDP sockets of a namespace, IPv4's and then IPv6's, each once.
 pub(crate) fn udp_ports(namespace: &str) -> Vec<u16> {
     listening(&format!("nsenter --net=/run/netns/{namespace} cat"))
 }
 
 /// The same, read with another `cat`.
 pub(crate) fn listening(cat: &str) -> Vec<u16> {
+    let of_family = |table: &str| {
+        let mut ports = local_ports(&run(&format!("{cat} /proc/thread-self/net/{table}")));
+        ports.sort_unstable();
+        ports.dedup();
+        ports
+    };
+    [of_family("udp"), of_family("udp6")].concat()
+}
+
+/// How many UDP sockets of this port a namespace has, both families.
+pub(crate) fn udp_sockets(namespace: &str, port: u16) -> usize {
+    let cat = format!("nsenter --net=/run/netns/{namespace} cat");
     let text = run(&format!("{cat} /proc/thread-self/net/udp /proc/thread-self/net/udp6"));
-    let mut ports = local_ports(&text);
-    let families = ports.len() / 2;
-    // The kernel's order is that of its hash table.
-    ports[..families].sort_unstable();
-    ports[families..].sort_unstable();
-    ports
+    local_ports(&text).iter().filter(|of| **of == port).count()
 }
 
 fn local_ports(text: &str) -> Vec<u16> {

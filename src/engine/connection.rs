@@ -31,7 +31,7 @@ const ANSWER_SECS: i64 = 10;
 /// How long an engine without devices may take to end.
 const ENDING: Duration = Duration::from_secs(2);
 /// What of the environment is an engine's too.
-const SETTINGS: [&str; 2] = ["RDOM_LOG", "RDOM_OFFLOADS"];
+const SETTINGS: [&str; 3] = ["RDOM_LOG", "RDOM_OFFLOADS", "RDOM_QUEUES"];
 /// Why an engine is ended that does not answer, or nothing that makes sense.
 const DISOBEDIENT: &str = "does not do what it is asked for";
 
@@ -41,8 +41,8 @@ pub struct Handed<'h> {
     pub device: String,
     /// The interface.
     pub interface: &'h InterfaceName,
-    /// The TUN device.
-    pub tun: OwnedFd,
+    /// The queues of the TUN device.
+    pub tun: Vec<OwnedFd>,
     /// Link events of the domain.
     pub link: LinkEvents,
     /// The listener for wg(8).
@@ -165,16 +165,17 @@ impl Connection {
         let (events, index) = link.into_subscription()?;
         let name = interface.to_string();
         let request = Request::Start { device: device.clone(), name, index, bound_to };
-        done(self.ask(&request, &[tun.as_fd(), events.as_fd(), uapi.as_fd()])?)?;
+        let mut descriptors = vec![events.as_fd(), uapi.as_fd()];
+        descriptors.extend(tun.iter().map(AsFd::as_fd));
+        done(self.ask(&request, &descriptors)?)?;
         self.devices.push(device);
         Ok(())
     }
 
-    /// Has a device use these sockets when it next wants some of their port.
-    pub fn hand_sockets(&mut self, device: &str, pair: &UdpPair) -> io::Result<()> {
-        let request = Request::Sockets { device: device.to_owned(), port: pair.port };
-        let sockets: Vec<BorrowedFd<'_>> =
-            [Some(pair.v4.as_fd()), pair.v6.as_ref().map(AsFd::as_fd)].into_iter().flatten().collect();
+    /// Has a device use these sockets when it next wants some of this port, which is theirs.
+    pub fn hand_sockets(&mut self, device: &str, port: u16, pairs: &[UdpPair]) -> io::Result<()> {
+        let request = Request::Sockets { device: device.to_owned(), port };
+        let sockets: Vec<_> = pairs.iter().flat_map(UdpPair::sockets).map(AsFd::as_fd).collect();
         done(self.ask(&request, &sockets)?)
     }
 

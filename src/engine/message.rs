@@ -12,19 +12,19 @@ use serde::{Deserialize, Serialize};
 use crate::wireguard::Offload;
 
 /// Counts changes of what is said here. Engines of another number are replaced, not spoken to.
-pub(super) const PROTOCOL: u32 = 3;
+pub(super) const PROTOCOL: u32 = 4;
 
 /// More than any packet has.
 const PACKET_BYTES: usize = 64 << 10;
 /// More than any packet carries.
-const DESCRIPTORS_MAX: usize = 8;
+const DESCRIPTORS_MAX: usize = 16;
 
 /// What a supervisor asks for. Devices are named `DOMAIN/INTERFACE`.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Request {
     /// To say who it is.
     Hello,
-    /// To run a device. With it come its TUN, its link events and the listener for wg(8).
+    /// To run a device. With it come its link events, the listener for wg(8) and the queues of its TUN.
     Start {
         /// The device.
         device: String,
@@ -35,7 +35,7 @@ pub(super) enum Request {
         /// What its UDP sockets are to be bound to (socket(7), SO_BINDTODEVICE).
         bound_to: Option<String>,
     },
-    /// To use these UDP sockets the next time that the device wants some of this port: IPv4's, and IPv6's if any.
+    /// To use these UDP sockets the next time that the device wants some of this port.
     Sockets {
         /// The device.
         device: String,

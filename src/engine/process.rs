@@ -66,7 +66,7 @@ pub fn run(listener: OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
-/// A device has eight descriptors.
+/// A device has eight descriptors, and three more for each further queue.
 fn raise_descriptor_limit() -> io::Result<()> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     Ok(setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?)
@@ -222,11 +222,13 @@ impl Engine {
         bound_to: Option<String>,
         handed: Vec<OwnedFd>,
     ) -> io::Result<()> {
-        let [tun, link, uapi] =
-            <[OwnedFd; 3]>::try_from(handed).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+        let mut handed = handed.into_iter();
+        let (Some(link), Some(uapi), tun) = (handed.next(), handed.next(), handed.collect()) else {
+            return Err(io::ErrorKind::InvalidData.into());
+        };
         let own = UnderlaySockets::new(None).bound_to(bound_to.map(Into::into));
         let sockets = NextSockets::default();
-        let opener = Box::new(HandedFirst { handed: sockets.clone(), kept: None, own });
+        let opener = Box::new(HandedFirst { handed: sockets.clone(), kept: Vec::new(), own });
         let link = LinkEvents::of_subscription(link, index)?;
         let changes = Some(self.changes.of(device.clone()));
         let parts = Parts { name, tun, link, uapi: uapi.into(), sockets: opener, routes: None, changes };
@@ -241,17 +243,19 @@ impl Engine {
 
 /// The UDP sockets that a device is to take next.
 #[derive(Clone, Default)]
-struct NextSockets(Arc<Mutex<Option<UdpPair>>>);
+struct NextSockets(Arc<Mutex<Vec<UdpPair>>>);
 
 impl NextSockets {
     fn take(&self, port: u16, handed: Vec<OwnedFd>) -> io::Result<()> {
-        let mut sockets = handed.into_iter().map(Into::into);
-        let v4 = sockets.next().ok_or(io::ErrorKind::InvalidData)?;
-        *self.lock() = Some(UdpPair { v4, v6: sockets.next(), port });
+        let sockets = handed.into_iter().map(UdpSocket::from);
+        let is_v4 = |socket: &UdpSocket| socket.local_addr().is_ok_and(|address| address.is_ipv4());
+        let (v4, v6): (Vec<_>, Vec<_>) = sockets.partition(is_v4);
+        let mut v6 = v6.into_iter();
+        *self.lock() = v4.into_iter().map(|v4| UdpPair { v4, v6: v6.next(), port }).collect();
         Ok(())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<UdpPair>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<UdpPair>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -260,19 +264,21 @@ impl NextSockets {
 /// cannot open such again when the interface was down.
 struct HandedFirst {
     handed: NextSockets,
-    kept: Option<UdpPair>,
+    kept: Vec<UdpPair>,
     own: UnderlaySockets,
 }
 
 impl OpenSockets for HandedFirst {
-    fn open(&mut self, port: u16) -> io::Result<UdpPair> {
-        let handed = self.handed.lock().take().filter(|pair| pair.port == port);
-        let pair = match handed.or_else(|| self.kept.take().filter(|pair| pair.port == port)) {
-            Some(pair) => pair,
-            None => self.own.open(port)?,
+    fn open(&mut self, port: u16, count: usize) -> io::Result<Vec<UdpPair>> {
+        let at_hand = [std::mem::take(&mut *self.handed.lock()), std::mem::take(&mut self.kept)];
+        let of_port = |pairs: &Vec<UdpPair>| pairs.first().is_some_and(|pair| pair.port == port);
+        let pairs = match at_hand.into_iter().find(of_port) {
+            Some(pairs) => pairs,
+            None => self.own.open(port, count)?,
         };
-        self.kept = if pair.port < PRIVILEGED_BELOW { Some(copy_of(&pair)?) } else { None };
-        Ok(pair)
+        let is_privileged = |pair: &&UdpPair| pair.port < PRIVILEGED_BELOW;
+        self.kept = pairs.iter().filter(is_privileged).map(copy_of).collect::<io::Result<_>>()?;
+        Ok(pairs)
     }
 }
 

@@ -38,7 +38,7 @@ pub enum Step {
     CreateInterface {
         /// Where.
         at: End,
-        /// What; the peers of a tunnel are not looked at.
+        /// What; of the peers of a tunnel their number counts alone.
         kind: Kind,
     },
     /// Removes an interface of ours; the other end of a link goes with it.
@@ -106,7 +106,7 @@ pub enum Step {
     SetTunnel {
         /// Where.
         at: End,
-        /// The new port and key; engine and underlay are as they were, peers are not looked at.
+        /// The new port and key; engine and underlay are as they were, of peers the number counts.
         tunnel: WireGuard,
     },
     /// Makes a peer of a tunnel what this says: adds it, or changes it and keeps its session.

@@ -6,9 +6,13 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 
+/// Where it usually is, with version 2 alone and with both. The list of mounts is long where many namespaces have names.
+const USUAL: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
+
 /// The mount of cgroup2, if there is one.
 pub fn control_groups() -> Option<PathBuf> {
-    find(&fs::read_to_string("/proc/self/mountinfo").ok()?, is_seen)
+    let usual = USUAL.into_iter().map(PathBuf::from).find(|place| is_seen(place));
+    usual.or_else(|| find(&fs::read_to_string("/proc/self/mountinfo").ok()?, is_seen))
 }
 
 /// Whether no other mount hides it: such ones are listed too.

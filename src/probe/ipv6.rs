@@ -1,10 +1,11 @@
 //! IPv6 where it may be missing: in the whole kernel (`ipv6.disable=1`, or built without), or switched off in a
 //! namespace (net.ipv6.conf.*.disable_ipv6, Documentation/networking/ip-sysctl.rst).
 //!
-//! An interface takes its switch from `default` when it is made; writing `all` writes every other one. What a new
-//! namespace begins with is the boot parameter ipv6.disable_ipv6, or, by net.core.devconf_inherit_init_net, what the
-//! initial namespace or the maker's has.
+//! An interface takes its switch from `default` when it is made; writing `all` writes every other one. What `default` is in
+//! a new namespace is the boot parameter ipv6.disable_ipv6, whatever else of others it inherits (net/ipv6/addrconf.c,
+//! `addrconf_init_net`).
 
+use std::fs;
 use std::net::IpAddr;
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
@@ -24,12 +25,22 @@ pub(super) fn of_kernel() -> Result<(), Unsupported> {
     })
 }
 
+/// Whether interfaces of new namespaces have it, if the kernel does; `None` where sysfs does not tell.
+pub(super) fn by_boot_parameter() -> Option<Result<(), Unsupported>> {
+    let value = fs::read_to_string("/sys/module/ipv6/parameters/disable_ipv6").ok()?;
+    Some(if value.trim_end() == "0" { Ok(()) } else { Err(off_in_new("net.ipv6.conf.default.disable_ipv6")) })
+}
+
 /// Whether interfaces of the calling thread's namespace have it, which is as new ones are, if the kernel does.
 pub(super) fn in_new_namespace() -> Result<(), Unsupported> {
-    of_interface("default").map_err(|switch| Unsupported {
+    of_interface("default").map_err(|switch| off_in_new(&switch))
+}
+
+fn off_in_new(switch: &str) -> Unsupported {
+    Unsupported {
         missing: format!("{switch} is 1 in every new namespace"),
         remedy: "in the file, in that domain: sysctls: {net.ipv6.conf.all.disable_ipv6: 0}".into(),
-    })
+    }
 }
 
 /// Whether interfaces that are made in the calling thread's namespace have it, if the kernel does.

@@ -8,6 +8,8 @@ use crate::model::{
     Domain, DomainId, End, Engine, Impairment, Interface, InterfaceName, Isolation, Kind, Network, Object,
 };
 
+const NAMESPACES: &str = "network namespaces";
+
 /// An ability that something needs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Need {
@@ -42,13 +44,23 @@ pub fn needs(network: &Network) -> Vec<Need> {
 
 /// The needs that this system does not meet, each ability tried once, on this ground.
 pub fn unmet(network: &Network, ground: &Ground) -> Vec<(Need, Unsupported)> {
+    unmet_of(needs(network), ground)
+}
+
+/// The same but for namespaces: for who makes one next, which tells as well.
+pub fn unmet_but_namespaces(network: &Network, ground: &Ground) -> Vec<(Need, Unsupported)> {
+    let needs = needs(network).into_iter();
+    unmet_of(needs.filter(|need| need.item != Item::Named(NAMESPACES)).collect(), ground)
+}
+
+fn unmet_of(needs: Vec<Need>, ground: &Ground) -> Vec<(Need, Unsupported)> {
     let mut tried = BTreeMap::new();
     let lack = |need: Need| {
         let result: &Result<(), Unsupported> =
             tried.entry(need.item.clone()).or_insert_with(|| attempt(&need.item, ground));
         result.clone().err().map(|lack| (need, lack))
     };
-    needs(network).into_iter().filter_map(lack).collect()
+    needs.into_iter().filter_map(lack).collect()
 }
 
 fn attempt(item: &Item, ground: &Ground) -> Result<(), Unsupported> {
@@ -62,7 +74,7 @@ fn attempt(item: &Item, ground: &Ground) -> Result<(), Unsupported> {
 
 fn attempt_named(name: &str, ground: &Ground) -> Result<(), Unsupported> {
     match name {
-        "network namespaces" => ground.is_there(),
+        NAMESPACES => ground.is_there(),
         "net sysctls" => ground.writable_sysctls(),
         "tun" => tun_device(),
         "wireguard" if kernel_wireguard() => Ok(()),
@@ -75,7 +87,7 @@ fn of_domain(id: DomainId, domain: &Domain) -> Vec<Need> {
     let need = |name| Need { item: Item::Named(name), object: Object::Domain(id) };
     let mut needs = Vec::new();
     if !id.is_default() && domain.isolation.has_namespace() {
-        needs.push(need("network namespaces"));
+        needs.push(need(NAMESPACES));
     }
     match domain.isolation {
         Isolation::NetnsVrf | Isolation::Vrf => needs.push(need("vrf")),

@@ -146,18 +146,19 @@ pub fn try_namespace() -> Vec<Finding> {
     .unwrap_or_else(|lack| vec![Finding::missing("network namespaces", lack, "nothing can be brought up")])
 }
 
-/// A network namespace for trials, made for the first of them: to make one takes longer than most trials, and so does
-/// what the kernel does when it goes.
+/// Where trials are made: in the calling thread's namespace if that tells, else in one of their own, which is made for the
+/// first of them. To make one takes longer than most trials, and so does what the kernel does when it goes.
 #[derive(Debug, Default)]
-pub struct Ground(OnceCell<Result<Plot, Unsupported>>);
+pub struct Ground {
+    here: OnceCell<Result<Socket, Errno>>,
+    plot: OnceCell<Result<Plot, Unsupported>>,
+}
 
 #[derive(Debug)]
 struct Plot {
     namespace: OwnedFd,
     /// Speaks rtnetlink(7) in there.
     route: Socket,
-    sysctls: Result<(), Unsupported>,
-    ipv6: Result<(), Unsupported>,
 }
 
 impl Plot {
@@ -167,18 +168,16 @@ impl Plot {
         Ok(Self {
             namespace: open("/proc/thread-self/ns/net", OFlag::O_CLOEXEC, Mode::empty())?,
             route: netlink::open(NETLINK_ROUTE)?,
-            sysctls: writable_sysctls(),
-            ipv6: ipv6::in_new_namespace(),
         })
     }
 }
 
 impl Ground {
     fn plot(&self) -> Result<&Plot, Unsupported> {
-        self.0.get_or_init(|| on_a_thread(Plot::new)).as_ref().map_err(Unsupported::clone)
+        self.plot.get_or_init(|| on_a_thread(Plot::new)).as_ref().map_err(Unsupported::clone)
     }
 
-    /// Runs this in there, on a thread of its own.
+    /// Runs this in a namespace for trials, on a thread of its own.
     pub fn run<T: Send>(&self, inside: impl FnOnce() -> T + Send) -> Result<T, Unsupported> {
         let namespace = &self.plot()?.namespace;
         on_a_thread(|| setns(namespace, CloneFlags::CLONE_NEWNET).map(|()| inside()))
@@ -189,14 +188,14 @@ impl Ground {
         self.plot().map(drop)
     }
 
-    /// Whether sysctls of new namespaces can be written.
+    /// Whether sysctls of new namespaces can be written: as here, or, where this one is not the caller's, by a trial.
     pub(super) fn writable_sysctls(&self) -> Result<(), Unsupported> {
-        self.plot()?.sysctls.clone()
+        writable_sysctls().or_else(|_| self.run(writable_sysctls)?)
     }
 
     /// Whether interfaces of new namespaces have IPv6, if the kernel does.
     pub(super) fn ipv6(&self) -> Result<(), Unsupported> {
-        self.plot().map_or(Ok(()), |plot| plot.ipv6.clone())
+        ipv6::by_boot_parameter().unwrap_or_else(|| self.run(ipv6::in_new_namespace).unwrap_or(Ok(())))
     }
 
     /// Whether links of this kind (`vrf`, `dummy`, ...; as ip-link(8) calls it) can be made here. None is made, for that
@@ -204,10 +203,13 @@ impl Ground {
     /// `rtnl_create_link`).
     pub fn kind_of_link(&self, word: &str) -> Result<(), Unsupported> {
         let Some(kind) = KINDS.iter().find(|kind| kind.word == word) else { return Ok(()) };
-        match create(&self.plot()?.route, kind, 0) {
-            Err(errno @ (Errno::EOPNOTSUPP | Errno::EPERM)) => Err(without(kind, errno)),
-            Ok(()) | Err(_) => Ok(()),
-        }
+        let here = self.here.get_or_init(|| netlink::open(NETLINK_ROUTE)).as_ref();
+        let known = match here.map_err(|errno| *errno).and_then(|route| know(route, kind)) {
+            // This namespace is somebody else's.
+            Err(Errno::EPERM) => know(&self.plot()?.route, kind),
+            told => told,
+        };
+        known.map_err(|errno| without(kind, errno))
     }
 
     /// Whether links can have this queueing discipline (`netem`, `tbf`; as tc(8) calls it) here.
@@ -215,6 +217,11 @@ impl Ground {
         let Some(discipline) = DISCIPLINES.iter().find(|(known, ..)| *known == word) else { return Ok(()) };
         ask_for(&self.plot()?.route, discipline)
     }
+}
+
+/// Makes a network namespace, which is the calling thread's from then on.
+pub fn enter_new_namespace() -> Result<(), Unsupported> {
+    unshare(CloneFlags::CLONE_NEWNET).map_err(refused_namespace)
 }
 
 /// Runs this on a thread of its own in a network namespace that goes with it.
@@ -256,13 +263,22 @@ fn make(route: &Socket, kind: &Kind) -> Result<(), Errno> {
     create(route, kind, 1)
 }
 
+/// Whether the kernel knows such links, and permits them in the socket's namespace.
+fn know(route: &Socket, kind: &Kind) -> Result<(), Errno> {
+    match create(route, kind, 0) {
+        Err(errno @ (Errno::EOPNOTSUPP | Errno::EPERM)) => Err(errno),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
 fn create(route: &Socket, kind: &Kind, queues: u32) -> Result<(), Errno> {
     let name = format!("try-{}\0", kind.word);
     let mut info = attribute(INFO_KIND, kind.word.as_bytes());
     if kind.attribute != 0 {
         info.extend(attribute(INFO_DATA, &attribute(kind.attribute, kind.data)));
     }
-    let index = if kind.word == PLAIN.word { PARENT } else { 0 };
+    // Where none is made, nothing with this number is to be in the way either.
+    let index = if kind.word == PLAIN.word { PARENT * queues } else { 0 };
     let mut body = [[0; 4], index.to_ne_bytes(), [0; 4], [0; 4]].concat();
     body.extend(attribute(IFNAME, name.as_bytes()));
     if kind.on_parent {
@@ -361,6 +377,16 @@ mod tests {
         let same = ground.run(namespace);
         assert_eq!((ground.run(namespace), namespace()), (same.clone(), before));
         assert_ne!(same, Ok(namespace()));
+    }
+
+    #[test]
+    fn what_is_told_without_a_namespace_holds_in_one() {
+        let ground = Ground::default();
+        let tried = || Ok((ground.run(ipv6::in_new_namespace)?, ground.run(writable_sysctls)?));
+        if let Ok::<_, Unsupported>((ipv6, sysctls)) = tried() {
+            assert_eq!(ipv6::by_boot_parameter().unwrap_or_else(|| ipv6.clone()), ipv6);
+            assert_eq!(ground.writable_sysctls(), sysctls);
+        }
     }
 
     #[test]

@@ -47,9 +47,12 @@ pub enum Protocol {
 }
 
 impl SocketTable {
-    /// Puts sockets in the order in which they are printed.
+    /// Puts sockets in the order in which they are printed; those that share a port (socket(7), SO_REUSEPORT) are one.
     pub fn new(domain: DomainId, mut sockets: Vec<SocketView>) -> Self {
-        sockets.sort_by_key(|socket| (socket.heading(), Reverse(socket.local.port()), socket.local.ip()));
+        sockets.sort_by_cached_key(|socket| {
+            (socket.heading(), Reverse(socket.local.port()), socket.local.ip(), socket.dev.clone())
+        });
+        sockets.dedup_by(|next, socket| socket.takes(next));
         Self { domain: domain.number(), sockets }
     }
 
@@ -95,6 +98,16 @@ fn state_column(protocol: Protocol, text: &'static str) -> &'static str {
 }
 
 impl SocketView {
+    /// Counts what waits in another one as its own, if that is bound to the same.
+    fn takes(&mut self, other: &Self) -> bool {
+        let is_same = (self.protocol, self.local, &self.dev) == (other.protocol, other.local, &other.dev);
+        if is_same {
+            self.receive_queue = self.receive_queue.saturating_add(other.receive_queue);
+            self.send_queue = self.send_queue.saturating_add(other.send_queue);
+        }
+        is_same
+    }
+
     fn heading(&self) -> (bool, Protocol) {
         (self.local.is_ipv6(), self.protocol)
     }
@@ -173,6 +186,23 @@ udp6         0      0  *.7222                 *.*
 udp6         0      0  *.7111                 *.*                   
 "
         );
+    }
+
+    #[test]
+    fn sockets_that_share_a_port_are_one_line() {
+        let full = |bytes| SocketView { receive_queue: bytes, ..socket(Protocol::Udp, "0.0.0.0:7111") };
+        let table = SocketTable::new(
+            DomainId::DEFAULT,
+            vec![
+                full(1),
+                socket(Protocol::Udp, "[::]:7111"),
+                full(2),
+                socket(Protocol::Udp, "127.0.0.1:7111"),
+            ],
+        );
+        let shown: Vec<_> =
+            table.sockets.iter().map(|socket| (socket.local_text(), socket.receive_queue)).collect();
+        assert_eq!(shown, [("*.7111".into(), 3), ("127.0.0.1.7111".into(), 0), ("*.7111".into(), 0)]);
     }
 
     #[test]

@@ -24,7 +24,9 @@ use crate::backend::linux::{EngineParts, Engines, SocketPlace, in_namespace};
 use crate::engine::{Connection, Handed, give_up_but, keep_capabilities};
 use crate::model::{DomainId, End};
 use crate::state::{Directories, replace};
-use crate::wireguard::{Changes, Device, LinkEvents, Offload, OpenSockets, Parts, Routes, UnderlaySockets};
+use crate::wireguard::{
+    Changes, Device, LinkEvents, Offload, OpenSockets, Parts, Routes, UnderlaySockets, queues,
+};
 
 /// How long an engine must have lived for another one to be wanted at once.
 const SHORT_LIFE: Duration = Duration::from_secs(1);
@@ -171,6 +173,10 @@ impl Processes {
 }
 
 impl Engines for Processes {
+    fn queues(&self) -> usize {
+        queues()
+    }
+
     fn start(&mut self, at: &End, parts: EngineParts) -> io::Result<()> {
         let link = link_events(at, &parts.domain)?;
         let EngineParts { tun, uapi, underlay, sockets, domain: _ } = parts;
@@ -182,13 +188,13 @@ impl Engines for Processes {
 
     /// Opens the sockets where that takes a privilege, or a buffer larger than the system lets everybody have. If they
     /// cannot be had it is for the engine to say so: it may have them already.
-    fn prepare(&mut self, at: &End, port: u16, place: SocketPlace) -> io::Result<()> {
+    fn prepare(&mut self, at: &End, port: u16, queues: usize, place: SocketPlace) -> io::Result<()> {
         let Some(engine) = self.running(at).and_then(|underlay| self.engines.get_mut(&underlay)) else {
             return Ok(());
         };
         let device = place.device.map(|device| device.to_string().into());
-        match UnderlaySockets::new(Some(place.namespace)).bound_to(device).open(port) {
-            Ok(pair) => engine.hand_sockets(&at.to_string(), &pair),
+        match UnderlaySockets::new(Some(place.namespace)).bound_to(device).open(port, queues) {
+            Ok(pairs) => engine.hand_sockets(&at.to_string(), port, &pairs),
             Err(error) => {
                 tracing::debug!(%at, port, %error, "no sockets for the engine");
                 Ok(())
@@ -299,6 +305,10 @@ impl Drop for Hosted {
 }
 
 impl Engines for Hosted {
+    fn queues(&self) -> usize {
+        queues()
+    }
+
     fn start(&mut self, at: &End, parts: EngineParts) -> io::Result<()> {
         let link = link_events(at, &parts.domain)?;
         let device = parts.sockets.device.map(|device| device.to_string().into());

@@ -70,11 +70,12 @@ impl Core {
         schedule.insert((deadline, id));
     }
 
-    /// 24 random bits that no peer has, so that a late datagram of an old session finds nobody.
+    /// 24 bits that no peer has: 16 random ones, so that a late datagram of an old session finds nobody, and below them
+    /// the peer's number, by which sockets of one port share the peers (`PEER_NUMBER_AT`).
     fn take_index(&self, id: PeerId) -> u32 {
         let mut taken = whole(self.by_index.write());
         loop {
-            let index = OsRng.next_u32() >> 8;
+            let index = (OsRng.next_u32() >> 16 << 8) | (id as u32 & 0xff);
             if let Entry::Vacant(free) = taken.entry(index) {
                 free.insert(id);
                 return index;

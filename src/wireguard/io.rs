@@ -18,6 +18,7 @@ mod inbox;
 mod link;
 mod namespace;
 mod offloads;
+mod queues;
 mod routes;
 mod scratch;
 mod send;
@@ -45,6 +46,7 @@ use self::gate::Gate;
 pub use self::link::LinkEvents;
 pub use self::offloads::Offload;
 use self::offloads::Wanted;
+pub use self::queues::queues;
 pub use self::routes::Routes;
 pub use self::standalone::{Given, run_standalone};
 use self::traffic::{Clock, Family, Inward, Outward};
@@ -60,8 +62,9 @@ use super::offload::Coalescing;
 pub struct Parts {
     /// The interface's name, for threads and logs.
     pub name: String,
-    /// The TUN device, non-blocking, without packet information ([`open_tun`]).
-    pub tun: OwnedFd,
+    /// The queues of the TUN device, one at least, non-blocking, without packet information ([`open_tun`]). All that the
+    /// device has, for the kernel gives packets to each.
+    pub tun: Vec<OwnedFd>,
     /// Tells when the interface goes up or down and what its MTU is.
     pub link: LinkEvents,
     /// Where `wg` connects to. Whoever made its path removes it.
@@ -86,7 +89,7 @@ impl Device {
     /// Starts it. The first one of a process starts the threads, which live in the namespaces of the calling thread.
     pub fn spawn(parts: Parts) -> io::Result<Self> {
         let (mtu, is_up) = (parts.link.mtu(), parts.link.is_up());
-        let tun = parts.tun.try_clone()?;
+        let tun = parts.tun.first().ok_or(io::ErrorKind::InvalidInput)?.try_clone()?;
         let shared = Arc::new(Shared::new(parts.name, parts.tun, mtu)?);
         let gate = Gate::new(Arc::clone(&shared), parts.sockets, is_up);
         // From here on a failure must end what already runs.
@@ -96,7 +99,9 @@ impl Device {
         let parts = ControlParts { uapi, link, routes, tun, gate, changes };
         let control = |watch| Control::new(of_control, watch, parts);
         device.control = Some(device.controls.add(control)?);
-        device.add(Arc::new(Outward(Arc::clone(&device.shared))))?;
+        for number in 0..device.shared.tun.queues() {
+            device.add(Arc::new(Outward { shared: Arc::clone(&device.shared), number }))?;
+        }
         device.add(Arc::new(Clock(Arc::clone(&device.shared))))?;
         Ok(device)
     }
@@ -169,12 +174,19 @@ struct Shared {
 
 /// Open sockets and the jobs that read them.
 struct Open {
-    sockets: Arc<UdpPair>,
+    sockets: Arc<[UdpPair]>,
     jobs: Vec<JobId>,
 }
 
+impl Open {
+    /// The pair of this number, where there are fewer one of them.
+    fn pair(&self, number: usize) -> &UdpPair {
+        &self.sockets[number % self.sockets.len()]
+    }
+}
+
 impl Shared {
-    fn new(name: String, tun: OwnedFd, mtu: usize) -> io::Result<Self> {
+    fn new(name: String, tun: Vec<OwnedFd>, mtu: usize) -> io::Result<Self> {
         let wanted = Wanted::by_environment();
         Ok(Self {
             name,
@@ -223,30 +235,33 @@ impl Shared {
         moved.retain(|route| {
             let entry = route.source.map(|source| source.interface);
             // Without a way there is none to take yet.
-            open.sockets.exit_towards(route.remote, routes).is_ok_and(|exit| entry != Some(exit))
+            open.pair(0).exit_towards(route.remote, routes).is_ok_and(|exit| entry != Some(exit))
         });
         self.core().forget_sources_of(&moved);
     }
 
-    /// Uses these sockets instead of those before, which are closed first.
-    fn use_sockets(self: &Arc<Self>, sockets: UdpPair) -> io::Result<()> {
+    /// Uses these sockets, one pair at least, instead of those before, which are closed first.
+    fn use_sockets(self: &Arc<Self>, sockets: Vec<UdpPair>) -> io::Result<()> {
         self.close_sockets();
         let wanted = Wanted::by_environment();
-        if !sockets.can_segment() {
+        if !sockets.iter().all(UdpPair::can_segment) {
             self.segments.store(false, Ordering::Relaxed);
         }
-        self.trains.store(sockets.receive_trains(wanted), Ordering::Relaxed);
+        self.trains.store(sockets.iter().all(|pair| pair.receive_trains(wanted)), Ordering::Relaxed);
+        let mut open = Open { sockets: sockets.into(), jobs: Vec::new() };
         tracing::info!(
             interface = self.name,
-            port = sockets.port,
+            port = open.pair(0).port,
+            pairs = open.sockets.len(),
             offloads_off = ?self.offloads_off(),
             "sockets are open"
         );
-        let mut open = Open { sockets: Arc::new(sockets), jobs: Vec::new() };
-        let v6 = open.sockets.v6.as_ref().map(|_| Family::V6);
-        for family in [Some(Family::V4), v6].into_iter().flatten() {
-            let (shared, sockets) = (Arc::clone(self), Arc::clone(&open.sockets));
-            open.jobs.push(self.workers.add(Arc::new(Inward { shared, sockets, family }))?);
+        for (number, pair) in open.sockets.iter().enumerate() {
+            let v6 = pair.v6.as_ref().map(|_| Family::V6);
+            for family in [Some(Family::V4), v6].into_iter().flatten() {
+                let (shared, sockets) = (Arc::clone(self), Arc::clone(&open.sockets));
+                open.jobs.push(self.workers.add(Arc::new(Inward { shared, sockets, number, family }))?);
+            }
         }
         *whole(self.sockets.write()) = Some(open);
         Ok(())

@@ -13,6 +13,9 @@ pub(super) enum Kind {
     Data,
 }
 
+/// Where the peer's number is in a data message: the receiver index is little-endian, its lowest byte the session's.
+pub(super) const PEER_NUMBER_AT: u32 = 5;
+
 /// Header and tag of a data message.
 pub(super) const DATA_OVERHEAD: usize = 32;
 

@@ -9,7 +9,7 @@ use super::tunnel::Session;
 use super::tunnels::{Tunnels, Wanted};
 use super::{addresses, lent, links, routes, rules, sysctl};
 use crate::backend::BackendError;
-use crate::model::{DomainId, DomainName, End, InterfaceName, Key, Peer, SysctlName};
+use crate::model::{DomainId, DomainName, End, Key, Peer, SysctlName};
 use crate::plan::Step;
 
 /// Takes this step.
@@ -144,9 +144,8 @@ fn prepare_deletion(
     tunnels: &mut Tunnels,
     domain: DomainId,
 ) -> Result<(), BackendError> {
-    for tunnel in domains.record(domain)?.tunnels.into_keys() {
-        let Ok(interface) = InterfaceName::new(tunnel) else { continue };
-        tunnels.leave(domains, &End { domain, interface })?;
+    for tunnel in domains.tunnels(domain)? {
+        tunnels.leave(domains, &tunnel)?;
     }
     if !domains.enter(domain)?.isolation.has_namespace() {
         rules::remove_all(domains, domain)?;

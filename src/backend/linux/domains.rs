@@ -43,6 +43,8 @@ pub(super) struct Inside {
     /// Whether the ledger has another identity, or none: the default domain's is noted by the first change, others
     /// lack theirs if their making was cut short.
     pending: bool,
+    /// Whether the ledger may have tunnels of it.
+    has_tunnels: bool,
 }
 
 impl Inside {
@@ -126,7 +128,10 @@ impl Domains {
             });
             records.insert(id, place.record.clone());
             match same {
-                Some(same) => drop(self.inside.insert(id, same)),
+                Some(same) => {
+                    let has_tunnels = !place.record.tunnels.is_empty();
+                    self.inside.insert(id, Inside { has_tunnels, ..same });
+                }
                 None if id.is_default() => drop(self.inside.insert(id, here(place)?)),
                 None => new.push((id, place)),
             }
@@ -243,8 +248,8 @@ impl Domains {
             }
         });
         match ended.doing(|| "make domains".to_owned())? {
-            Err(error) if count == 0 => Err(error),
-            Ok(()) | Err(_) => Ok(count),
+            (Err(error), ()) if count == 0 => Err(error),
+            (Ok(()) | Err(_), ()) => Ok(count),
         }
     }
 
@@ -314,6 +319,14 @@ impl Domains {
         Ok(record.unwrap_or_default())
     }
 
+    /// The tunnels that a domain has, as the ledger knows them.
+    pub(super) fn tunnels(&self, id: DomainId) -> Result<Vec<End>, BackendError> {
+        let has_some = self.inside.get(&id).is_none_or(|inside| inside.has_tunnels);
+        let names = if has_some { self.record(id)?.tunnels } else { BTreeMap::new() };
+        let names = names.into_keys().filter_map(|name| InterfaceName::new(name).ok());
+        Ok(names.map(|interface| End { domain: id, interface }).collect())
+    }
+
     /// Every record, whether its domain is there or not.
     pub(super) fn records(&self) -> Result<BTreeMap<DomainId, DomainRecord>, BackendError> {
         self.ledger.domains().doing(|| "read the ledger".to_owned())
@@ -342,10 +355,13 @@ impl Domains {
     }
 
     pub(super) fn change_tunnel(
-        &self,
+        &mut self,
         at: &End,
         change: impl FnOnce(&mut TunnelRecord),
     ) -> Result<(), BackendError> {
+        if let Some(inside) = self.inside.get_mut(&at.domain) {
+            inside.has_tunnels = true;
+        }
         let name = at.interface.as_str().to_owned();
         self.change(at.domain, |record| change(record.tunnels.entry(name).or_default()))
     }
@@ -426,8 +442,8 @@ fn here(place: Place) -> Result<Inside, BackendError> {
     let what = || format!("open a netlink socket in {}", place.name);
     let route = Netlink::here(Protocol::Route).doing(what)?;
     let pending = place.record.identity != Some(place.namespace.identity());
-    let isolation = place.record.isolation;
-    Ok(Inside { name: place.name, isolation, namespace: place.namespace, route, pending })
+    let (isolation, has_tunnels) = (place.record.isolation, !place.record.tunnels.is_empty());
+    Ok(Inside { name: place.name, isolation, namespace: place.namespace, route, pending, has_tunnels })
 }
 
 fn is_plain_file(name: &DomainName) -> bool {

@@ -8,12 +8,18 @@ use nix::errno::Errno;
 use super::namespace::NamespaceError;
 use super::netlink::NetlinkError;
 use crate::backend::{BackendError, Nature};
+use crate::probe::Unsupported;
 use crate::state::LedgerError;
 
 /// An error that may stem from the kernel.
 pub(super) trait Cause: Error + Send + Sync + Sized + 'static {
     /// The kernel's error number.
     fn number(&self) -> Option<Errno>;
+
+    /// What is not to be had here, if that is known.
+    fn lack(&self) -> Option<&Unsupported> {
+        None
+    }
 }
 
 impl Cause for NetlinkError {
@@ -25,6 +31,11 @@ impl Cause for NetlinkError {
 impl Cause for NamespaceError {
     fn number(&self) -> Option<Errno> {
         self.errno()
+    }
+
+    fn lack(&self) -> Option<&Unsupported> {
+        let NamespaceError::Unsupported(lack) = self else { return None };
+        Some(lack)
     }
 }
 
@@ -64,8 +75,13 @@ impl<T, E: Cause> Doing<T> for Result<T, E> {
         advice: impl FnOnce(Errno) -> Option<String>,
     ) -> Result<T, BackendError> {
         self.map_err(|error| {
-            let help = error.number().and_then(|errno| advice(errno).or_else(|| permission(errno)));
-            let nature = nature(error.number());
+            let (help, nature) = match error.lack() {
+                Some(lack) => (Some(lack.remedy.clone()), Nature::Unsupported),
+                None => (
+                    error.number().and_then(|errno| advice(errno).or_else(|| permission(errno))),
+                    nature(error.number()),
+                ),
+            };
             let refused = BackendError::new(format!("cannot {}", what())).caused_by(error);
             BackendError { help, nature, ..refused }
         })

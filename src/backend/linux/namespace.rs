@@ -25,6 +25,7 @@ use nix::sys::statfs::{NSFS_MAGIC, fstatfs};
 use thiserror::Error;
 
 use crate::model::DomainName;
+use crate::probe::Unsupported;
 
 /// Where names of namespaces are (ip-netns(8)).
 pub const DIRECTORY: &str = "/run/netns";
@@ -50,7 +51,10 @@ pub enum NamespaceError {
     /// There is no place for names.
     #[error("cannot make {DIRECTORY} a shared mount")]
     Directory(#[source] netns_rs::Error),
-    /// It could not be made.
+    /// None can be made here.
+    #[error(transparent)]
+    Unsupported(#[from] Unsupported),
+    /// It could not be given its name.
     #[error("cannot make namespace `{name}`")]
     Create {
         /// Its name.
@@ -97,6 +101,7 @@ impl NamespaceError {
             NamespaceError::Directory(source) => errno_of(source),
             NamespaceError::Absent(_)
             | NamespaceError::Exists(_)
+            | NamespaceError::Unsupported(_)
             | NamespaceError::NotANamespace(_)
             | NamespaceError::Panic(_) => None,
         }
@@ -217,14 +222,14 @@ impl Visitor {
 
 /// Runs this on a thread of its own that may enter namespaces; a panic in it becomes an error.
 pub fn visit<T: Send>(tour: impl FnOnce(&Visitor) -> T + Send) -> Result<T, NamespaceError> {
-    visit_while(tour, || ())
+    visit_while(tour, || ()).map(|(found, ())| found)
 }
 
 /// The same, while the calling thread does something else.
-pub(super) fn visit_while<T: Send>(
+pub fn visit_while<T: Send, M>(
     tour: impl FnOnce(&Visitor) -> T + Send,
-    meanwhile: impl FnOnce(),
-) -> Result<T, NamespaceError> {
+    meanwhile: impl FnOnce() -> M,
+) -> Result<(T, M), NamespaceError> {
     let tour = || {
         let visitor = Visitor { _here: PhantomData };
         catch_unwind(AssertUnwindSafe(|| tour(&visitor)))
@@ -233,8 +238,9 @@ pub(super) fn visit_while<T: Send>(
     thread::scope(|scope| {
         let thread = thread::Builder::new().name("namespace".to_owned()).spawn_scoped(scope, tour);
         let thread = thread.map_err(NamespaceError::Thread)?;
-        meanwhile();
-        thread.join().unwrap_or_else(|panic| Err(NamespaceError::Panic(words(&*panic))))
+        let done = meanwhile();
+        let found = thread.join().unwrap_or_else(|panic| Err(NamespaceError::Panic(words(&*panic))))?;
+        Ok((found, done))
     })
 }
 

@@ -5,6 +5,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::iter;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
@@ -33,15 +34,23 @@ nix::ioctl_write_int_bad!(
     nix::request_code_write!(b'T', 203, size_of::<libc::c_int>())
 );
 
-/// A new device of this name, which goes with the descriptor; reading from it does not block. `IFF_TUN_EXCL` refuses
-/// one that exists already.
-pub(super) fn create(name: &InterfaceName) -> io::Result<OwnedFd> {
-    open(name, FLAGS | libc::IFF_TUN_EXCL)
+/// A new device of this name with so many queues, which goes with their descriptors; reading from one does not block.
+/// `IFF_TUN_EXCL` refuses one that exists already. One that may have several queues has 256 inside (`MAX_TAP_QUEUES`,
+/// drivers/net/tun.c), so it is made only where it will.
+pub(super) fn create(name: &InterfaceName, queues: usize) -> io::Result<Vec<OwnedFd>> {
+    let kind = if queues == 1 { FLAGS } else { FLAGS | libc::IFF_MULTI_QUEUE };
+    let first = open(name, kind | libc::IFF_TUN_EXCL);
+    iter::once(first).chain((1..queues).map(|_| open(name, kind))).collect()
 }
 
-/// A device that is there already, and that no engine has.
-pub(super) fn attach(name: &InterfaceName) -> io::Result<OwnedFd> {
-    open(name, FLAGS)
+/// As many queues of a device that is there already and that no engine has, or the only one of a device that was made
+/// with one: the kernel refuses it others (EINVAL).
+pub(super) fn attach(name: &InterfaceName, queues: usize) -> io::Result<Vec<OwnedFd>> {
+    let several: io::Result<_> = (0..queues).map(|_| open(name, FLAGS | libc::IFF_MULTI_QUEUE)).collect();
+    match several {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(vec![open(name, FLAGS)?]),
+        several => several,
+    }
 }
 
 /// Lets a device stay when its descriptor is closed.

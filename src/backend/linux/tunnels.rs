@@ -37,8 +37,14 @@ pub trait Engines: Send {
     /// Starts the engine of this tunnel; it listens at once, and has no key, port or peers yet.
     fn start(&mut self, at: &End, parts: EngineParts) -> io::Result<()>;
 
-    /// Tells that the engine of this tunnel will be given this port, for engines that cannot open every socket.
-    fn prepare(&mut self, _at: &End, _port: u16, _place: SocketPlace) -> io::Result<()> {
+    /// How many queues of its TUN device an engine can use, and sockets of its port.
+    fn queues(&self) -> usize {
+        1
+    }
+
+    /// Tells that the engine of this tunnel will be given this port, for engines that cannot open every socket, and how
+    /// many queues it has.
+    fn prepare(&mut self, _at: &End, _port: u16, _queues: usize, _place: SocketPlace) -> io::Result<()> {
         Ok(())
     }
 
@@ -54,8 +60,8 @@ pub trait Engines: Send {
 /// What an engine works with; all of it was opened where it belongs.
 #[derive(Debug)]
 pub struct EngineParts {
-    /// Plain IP packets of the domain.
-    pub tun: OwnedFd,
+    /// Plain IP packets of the domain: the queues of the device, one at least.
+    pub tun: Vec<OwnedFd>,
     /// The network namespace of the domain, where notices about the device are heard.
     pub domain: OwnedFd,
     /// Where wg(8) configures it.
@@ -137,8 +143,9 @@ impl Tunnels {
         tunnel: &WireGuard,
     ) -> Result<(), BackendError> {
         let what = || format!("create wireguard {at}, userspace engine");
+        let queues = self.queues(tunnel);
         let namespace = domains.namespace(at.domain)?;
-        let opened = namespace.run(|| tun::create(&at.interface)).doing(what)?;
+        let opened = namespace.run(|| tun::create(&at.interface, queues)).doing(what)?;
         let tun = opened.map_err(|error| tun::explain(&what(), error))?;
         let mark = domains.mark(at.domain);
         let inside = domains.enter(at.domain)?;
@@ -147,17 +154,23 @@ impl Tunnels {
         link::change(&mut inside.route, index, &finished).doing(what)?;
         no_link_local(&mut inside.route, index).doing(what)?;
         // Not before it is marked: what a crash leaves of it until then goes with its descriptor.
-        tun::outlive_engine(&tun).doing(what)?;
+        tun::outlive_engine(&tun[0]).doing(what)?;
         self.start_engine(domains, at, tun, tunnel.underlay)?;
         self.set(domains, at, tunnel)?;
         self.publish(domains, at)
+    }
+
+    /// One peer is one processor's work at a time, so there are no more queues than peers: the many tunnels that have
+    /// one peer, and may be idle, cost no more than before.
+    fn queues(&self, tunnel: &WireGuard) -> usize {
+        self.engines.queues().min(tunnel.peers.len()).max(1)
     }
 
     fn start_engine(
         &mut self,
         domains: &Domains,
         at: &End,
-        tun: OwnedFd,
+        tun: Vec<OwnedFd>,
         underlay: DomainId,
     ) -> Result<(), BackendError> {
         let what = || format!("start the userspace engine of {at}");
@@ -170,10 +183,10 @@ impl Tunnels {
     }
 
     /// Gives a tunnel of ours whose engine is gone another one; all that stands on its interface stays as it is.
-    fn revive(&mut self, domains: &mut Domains, at: &End) -> Result<(), BackendError> {
+    fn revive(&mut self, domains: &mut Domains, at: &End, queues: usize) -> Result<(), BackendError> {
         let what = || format!("start the userspace engine of {at} again");
         self.stop(domains, at)?;
-        let opened = domains.namespace(at.domain)?.run(|| tun::attach(&at.interface)).doing(what)?;
+        let opened = domains.namespace(at.domain)?.run(|| tun::attach(&at.interface, queues)).doing(what)?;
         let tun = opened.map_err(|error| tun::explain(&what(), error))?;
         let underlay = domains.record(at.domain)?.tunnels.remove(at.interface.as_str()).unwrap_or_default();
         let underlay = DomainId::new(underlay.underlay).unwrap_or(DomainId::DEFAULT);
@@ -276,7 +289,7 @@ impl Tunnels {
         let before = match self.look(domains, at)? {
             Some(current) => current,
             None => {
-                self.revive(domains, at)?;
+                self.revive(domains, at, self.queues(tunnel))?;
                 Current::default()
             }
         };
@@ -309,7 +322,7 @@ impl Tunnels {
         match (tunnel.engine, tunnel.listen_port) {
             (Engine::Userspace, Some(port)) if port != before.listen_port => {
                 let place = socket_place(domains, tunnel.underlay, what)?;
-                self.engines.prepare(at, port, place).doing(what)
+                self.engines.prepare(at, port, self.queues(tunnel), place).doing(what)
             }
             (Engine::Userspace | Engine::Kernel | Engine::Auto, _) => Ok(()),
         }

@@ -58,7 +58,7 @@ impl Gate {
             return Ok(());
         }
         if let Some(open) = self.shared.open_sockets().as_ref() {
-            open.sockets.set_mark(fwmark)?;
+            open.sockets.iter().try_for_each(|pair| pair.set_mark(fwmark))?;
         }
         self.fwmark = fwmark;
         Ok(())
@@ -100,11 +100,11 @@ impl Gate {
     }
 
     fn open(&mut self, port: u16) -> io::Result<()> {
-        let sockets = self.opener.open(port)?;
+        let sockets = self.opener.open(port, self.shared.tun.queues())?;
         if self.fwmark != 0 {
-            sockets.set_mark(self.fwmark)?;
+            sockets.iter().try_for_each(|pair| pair.set_mark(self.fwmark))?;
         }
-        self.port = sockets.port;
+        self.port = sockets.first().ok_or(io::ErrorKind::InvalidData)?.port;
         self.shared.use_sockets(sockets)
     }
 }

@@ -17,18 +17,21 @@ use crate::wireguard::batch::{Batch, Run};
 const WAIT_MS: u8 = 5;
 
 impl Shared {
-    /// Sends and writes what is in a batch.
-    pub(super) fn flush(&self, batch: &mut Batch) {
+    /// Sends and writes what is in a batch, by the sockets and the queue of this number.
+    pub(super) fn flush(&self, batch: &mut Batch, number: usize) {
         if batch.runs().next().is_some()
             && let Some(open) = self.open_sockets().as_ref()
         {
             for (run, bytes) in batch.runs() {
-                if let Some(socket) = open.sockets.towards(run.route.remote) {
+                if let Some(socket) = open.pair(number).towards(run.route.remote) {
                     self.send(socket, run, bytes);
                 }
             }
         }
-        batch.groups(self.tun.coalescing(), |group, bytes, packets| self.tun.write(group, bytes, packets));
+        let queue = self.tun.queue(number);
+        batch.groups(self.tun.coalescing(), |group, bytes, packets| {
+            self.tun.write(queue, group, bytes, packets)
+        });
         batch.clear();
     }
 

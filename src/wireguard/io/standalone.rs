@@ -15,7 +15,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use super::tun::request;
-use super::{Device, LinkEvents, Parts, Routes, UnderlaySockets, open_tun};
+use super::{Device, LinkEvents, Parts, Routes, UnderlaySockets, open_tun, queues};
 
 /// Where `wg` looks for UAPI sockets.
 const UAPI_DIRECTORY: &str = "/var/run/wireguard";
@@ -46,9 +46,13 @@ pub fn run_standalone(name: &str, given: Given, ready: impl FnOnce()) -> io::Res
     let (tun, name) = match given.tun {
         Some(tun) => {
             let name = super::tun::place(&tun)?.0;
-            (non_blocking(tun)?, name)
+            (vec![non_blocking(tun)?], name)
         }
-        None => (open_tun(name)?, name.to_owned()),
+        None => {
+            // The kernel would give the device of a running engine further queues.
+            refuse_second(name)?;
+            (open_tun(name, queues())?, name.to_owned())
+        }
     };
     set_mtu(&name)?;
     let (socket, uapi) = match given.uapi {
@@ -96,10 +100,8 @@ struct UapiSocket {
 impl UapiSocket {
     fn bind(name: &str) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o755).create(UAPI_DIRECTORY)?;
-        let path = Path::new(UAPI_DIRECTORY).join(format!("{name}.sock"));
-        if UnixStream::connect(&path).is_ok() {
-            return Err(io::ErrorKind::AddrInUse.into());
-        }
+        refuse_second(name)?;
+        let path = uapi_path(name);
         // What a process that was killed left behind.
         let _absent = fs::remove_file(&path);
         let listener = UnixListener::bind(&path)?;
@@ -113,6 +115,18 @@ impl UapiSocket {
 impl Drop for UapiSocket {
     fn drop(&mut self) {
         let _gone = fs::remove_file(&self.path);
+    }
+}
+
+fn uapi_path(name: &str) -> PathBuf {
+    Path::new(UAPI_DIRECTORY).join(format!("{name}.sock"))
+}
+
+/// An engine that answers for this name is an error.
+fn refuse_second(name: &str) -> io::Result<()> {
+    match UnixStream::connect(uapi_path(name)) {
+        Ok(_) => Err(io::ErrorKind::AddrInUse.into()),
+        Err(_) => Ok(()),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The jobs of an interface: what it hands over is sealed and sent, what its sockets receive is opened and written,
 //! and what is due is done. Each runs to completion: no queue between reading and writing.
 
+use std::fs::File;
 use std::io::{self, Read};
 use std::net::UdpSocket;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -15,13 +16,17 @@ use super::{Shared, UdpPair};
 /// How often a job reads before others have their turn.
 const TURNS: usize = 16;
 
-/// From the interface to the sockets.
-pub(super) struct Outward(pub(super) Arc<Shared>);
+/// From a queue of the interface to the sockets.
+pub(super) struct Outward {
+    pub(super) shared: Arc<Shared>,
+    pub(super) number: usize,
+}
 
-/// From a socket to the interface.
+/// From a socket to the queue of its number.
 pub(super) struct Inward {
     pub(super) shared: Arc<Shared>,
-    pub(super) sockets: Arc<UdpPair>,
+    pub(super) sockets: Arc<[UdpPair]>,
+    pub(super) number: usize,
     pub(super) family: Family,
 }
 
@@ -48,7 +53,7 @@ enum Taken {
 
 impl Job for Outward {
     fn descriptor(&self) -> BorrowedFd<'_> {
-        self.0.tun.as_fd()
+        self.queue().as_fd()
     }
 
     fn run(&self, scratch: &mut Scratch) -> Next {
@@ -59,13 +64,13 @@ impl Job for Outward {
                 Ok(Taken::Enough) => {}
                 Ok(Taken::All) => break,
                 Ok(Taken::Gone) => {
-                    tracing::info!(interface = self.0.name, "interface was deleted");
-                    self.0.stop();
+                    tracing::info!(interface = self.shared.name, "interface was deleted");
+                    self.shared.stop();
                     return Next::Over;
                 }
                 Err(error) => {
-                    tracing::error!(interface = self.0.name, %error, "the wireguard engine ends");
-                    self.0.stop();
+                    tracing::error!(interface = self.shared.name, %error, "the wireguard engine ends");
+                    self.shared.stop();
                     return Next::Over;
                 }
             }
@@ -74,16 +79,20 @@ impl Job for Outward {
     }
 
     fn failed(&self) {
-        self.0.stop();
+        self.shared.stop();
     }
 }
 
 impl Outward {
+    fn queue(&self) -> &File {
+        self.shared.tun.queue(self.number)
+    }
+
     fn read(&self, reads: &mut Reads) -> io::Result<Taken> {
-        let tun = &self.0.tun;
+        let (mut queue, has_header) = (self.queue(), self.shared.tun.has_header());
         while let Some(room) = reads.room() {
-            match (&tun.file).read(room) {
-                Ok(length) => reads.push(length, tun.has_header()),
+            match queue.read(room) {
+                Ok(length) => reads.push(length, has_header),
                 Err(error) if error.raw_os_error() == Some(libc::EBADFD) => return Ok(Taken::Gone),
                 Err(error) if is_momentary(&error) => return Ok(Taken::All),
                 Err(error) => return Err(error),
@@ -95,15 +104,15 @@ impl Outward {
     fn seal(&self, scratch: &mut Scratch) {
         let Scratch { batch, reads, .. } = scratch;
         let now = Instant::now();
-        let mut core = self.0.core();
+        let mut core = self.shared.core();
         let mut turn = core.turn(now);
         for mut segments in reads.packets() {
             turn.outbound(&mut segments, batch);
             while !segments.is_done() {
                 drop(turn);
                 drop(core);
-                self.0.flush(batch);
-                core = self.0.core();
+                self.shared.flush(batch, self.number);
+                core = self.shared.core();
                 turn = core.turn(now);
                 turn.outbound(&mut segments, batch);
             }
@@ -111,7 +120,7 @@ impl Outward {
         drop(turn);
         drop(core);
         reads.clear();
-        self.0.flush(batch);
+        self.shared.flush(batch, self.number);
     }
 }
 
@@ -146,9 +155,10 @@ impl Job for Inward {
 
 impl Inward {
     fn socket(&self) -> &UdpSocket {
+        let pair = &self.sockets[self.number];
         match self.family {
-            Family::V4 => &self.sockets.v4,
-            Family::V6 => self.sockets.v6.as_ref().unwrap_or(&self.sockets.v4),
+            Family::V4 => &pair.v4,
+            Family::V6 => pair.v6.as_ref().unwrap_or(&pair.v4),
         }
     }
 
@@ -162,7 +172,7 @@ impl Inward {
             while !train.is_empty() {
                 drop(turn);
                 drop(core);
-                self.shared.flush(batch);
+                self.shared.flush(batch, self.number);
                 core = self.shared.core();
                 turn = core.turn(now);
                 turn.inbound(&mut train, batch);
@@ -170,7 +180,7 @@ impl Inward {
         }
         drop(turn);
         drop(core);
-        self.shared.flush(batch);
+        self.shared.flush(batch, self.number);
     }
 }
 
@@ -181,7 +191,7 @@ impl Job for Clock {
 
     fn run(&self, scratch: &mut Scratch) -> Next {
         self.0.tick(&mut scratch.batch);
-        self.0.flush(&mut scratch.batch);
+        self.0.flush(&mut scratch.batch, 0);
         Next::Again
     }
 

@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice};
 use std::mem::{size_of, zeroed};
 use std::ops::Range;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -49,17 +49,19 @@ nix::ioctl_write_int_bad!(
 
 /// A device, and what it may be given beyond single packets.
 pub(super) struct Tun {
-    pub(super) file: File,
+    queues: Vec<File>,
     has_header: HasHeader,
     joins_tcp: AtomicBool,
     joins_udp: AtomicBool,
 }
 
 impl Tun {
-    /// Asks the device for as much as it can do, if it puts virtio headers before packets and that is wanted.
-    pub(super) fn new(device: OwnedFd, wanted: Wanted) -> io::Result<Self> {
+    /// Asks the device of these queues for as much as it can do, if it puts virtio headers before packets and that is
+    /// wanted.
+    pub(super) fn new(queues: Vec<OwnedFd>, wanted: Wanted) -> io::Result<Self> {
+        let device = queues.first().ok_or(io::ErrorKind::InvalidInput)?;
         let has_header =
-            if flags(&device)? & libc::IFF_VNET_HDR == 0 { HasHeader::No } else { HasHeader::Yes };
+            if flags(device)? & libc::IFF_VNET_HDR == 0 { HasHeader::No } else { HasHeader::Yes };
         let offers = |what: libc::c_uint| {
             has_header == HasHeader::Yes
                 && wanted == Wanted::All
@@ -74,11 +76,21 @@ impl Tun {
             unsafe { tun_set_offload(device.as_raw_fd(), 0) }?;
         }
         Ok(Self {
-            file: device.into(),
+            queues: queues.into_iter().map(File::from).collect(),
             has_header,
             joins_tcp: AtomicBool::new(tcp),
             joins_udp: AtomicBool::new(udp),
         })
+    }
+
+    /// How many queues there are: one at least.
+    pub(super) fn queues(&self) -> usize {
+        self.queues.len()
+    }
+
+    /// The queue of this number, where there are fewer one of them.
+    pub(super) fn queue(&self, number: usize) -> &File {
+        &self.queues[number % self.queues.len()]
     }
 
     pub(super) fn has_header(&self) -> HasHeader {
@@ -93,8 +105,9 @@ impl Tun {
         }
     }
 
-    /// Writes packets as one. The interface refuses them while it is down, and such as the kernel does not like.
-    pub(super) fn write(&self, group: Group, bytes: &[u8], packets: &[Range<usize>]) {
+    /// Writes packets as one, by a queue. The interface refuses them while it is down, and such as the kernel does not
+    /// like.
+    pub(super) fn write(&self, queue: &File, group: Group, bytes: &[u8], packets: &[Range<usize>]) {
         let header = group.virtio.bytes();
         let mut pieces = [IoSlice::new(&[]); PIECES_MAX];
         let mut count = 0;
@@ -109,7 +122,7 @@ impl Tun {
             let skipped = if number == 0 { 0 } else { group.header };
             add(&bytes[packet.start + skipped..packet.end]);
         }
-        if let Err(error) = writev(&self.file, &pieces[..count]) {
+        if let Err(error) = writev(queue, &pieces[..count]) {
             tracing::trace!(%error, "the interface refused a packet");
             if group.count > 1 && error == nix::errno::Errno::EINVAL {
                 self.stop_joining();
@@ -126,17 +139,24 @@ impl Tun {
     }
 }
 
-impl AsFd for Tun {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.file.as_fd()
+/// Makes a TUN device of this name in the calling thread's network namespace; it lives as long as one of its descriptors,
+/// of which each is a queue. Packets come and go behind a virtio header, without blocking. One that is there already has
+/// one queue if it was made so: the kernel refuses it more then.
+pub fn open_tun(name: &str, queues: usize) -> io::Result<Vec<OwnedFd>> {
+    let single = || open_queue(name, 0).map(|queue| vec![queue]);
+    if queues == 1 {
+        return single();
+    }
+    let several: io::Result<_> = (0..queues).map(|_| open_queue(name, libc::IFF_MULTI_QUEUE)).collect();
+    match several {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => single(),
+        several => several,
     }
 }
 
-/// Makes a TUN device of this name in the calling thread's network namespace; it lives as long as the descriptor.
-/// Packets come and go behind a virtio header, without blocking.
-pub fn open_tun(name: &str) -> io::Result<OwnedFd> {
+fn open_queue(name: &str, kind: libc::c_int) -> io::Result<OwnedFd> {
     let mut request = request(name)?;
-    let flags = (libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_VNET_HDR).cast_unsigned();
+    let flags = (libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_VNET_HDR | kind).cast_unsigned();
     request.ifr_ifru.ifru_flags = u16::try_from(flags).unwrap_or(0).cast_signed();
     let file = OpenOptions::new()
         .read(true)

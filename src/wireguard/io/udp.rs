@@ -1,14 +1,16 @@
-//! The outer sockets: one for IPv4 and one for IPv6 alone, on the same port, bound to the wildcard address, in the
+//! The outer sockets: pairs of one for IPv4 and one for IPv6 alone, all on the same port, bound to the wildcard address, in the
 //! underlay's network namespace and nowhere else; bound to its VRF device, too, where that is the underlay.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
+use std::iter;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::sockopt::{
-    BindToDevice, Ipv6V6Only, Mark, RcvBuf, RcvBufForce, SndBuf, SndBufForce, UdpGsoSegment,
+    AttachReusePortCbpf, BindToDevice, Ipv6V6Only, Mark, RcvBuf, RcvBufForce, ReusePort, SndBuf, SndBufForce,
+    UdpGsoSegment,
 };
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrStorage, bind, getsockopt, setsockopt, socket,
@@ -17,6 +19,7 @@ use nix::sys::socket::{
 use super::namespace::in_namespace;
 use super::offloads::Wanted;
 use super::routes::Routes;
+use crate::wireguard::message::PEER_NUMBER_AT;
 
 /// Where IPv6's port must be free as well, this many ports that the kernel picks for IPv4 are tried.
 const PORT_ATTEMPTS: usize = 100;
@@ -25,11 +28,12 @@ const BUFFER_BYTES: usize = 1 << 20;
 
 /// Opens sockets in the underlay. An implementation may ask another process for them.
 pub trait OpenSockets: Send {
-    /// Opens one IPv4 and one IPv6-only socket on the same port; port 0 picks one that both get.
-    fn open(&mut self, port: u16) -> io::Result<UdpPair>;
+    /// Opens this many pairs on the same port; port 0 picks one that all get. There may be more or fewer than that where
+    /// they are handed over, but one at least.
+    fn open(&mut self, port: u16, count: usize) -> io::Result<Vec<UdpPair>>;
 }
 
-/// The sockets of one interface.
+/// An IPv4 and an IPv6-only socket on the same port.
 #[derive(Debug)]
 pub struct UdpPair {
     /// Carries IPv4, non-blocking.
@@ -41,28 +45,40 @@ pub struct UdpPair {
 }
 
 impl UdpPair {
-    /// Opens both in the calling thread's network namespace, bound to this device if there is one.
-    pub fn open(port: u16, device: Option<&OsStr>) -> io::Result<Self> {
+    /// Opens this many in the calling thread's network namespace, bound to this device if there is one. The first has
+    /// the port to itself while it is bound, so that one that is taken is an error; then it lets the others join
+    /// (socket(7), SO_REUSEPORT). What is for one peer comes by one of them.
+    pub fn open(port: u16, device: Option<&OsStr>, count: usize) -> io::Result<Vec<Self>> {
+        let mut pairs = vec![Self::open_first(port, device)?];
+        if count > 1 {
+            pairs[0].sockets().try_for_each(|socket| setsockopt(socket, ReusePort, &true))?;
+        }
+        for _ in 1..count {
+            pairs.push(Self::try_open(pairs[0].port, device, Joining::Others)?);
+        }
+        if count > 1 {
+            pairs[0].sockets().for_each(|socket| steer(socket, count as u32));
+        }
+        Ok(pairs)
+    }
+
+    /// Marks what they send (socket(7), SO_MARK); 0 is no mark.
+    pub fn set_mark(&self, mark: u32) -> io::Result<()> {
+        Ok(self.sockets().try_for_each(|socket| setsockopt(socket, Mark, &mark))?)
+    }
+
+    fn open_first(port: u16, device: Option<&OsStr>) -> io::Result<Self> {
         let attempts = if port == 0 { PORT_ATTEMPTS } else { 1 };
-        let mut result = Self::try_open(port, device);
+        let mut result = Self::try_open(port, device, Joining::Nobody);
         for _ in 1..attempts {
             match &result {
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                    result = Self::try_open(port, device);
+                    result = Self::try_open(port, device, Joining::Nobody);
                 }
                 Err(_) | Ok(_) => break,
             }
         }
         result
-    }
-
-    /// Marks what they send (socket(7), SO_MARK); 0 is no mark.
-    pub fn set_mark(&self, mark: u32) -> io::Result<()> {
-        setsockopt(&self.v4, Mark, &mark)?;
-        if let Some(v6) = &self.v6 {
-            setsockopt(v6, Mark, &mark)?;
-        }
-        Ok(())
     }
 
     /// Whether the kernel cuts a run of datagrams (udp(7), UDP_SEGMENT).
@@ -73,8 +89,7 @@ impl UdpPair {
     /// Trains of datagrams at once (udp(7), UDP_GRO) or none; tells whether they come.
     pub(super) fn receive_trains(&self, wanted: Wanted) -> bool {
         let trains = wanted == Wanted::All;
-        let mut sockets = [Some(&self.v4), self.v6.as_ref()].into_iter().flatten();
-        sockets.all(|socket| set(socket, libc::SOL_UDP, libc::UDP_GRO, trains.into())) && trains
+        self.sockets().all(|socket| set(socket, libc::SOL_UDP, libc::UDP_GRO, trains.into())) && trains
     }
 
     /// The socket that reaches an address.
@@ -91,16 +106,29 @@ impl UdpPair {
         routes.exit_towards(remote.ip(), getsockopt(socket, Mark)?, bound_to(socket)?)
     }
 
-    fn try_open(port: u16, device: Option<&OsStr>) -> io::Result<Self> {
-        let v4 = open_one(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)), device)?;
+    /// Both, or IPv4's where there is no other.
+    pub fn sockets(&self) -> impl Iterator<Item = &UdpSocket> {
+        iter::once(&self.v4).chain(&self.v6)
+    }
+
+    fn try_open(port: u16, device: Option<&OsStr>, joining: Joining) -> io::Result<Self> {
+        let v4 = open_one(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)), device, joining)?;
         let port = v4.local_addr()?.port();
-        let v6 = match open_one(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)), device) {
+        let v6 = match open_one(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)), device, joining) {
             Ok(v6) => Some(v6),
             Err(error) if lacks_ipv6(&error) => None,
             Err(error) => return Err(error),
         };
         Ok(Self { v4, v6, port })
     }
+}
+
+/// Whom a socket shares its port with from the start.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Joining {
+    Nobody,
+    /// Those of this user that let it.
+    Others,
 }
 
 /// Opens sockets in a network namespace of its own choice, whichever one the engine's threads are in.
@@ -123,14 +151,14 @@ impl UnderlaySockets {
 }
 
 impl OpenSockets for UnderlaySockets {
-    fn open(&mut self, port: u16) -> io::Result<UdpPair> {
+    fn open(&mut self, port: u16, count: usize) -> io::Result<Vec<UdpPair>> {
         let device = self.device.as_deref();
-        let Some(namespace) = &self.namespace else { return UdpPair::open(port, device) };
-        in_namespace(namespace, || UdpPair::open(port, device))
+        let Some(namespace) = &self.namespace else { return UdpPair::open(port, device, count) };
+        in_namespace(namespace, || UdpPair::open(port, device, count))
     }
 }
 
-fn open_one(address: SocketAddr, device: Option<&OsStr>) -> io::Result<UdpSocket> {
+fn open_one(address: SocketAddr, device: Option<&OsStr>, joining: Joining) -> io::Result<UdpSocket> {
     let family = if address.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet };
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let socket = socket(family, SockType::Datagram, flags, None)?;
@@ -140,10 +168,31 @@ fn open_one(address: SocketAddr, device: Option<&OsStr>) -> io::Result<UdpSocket
     if let Some(device) = device {
         setsockopt(&socket, BindToDevice, &device.to_owned())?;
     }
+    if joining == Joining::Others {
+        setsockopt(&socket, ReusePort, &true)?;
+    }
     enlarge_buffers(&socket);
     ask_for_details(&socket, family);
     bind_to(&socket, address)?;
     Ok(socket.into())
+}
+
+/// Has the kernel give each datagram to the socket of the peer that it is for: to that of the number in a receiver
+/// index, modulo theirs. Without that it goes by the hash of addresses and ports.
+fn steer(socket: &UdpSocket, sockets: u32) {
+    let take_number = (libc::BPF_LD | libc::BPF_B | libc::BPF_ABS, PEER_NUMBER_AT);
+    let modulo = (libc::BPF_ALU | libc::BPF_MOD | libc::BPF_K, sockets);
+    let is_it = (libc::BPF_RET | libc::BPF_A, 0);
+    let mut program = [take_number, modulo, is_it].map(|(code, k)| libc::sock_filter {
+        code: code as u16,
+        jt: 0,
+        jf: 0,
+        k,
+    });
+    let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
+    if let Err(error) = setsockopt(socket, AttachReusePortCbpf, &program) {
+        tracing::debug!(%error, "datagrams are not steered by peer");
+    }
 }
 
 fn bind_to(socket: &OwnedFd, address: SocketAddr) -> io::Result<()> {
@@ -202,4 +251,37 @@ fn bound_to(socket: &impl AsRawFd) -> io::Result<u32> {
 fn lacks_ipv6(error: &io::Error) -> bool {
     let Some(errno) = error.raw_os_error().map(Errno::from_raw) else { return false };
     matches!(errno, Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL | Errno::EPROTONOSUPPORT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shared_port_gives_each_peer_one_socket_and_nothing_to_who_joins() {
+        const COUNT: usize = 3;
+        let pairs = UdpPair::open(0, None, COUNT).unwrap();
+        let port = pairs[0].port;
+        let refused = UdpPair::open(port, None, COUNT).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
+        let _joined = UdpPair::try_open(port, None, Joining::Others).unwrap();
+        for (host, of_pair) in [("127.0.0.1", v4 as fn(&UdpPair) -> &UdpSocket), ("::1", v6)] {
+            for number in 0..100 {
+                let message = [4, 0, 0, 0, 0xff, number, 0xff, 0xff];
+                let Ok(sender) = UdpSocket::bind((host, 0)) else { continue };
+                sender.send_to(&message, (host, port)).unwrap();
+                let mut received = [0; 9];
+                let length = of_pair(&pairs[usize::from(number) % COUNT]).recv(&mut received).unwrap();
+                assert_eq!(received[..length], message, "{host}");
+            }
+        }
+    }
+
+    fn v4(pair: &UdpPair) -> &UdpSocket {
+        &pair.v4
+    }
+
+    fn v6(pair: &UdpPair) -> &UdpSocket {
+        pair.v6.as_ref().unwrap()
+    }
 }

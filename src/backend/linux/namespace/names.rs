@@ -6,15 +6,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sched::{CloneFlags, unshare};
 
 use super::super::explain::Doing;
 use super::{DIRECTORY, Namespace, NamespaceError, Visitor, path, words};
 use crate::backend::BackendError;
 use crate::model::DomainName;
+use crate::probe::enter_new_namespace;
 
 /// How many threads take names away, and how many each at least: an unmounting waits until nobody looks at the mount any
 /// more (RCU), and many wait as long as one.
@@ -42,10 +41,10 @@ impl Names {
             }
             result => result.map_err(failed)?,
         };
-        if let Err(errno) = mount_new(&path) {
-            let _left = fs::remove_file(&path);
-            return Err(failed(errno.into()));
-        }
+        let mounted = enter_new_namespace()
+            .map_err(NamespaceError::from)
+            .and_then(|()| mount_own(&path).map_err(failed));
+        mounted.inspect_err(|_| drop(fs::remove_file(&path)))?;
         Namespace::open(name)
     }
 }
@@ -92,11 +91,10 @@ pub fn remove_unused_name(name: &DomainName) -> Result<(), NamespaceError> {
     fs::remove_file(path(name)).map_err(|source| NamespaceError::Remove { name: name.clone(), source })
 }
 
-/// Mounts a new namespace on a file; it is the calling thread's from then on. The thread is the one that /proc calls so:
-/// in a private copy that got no /proc of its own its number is another one there.
-fn mount_new(path: &Path) -> Result<(), Errno> {
-    unshare(CloneFlags::CLONE_NEWNET)?;
-    mount(Some("/proc/thread-self/ns/net"), path, None::<&str>, MsFlags::MS_BIND, None::<&str>)
+/// Mounts the calling thread's namespace on a file. The thread is the one that /proc calls so: in a private copy that got
+/// no /proc of its own its number is another one there.
+fn mount_own(path: &Path) -> io::Result<()> {
+    Ok(mount(Some("/proc/thread-self/ns/net"), path, None::<&str>, MsFlags::MS_BIND, None::<&str>)?)
 }
 
 /// /run/netns for netns-rs, whose own default goes by /var/run.
