@@ -90,6 +90,7 @@ pub struct Supervisor {
     queue: mpsc::Receiver<Event>,
     /// What came first while something else was awaited.
     came_first: VecDeque<Event>,
+    signals: Signals,
     server: Server,
     door: Option<Opened>,
     lodging: Lodging,
@@ -144,6 +145,7 @@ impl Supervisor {
                     backend,
                     queue,
                     came_first: VecDeque::new(),
+                    signals: *signals,
                     server,
                     door,
                     lodging,

@@ -1,13 +1,16 @@
 //! `services:`: programs that are kept running in domains, by `up`, `run` and `test`.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::capability::lacks;
 use crate::copy::{self, Owner, in_private_copies};
-use crate::world::{Traces, is_file, json, kill_supervisor, ok, process, sh, signal, wait_for, write};
+use crate::world::{
+    Background, Traces, is_file, json, kill_supervisor, ok, process, sh, signal, wait_for, write,
+};
 
 /// A server, and one that waits for it.
 const FILE: &str = "
@@ -204,6 +207,21 @@ domains:
         let quiet = file.replace("echo oops >&2; exit 3', restart: on-failure, ready: {tcp: 9}", "exit 0'");
         write("domains.yaml", &(quiet + "tests: [{in: 1, exec: ['true']}]\n"));
         sh("rdom test domains.yaml").ends_with(1).says("service after: not ready in time");
+        before.is_all_there_is();
+    });
+}
+
+#[test]
+fn who_is_interrupted_does_not_wait_until_services_are_ready() {
+    in_private_copies("services::who_is_interrupted_does_not_wait_until_services_are_ready", || {
+        let slow = "{command: [sleep, '1000'], ready: {tcp: 80, within: 60s}}";
+        write("domains.yaml", &format!("domains: {{1: {{services: {{slow: {slow}}}}}}}\n"));
+        let (before, begun) = (Traces::now(), Instant::now());
+        let up = Background::start("up", "rdom up");
+        wait_for("a service", || command_lines("sleep 1000") == 1);
+        signal(up.pid(), Signal::SIGINT);
+        up.end().ends_with(0);
+        assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
         before.is_all_there_is();
     });
 }

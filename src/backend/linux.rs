@@ -43,7 +43,7 @@ mod wireguard;
 
 pub use domains::Departed;
 pub use found::{Found, found};
-pub use namespace::{Namespace, Visitor, in_namespace, visit};
+pub use namespace::{Namespace, Visitor, in_namespace, visit, visit_while};
 pub use namespaces::{Namespaces, Place};
 pub use sockets::TunnelSockets;
 pub use survey::Survey;

@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
 use super::connections;
-use super::events::{Told, events};
+use super::events::{Listeners, Told, events};
 use super::rights::{Rights, check};
 use crate::model::{Control, Drift, NetworkName};
 use crate::status::{METRICS_TYPE, Occurrence, metrics as openmetrics};
@@ -160,18 +160,40 @@ pub fn serve<E>(network: NetworkName, listener: StdListener, queue: mpsc::Sender
 where
     E: From<Request> + Send + 'static,
 {
+    let (finish, finished) = oneshot::channel();
+    let (told, rights) = (Told::new(), Rights::of(network));
+    let (listeners, checked) = (told.listeners(), rights.clone());
+    let answer = move || {
+        if let Err(error) = answer_all(listener, router(queue, listeners, checked), finished) {
+            warn!(%error, "the control socket is closed");
+        }
+    };
+    let thread = thread::Builder::new().name("control".into()).spawn(answer)?;
+    Ok(Server { told, rights, finish, thread })
+}
+
+fn answer_all(listener: StdListener, router: Router, finished: oneshot::Receiver<()>) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .max_blocking_threads(ACCOUNT_THREADS)
         .enable_all()
         .build()?;
-    let (finish, finished) = oneshot::channel();
-    let (told, rights) = (Told::new(), Rights::of(network));
+    let answered = runtime
+        .block_on(async { connections::answer(UnixListener::from_std(listener)?, router, finished).await });
+    // Accounts that do not answer are not waited for.
+    runtime.shutdown_background();
+    answered
+}
+
+fn router<E>(queue: mpsc::Sender<E>, listeners: Listeners, rights: Rights) -> Router
+where
+    E: From<Request> + Send + 'static,
+{
     let files = Router::new()
         .route("/v1/apply", post(apply::<E>))
         .layer(DefaultBodyLimit::max(FILE_LIMIT_BYTES))
         .layer(from_fn(|request, next| connections::take_in(FILE_LIMIT_BYTES, request, next)));
-    let router = Router::new()
+    Router::new()
         .route("/v1/status", get(status::<E>))
         .route("/metrics", get(metrics::<E>))
         .route("/v1/confirm", post(confirm::<E>))
@@ -181,20 +203,8 @@ where
         .layer(from_fn(|request, next| connections::take_in(BODY_LIMIT_BYTES, request, next)))
         .merge(files)
         .with_state(queue)
-        .route("/v1/events", get(events).with_state(told.listeners()))
-        .layer(from_fn_with_state(rights.clone(), check));
-    let answer = move || {
-        let answered = runtime.block_on(async {
-            connections::answer(UnixListener::from_std(listener)?, router, finished).await
-        });
-        if let Err(error) = answered {
-            warn!(%error, "the control socket is closed");
-        }
-        // Accounts that do not answer are not waited for.
-        runtime.shutdown_background();
-    };
-    let thread = thread::Builder::new().name("control".into()).spawn(answer)?;
-    Ok(Server { told, rights, finish, thread })
+        .route("/v1/events", get(events).with_state(listeners))
+        .layer(from_fn_with_state(rights, check))
 }
 
 async fn status<E: From<Request>>(State(queue): State<mpsc::Sender<E>>) -> Response {

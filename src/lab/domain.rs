@@ -15,7 +15,6 @@ use nix::sys::signal::Signal;
 
 use super::home::on_a_thread;
 use super::{Ground, LabError};
-use crate::backend::linux::Survey;
 use crate::exec;
 use crate::model::DomainId;
 use crate::probe::Unsupported;
@@ -129,7 +128,7 @@ impl Ground {
         self.home.enter()?;
         let entrances = Entrances { network: &self.name, directories: &self.directories };
         let find = || {
-            let survey = Survey::of(&self.directories)?;
+            let survey = entrances.survey(word)?;
             let (domain, which) = entrances.rtable(&survey, word)?;
             Ok((domain, entrances.place(survey, domain, which)?))
         };

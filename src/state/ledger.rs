@@ -8,6 +8,8 @@
 //! Each file is replaced whole by rename(2), so a process that dies in between leaves the old one. Nothing is
 //! synced to disk: what it speaks of ends with the boot, and records of an earlier boot do not count.
 
+mod names;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -196,13 +198,14 @@ impl Ledger {
         }
     }
 
-    /// Removes the record of this domain, if there is one.
-    pub fn forget(&self, id: DomainId) -> Result<(), LedgerError> {
+    /// Removes the record of this domain, if there is one, which has this name.
+    pub fn forget(&self, id: DomainId, name: &str) -> Result<(), LedgerError> {
         let path = self.path(id);
         match fs::remove_file(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            result => result.map_err(|source| self.failed(&path, source)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            result => result.map_err(|source| self.failed(&path, source))?,
         }
+        self.forget_name(id, name)
     }
 
     fn path(&self, id: DomainId) -> PathBuf {
@@ -224,7 +227,7 @@ mod tests {
     use crate::model::NetworkName;
     use crate::state::Roots;
 
-    fn ledger(root: &Path) -> Ledger {
+    pub(super) fn ledger(root: &Path) -> Ledger {
         let network = NetworkName::new("test").unwrap();
         let roots = Roots { state: root.join("state"), runtime: root.join("run") };
         Ledger::of(&roots.of(&network))
@@ -243,8 +246,8 @@ mod tests {
         ledger.change(one(), |record| record.identity = Some((4, 5))).unwrap();
         let record = DomainRecord { namespace: "blue".into(), identity: Some((4, 5)), ..Default::default() };
         assert_eq!(ledger.domains().unwrap(), BTreeMap::from([(one(), record)]));
-        ledger.forget(one()).unwrap();
-        ledger.forget(one()).unwrap();
+        ledger.forget(one(), "blue").unwrap();
+        ledger.forget(one(), "blue").unwrap();
         assert_eq!(ledger.domain(one()).unwrap(), None);
     }
 

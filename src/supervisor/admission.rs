@@ -31,8 +31,8 @@ pub(super) fn admit(
     word: &str,
 ) -> Result<Admission, Refusal> {
     check_origin(caller.pid)?;
-    let survey = Survey::of(directories).map_err(failed)?;
     let entrances = Entrances { network: &network.name, directories };
+    let survey = entrances.survey(word).map_err(failed)?;
     let (domain, which) = entrances.rtable(&survey, word).map_err(failed)?;
     check_right(network, domain, caller)?;
     let admission = grant(entrances, survey, domain, which, caller)?;

@@ -6,7 +6,8 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::{
-    Event, Lodging, UpError, admission, hazards_within, neighbours, place, service_manager, services, signals,
+    Event, Lodging, UpError, admission, neighbours, place, service_manager, services,
+    surroundings::hazards_while,
 };
 use crate::backend::linux::{Linux, Survey};
 use crate::control::enter::{self, Opened};
@@ -72,12 +73,16 @@ pub(super) fn bring_up(
     let outcome = converge(backend, desired, &|| signals.pending()).map_err(UpError::Failed)?;
     greet(backend);
     let checked = Survey::of(directories).map_err(UpError::from).and_then(|survey| {
-        place::check(&survey, desired)?;
-        write_lookups(desired, directories)?;
-        let hazards = hazards_within(&survey, desired, &made(&outcome.taken))?;
-        lodging.confine().map_err(UpError::Privileges)?;
-        let door = open_door(desired, directories, sender.clone())?;
-        let server = listen(&desired.name, directories, signals, sender)?;
+        let open = || {
+            place::check(&survey, desired)?;
+            write_lookups(desired, directories)?;
+            lodging.confine().map_err(UpError::Privileges)?;
+            let door = open_door(desired, directories, sender.clone())?;
+            Ok::<_, UpError>((door, listen(&desired.name, directories, sender)?))
+        };
+        // Who looks for them keeps its capabilities, and has ended when this returns.
+        let (hazards, opened) = hazards_while(&survey, desired, &made(&outcome.taken), open)?;
+        let (door, server) = opened?;
         Ok(Up { hazards, server, door })
     });
     match checked {
@@ -119,16 +124,14 @@ pub(super) fn greet_anew(backend: &mut Linux, taken: &[Step]) {
     }
 }
 
-/// Opens the control socket and answers on it; what it is told and what signals say arrive in one queue.
+/// Opens the control socket and answers on it.
 fn listen(
     network: &NetworkName,
     directories: &Directories,
-    signals: &Signals,
     sender: mpsc::Sender<Event>,
 ) -> Result<Server, UpError> {
     let open = || {
         let listener = control::listen(directories)?;
-        signals::forward(*signals, sender.clone())?;
         service_manager::ask_for_life(sender.clone());
         control::serve(network.clone(), listener, sender)
     };

@@ -1,12 +1,14 @@
 //! What a word like `blue` or `10` means in a network, and the place that a program enters by it.
 
+use std::collections::BTreeSet;
+
 use crate::backend::linux::view::Which;
 use crate::backend::linux::{Linux, Survey};
 use crate::backend::{Backend, BackendError};
 use crate::exec::group::{self, Device, Membership};
 use crate::exec::{Lookups, Place};
-use crate::model::{DomainId, Network, NetworkName, RtableId};
-use crate::state::{Directories, KeyRing, lookups};
+use crate::model::{DomainId, DomainName, Network, NetworkName, RtableId};
+use crate::state::{Directories, KeyRing, Ledger, lookups};
 
 use super::NoEngines;
 
@@ -20,6 +22,19 @@ pub struct Entrances<'n> {
 }
 
 impl Entrances<'_> {
+    /// A look at the domain that a word means, at no other; at all of them if it is none's.
+    pub fn survey(self, word: &str) -> Result<Survey, BackendError> {
+        let ledger = Ledger::of(self.directories);
+        let has_number = |id: &DomainId| ledger.domain(*id).is_ok_and(|record| record.is_some());
+        let default = DomainName::of_number(DomainId::DEFAULT);
+        let number = if word == default.as_str() { Some(DomainId::DEFAULT) } else { word.parse().ok() };
+        let by_name = || ledger.named(&DomainName::new(word).ok()?).ok()?;
+        match number.filter(has_number).or_else(by_name) {
+            Some(id) => Survey::of_some(self.directories, &BTreeSet::from([id])),
+            None => Survey::of(self.directories),
+        }
+    }
+
     /// The rtable that a word means: a domain's own by its number or name, or a further one by its number; in the
     /// words of route(8) if there is none.
     pub fn rtable(self, survey: &Survey, word: &str) -> Result<(DomainId, Which), BackendError> {

@@ -1,6 +1,6 @@
 //! What a supervisor is told while its network is up, one thing at a time, and what it does then.
 
-use std::thread;
+use std::{io, thread};
 
 use nix::sys::signal::Signal;
 use tracing::{info, warn};
@@ -11,7 +11,7 @@ use super::residents::{Eviction, Resident, end_all, residents_of};
 use super::signals::Terminal;
 use super::{
     DownError, Entrances, KeptError, Lodging, Supervisor, admission, confirm, forget, greet, open_door,
-    residents, service_manager, take_down_kept,
+    residents, service_manager, signals, take_down_kept,
 };
 use crate::backend::BackendError;
 use crate::backend::linux::monitor::Heard;
@@ -68,6 +68,7 @@ impl Supervisor {
     pub fn serve(mut self) -> Result<(), DownError> {
         service_manager::ready(&self.desired);
         let terminal = Terminal::now();
+        self.hear_signals();
         self.begin_to_watch();
         memory::give_back();
         while let Some(event) = self.came_first.pop_front().or_else(|| self.queue.blocking_recv()) {
@@ -135,6 +136,15 @@ impl Supervisor {
         self.down()?;
         self.server.finish();
         Ok(())
+    }
+
+    /// Has what signals say arrive in the queue, as all else. Those that have come since they are held back do too.
+    fn hear_signals(&mut self) {
+        let queue = self.sender.upgrade().ok_or(io::ErrorKind::BrokenPipe.into());
+        if let Err(error) = queue.and_then(|queue| signals::forward(self.signals, queue)) {
+            warn!(%error, "signals are not heard");
+            self.came_first.push_back(Event::Signal(Signal::SIGTERM));
+        }
     }
 
     /// Ends residents, on a thread of its own: they may take their time, and the supervisor answers meanwhile. What they

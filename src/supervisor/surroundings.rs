@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::backend::BackendError;
-use crate::backend::linux::{Survey, Visitor, visit};
+use crate::backend::linux::{Survey, Visitor, visit_while};
 use crate::model::{DomainId, Network};
 use crate::probe::{ClosedChain, Ground, Hazard, Surroundings, closed_chains, hazards, sysctl};
 
@@ -50,12 +50,23 @@ pub fn hazards_within(
     network: &Network,
     made: &BTreeSet<DomainId>,
 ) -> Result<Vec<Hazard>, BackendError> {
+    hazards_while(survey, network, made, || ()).map(|(hazards, ())| hazards)
+}
+
+/// The same, while the calling thread does something else.
+pub(super) fn hazards_while<M>(
+    survey: &Survey,
+    network: &Network,
+    made: &BTreeSet<DomainId>,
+    meanwhile: impl FnOnce() -> M,
+) -> Result<(Vec<Hazard>, M), BackendError> {
     let is_as_made = |id: &DomainId| network.domains.get(id).is_some_and(|domain| domain.sysctls.is_empty());
     let alike = made.iter().copied().filter(is_as_made).collect();
     let within = |visitor: &Visitor| {
         hazards(network, &Within { survey, visitor, made, alike, of_alike: RefCell::default() })
     };
-    visit(within).map_err(|error| BackendError::new("cannot look into the domains").caused_by(error))
+    visit_while(within, meanwhile)
+        .map_err(|error| BackendError::new("cannot look into the domains").caused_by(error))
 }
 
 /// Of a network that is up, in the eyes of a thread that goes from one domain to the other.

@@ -248,8 +248,8 @@ impl Domains {
             }
         });
         match ended.doing(|| "make domains".to_owned())? {
-            Err(error) if count == 0 => Err(error),
-            Ok(()) | Err(_) => Ok(count),
+            (Err(error), ()) if count == 0 => Err(error),
+            (Ok(()) | Err(_), ()) => Ok(count),
         }
     }
 
@@ -284,19 +284,21 @@ impl Domains {
             }
         }
         let ledger = &self.ledger;
-        let forget = |id: DomainId| ledger.forget(id).doing(|| format!("forget domain {id}"));
+        let forget = |id: DomainId, name: &DomainName| {
+            ledger.forget(id, name.as_str()).doing(|| format!("forget domain {id}"))
+        };
         let (mut departed, mut named) = (Vec::new(), Vec::new());
         let going = wanted[..going].iter().filter_map(|(id, _)| Some((*id, self.inside.remove(id)?)));
         for (id, Inside { name, isolation, namespace, route, .. }) in going {
             match isolation.has_namespace() {
                 true => named.push((name, (id, route))),
-                false => forget(id)?,
+                false => forget(id, &name)?,
             }
             departed.push(namespace);
         }
         if !named.is_empty() {
             // To close a socket takes long, and so does unmounting: at the same time.
-            namespace::remove_names(named, |(id, _closed)| forget(id))?;
+            namespace::remove_names(named, |name, (id, _closed)| forget(id, name))?;
             self.last_deletion = Some(Instant::now());
         }
         Ok(Departed(departed))
@@ -334,14 +336,14 @@ impl Domains {
     pub(super) fn forget(&mut self, id: DomainId) -> Result<(), BackendError> {
         let what = || format!("forget domain {id}");
         let record = self.record(id)?;
-        let name = DomainName::new(record.namespace).ok().filter(|_| record.isolation.has_namespace());
-        if let Some(name) = name.filter(is_plain_file) {
+        let name = DomainName::new(record.namespace.as_str()).ok();
+        if let Some(name) = name.filter(|name| record.isolation.has_namespace() && is_plain_file(name)) {
             namespace::remove_unused_name(&name).doing(what)?;
         }
         if let Some(inside) = self.inside.get_mut(&id) {
             inside.pending = true;
         }
-        self.ledger.forget(id).doing(what)
+        self.ledger.forget(id, &record.namespace).doing(what)
     }
 
     pub(super) fn change(

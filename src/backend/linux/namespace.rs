@@ -222,14 +222,14 @@ impl Visitor {
 
 /// Runs this on a thread of its own that may enter namespaces; a panic in it becomes an error.
 pub fn visit<T: Send>(tour: impl FnOnce(&Visitor) -> T + Send) -> Result<T, NamespaceError> {
-    visit_while(tour, || ())
+    visit_while(tour, || ()).map(|(found, ())| found)
 }
 
 /// The same, while the calling thread does something else.
-pub(super) fn visit_while<T: Send>(
+pub fn visit_while<T: Send, M>(
     tour: impl FnOnce(&Visitor) -> T + Send,
-    meanwhile: impl FnOnce(),
-) -> Result<T, NamespaceError> {
+    meanwhile: impl FnOnce() -> M,
+) -> Result<(T, M), NamespaceError> {
     let tour = || {
         let visitor = Visitor { _here: PhantomData };
         catch_unwind(AssertUnwindSafe(|| tour(&visitor)))
@@ -238,8 +238,9 @@ pub(super) fn visit_while<T: Send>(
     thread::scope(|scope| {
         let thread = thread::Builder::new().name("namespace".to_owned()).spawn_scoped(scope, tour);
         let thread = thread.map_err(NamespaceError::Thread)?;
-        meanwhile();
-        thread.join().unwrap_or_else(|panic| Err(NamespaceError::Panic(words(&*panic))))
+        let done = meanwhile();
+        let found = thread.join().unwrap_or_else(|panic| Err(NamespaceError::Panic(words(&*panic))))?;
+        Ok((found, done))
     })
 }
 

@@ -38,9 +38,10 @@ fn replaced(domain: &str, command: &[OsString], common: &Common) -> Ended {
 
 /// Makes this process a citizen of a domain.
 pub(super) fn enter(live: &Live, domain: &str) -> Result<(), Trouble> {
-    let survey = live.survey_for(domain)?;
+    let entrances = live.entrances();
+    let survey = entrances.survey(domain).map_err(Trouble::failed)?;
     let (id, which) = live.rtable(&survey, domain)?;
-    let place = live.entrances().place(survey, id, which).map_err(Trouble::failed)?;
+    let place = entrances.place(survey, id, which).map_err(Trouble::failed)?;
     exec::announce(&live.name, id, &place.name);
     Ok(exec::enter(&place)?)
 }

@@ -1,6 +1,5 @@
 //! Which network is meant, and where its domains are.
 
-use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::thread;
@@ -139,21 +138,6 @@ impl Live {
     /// A look at all of its domains.
     pub(super) fn survey(&self) -> Result<Survey, Trouble> {
         Survey::of(&self.directories).map_err(Trouble::failed)
-    }
-
-    /// A look at the domain that a user's word means, at no other; at all of them if it is none's.
-    pub(super) fn survey_for(&self, word: &str) -> Result<Survey, Trouble> {
-        let ledger = Ledger::of(&self.directories);
-        let has_number = |id: &DomainId| ledger.domain(*id).is_ok_and(|record| record.is_some());
-        let by_number = || word.parse().ok().filter(has_number);
-        let by_name = || {
-            let records = ledger.domains().unwrap_or_default().into_iter();
-            records.filter(|(_, record)| record.namespace == word).map(|(id, _)| id).next()
-        };
-        match by_number().or_else(by_name) {
-            Some(id) => Survey::of_some(&self.directories, &BTreeSet::from([id])).map_err(Trouble::failed),
-            None => self.survey(),
-        }
     }
 
     /// The rtable that a user's word means: a domain's own by its number or name, or a further one by its number.

@@ -66,7 +66,7 @@ impl Maker {
             identity: Some(namespace.identity()),
             ..DomainRecord::default()
         };
-        self.ledger.record(id, &record).doing(what)?;
+        self.ledger.begin(id, &record).doing(what)?;
         Ok(Place { name: name.clone(), namespace, record })
     }
 
@@ -88,7 +88,7 @@ impl Maker {
         }
         let namespace_name = name.as_str().to_owned();
         let pending = DomainRecord { namespace: namespace_name, isolation, ..DomainRecord::default() };
-        self.ledger.record(id, &pending).doing(what)?;
+        self.ledger.begin(id, &pending).doing(what)?;
         match self.names.create(visitor, name) {
             Ok(namespace) => {
                 let record = DomainRecord { identity: Some(namespace.identity()), ..pending };
@@ -96,7 +96,7 @@ impl Maker {
                 Ok(Place { name: name.clone(), namespace, record })
             }
             Err(error) => {
-                self.ledger.forget(id).doing(what)?;
+                self.ledger.forget(id, name.as_str()).doing(what)?;
                 Err(error).doing(what)
             }
         }

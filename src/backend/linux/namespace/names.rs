@@ -53,12 +53,13 @@ impl Names {
 /// its last descriptor and process.
 pub fn remove_names<T: Send>(
     mut names: Vec<(DomainName, T)>,
-    then: impl Fn(T) -> Result<(), BackendError> + Sync,
+    then: impl Fn(&DomainName, T) -> Result<(), BackendError> + Sync,
 ) -> Result<(), BackendError> {
     let what = || "delete domains".to_owned();
     let _lock = lock_directory().doing(what)?;
     let remove = |share: Vec<(DomainName, T)>| {
-        share.into_iter().try_for_each(|(name, its)| remove_name(&name).doing(what).and_then(|()| then(its)))
+        let remove = |(name, its)| remove_name(&name).doing(what).and_then(|()| then(&name, its));
+        share.into_iter().try_for_each(remove)
     };
     let share = names.len().div_ceil(THREADS).max(SHARE);
     thread::scope(|scope| {
