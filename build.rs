@@ -1,5 +1,5 @@
-//! Links the unwinder into the programs: to load it as a library of its own, libgcc_s, takes a tenth of what it takes to
-//! put a program into a domain. rustc asks for that library by name, and finds what is written here.
+//! Links the unwinder into the programs: to load it as a library of its own, libgcc_s, takes 0.1 ms of every start, which
+//! `rdom exec` pays each time. rustc asks for that library by name, and finds what is written here.
 
 use std::env::{var, var_os};
 use std::fs;
