@@ -23,11 +23,14 @@ mod say;
 mod schema;
 mod trouble;
 
-use std::io;
 use std::process::ExitCode;
+use std::{env, io};
 
 use serde::Serialize;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::diagnostic::Paint;
 use crate::model::NetworkName;
@@ -36,11 +39,14 @@ use trouble::Trouble;
 /// What a verb ends with: an exit status, or what to tell the user first.
 type Ended = Result<ExitCode, Trouble>;
 
+/// The variable that is as good as --network.
+const NETWORK: &str = "RDOM_NETWORK";
+
 /// Options of every verb.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 struct Common {
     /// The network to speak of; without it the only one there is
-    #[arg(long, global = true, value_name = "NETWORK", env = "RDOM_NETWORK", hide_env = true)]
+    #[arg(long, global = true, value_name = "NETWORK", env = NETWORK, hide_env = true)]
     network: Option<NetworkName>,
     /// Print JSON, where something is shown
     #[arg(long, global = true)]
@@ -51,7 +57,7 @@ struct Common {
 }
 
 /// `-n`, for the verbs in which OpenBSD's habits do not want that letter.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 struct Which {
     /// The same as --network
     #[arg(short = 'n', value_name = "NETWORK")]
@@ -69,15 +75,44 @@ pub fn main() -> ExitCode {
 
 /// To standard error; `RDOM_LOG` sets levels by module, as `RUST_LOG` does elsewhere.
 fn start_log(usual: &str, paint: Paint) {
+    let colour = matches!(paint, Paint::Coloured);
+    let log =
+        fmt::layer().with_writer(io::stderr).with_ansi(colour).with_target(false).log_internal_errors(false);
+    tracing_subscriber::registry().with(log).with(levels(env::var("RDOM_LOG").ok(), usual)).init();
+}
+
+/// What is asked for, if that can be understood.
+fn levels(asked: Option<String>, usual: &str) -> Targets {
     // boringtun calls every handshake that it gives up an error; peers that are away are none.
     let usual = format!("{usual},boringtun=off");
-    let filter = EnvFilter::try_from_env("RDOM_LOG").unwrap_or_else(|_| EnvFilter::new(usual));
-    let colour = matches!(paint, Paint::Coloured);
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colour);
-    log.with_target(false).log_internal_errors(false).init();
+    let asked = asked.and_then(|levels| levels.parse().ok());
+    asked.or_else(|| usual.parse().ok()).unwrap_or_default()
 }
 
 fn print_json(view: &impl Serialize) -> Ended {
     println!("{}", serde_json::to_string_pretty(view).map_err(Trouble::failed)?);
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::levels;
+
+    #[test]
+    fn levels_are_by_module_and_as_usual_where_none_are_asked_for() {
+        let enabled = |asked: Option<&str>, module, level| {
+            levels(asked.map(str::to_owned), "info").would_enable(module, &level)
+        };
+        for asked in [None, Some("rdomain=loud")] {
+            assert!(enabled(asked, "rdomain::supervisor", Level::INFO));
+            assert!(!enabled(asked, "rdomain::supervisor", Level::DEBUG));
+            assert!(!enabled(asked, "boringtun::noise", Level::ERROR));
+        }
+        let asked = Some("rdomain::supervisor=debug,error");
+        assert!(enabled(asked, "rdomain::supervisor::watch", Level::DEBUG));
+        assert!(!enabled(asked, "rdomain::backend", Level::WARN));
+        assert!(enabled(asked, "boringtun::noise", Level::ERROR));
+    }
 }

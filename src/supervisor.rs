@@ -121,11 +121,11 @@ impl Supervisor {
         let lock = take_lock(&document.lowered.network.name, directories)?;
         let (sender, queue) = mpsc::channel(QUEUE_LENGTH);
         let begun = Self::begin(document, directories, lodging, &sender);
-        let Begun { prepared, mut backend, unconfirmed, services } =
+        let Begun { prepared, mut backend, unconfirmed, mut services } =
             begun.inspect_err(|_| forget_if_unused(directories))?;
         let Prepared { desired, mut warnings, .. } = prepared;
         let weak = sender.downgrade();
-        match bring_up(&mut backend, &desired, directories, signals, sender, lodging) {
+        match bring_up(&mut backend, &desired, directories, signals, sender, &mut services) {
             Ok(Up { hazards, server, door }) => {
                 let (gist, directories) = (Gist::of(document), directories.clone());
                 warnings.extend(hazards.iter().map(ToString::to_string));

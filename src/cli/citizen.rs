@@ -21,6 +21,15 @@ pub(super) struct Words {
 }
 
 impl Words {
+    /// `exec DOMAIN COMMAND...` without an option, which is read without a description of options: a seventh of the pages
+    /// that `exec` touches are for that.
+    #[cfg(target_os = "linux")]
+    pub(super) fn plain(words: &[OsString]) -> Option<Self> {
+        let (verb, words) = words.split_first()?;
+        let is_plain = verb == "exec" && !words.first()?.as_encoded_bytes().starts_with(b"-");
+        is_plain.then(|| Self { which: Which::default(), rtable: None, words: words.to_vec() })
+    }
+
     /// The domain and the command, which may be empty.
     pub(super) fn parted(&self) -> Result<(String, &[OsString]), Trouble> {
         let (domain, command) = match (&self.rtable, self.words.split_first()) {

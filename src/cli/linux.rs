@@ -28,6 +28,7 @@ mod up;
 mod wg;
 mod wireguard;
 
+use std::env;
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
@@ -39,7 +40,7 @@ use nix::sys::signal::{SigHandler, Signal, signal};
 use serde::Serialize;
 
 use super::{
-    Common, Ended, Which, accounts, check, citizen, completions, export, file, import, man, openbsd,
+    Common, Ended, NETWORK, Which, accounts, check, citizen, completions, export, file, import, man, openbsd,
     portability, print_json, say, schema, start_log, trouble,
 };
 use crate::diagnostic::Paint;
@@ -97,6 +98,11 @@ impl From<BriefVerb> for Verb {
 impl Rdom {
     /// What these words say. Those that are not plainly one of those verbs' are for the whole description to judge.
     fn of(words: &[OsString]) -> Self {
+        if env::var_os(NETWORK).is_none()
+            && let Some(words) = words.get(1..).and_then(citizen::Words::plain)
+        {
+            return Self { common: Common::default(), verb: Verb::Exec(words) };
+        }
         let verb = words.get(1).and_then(|verb| verb.to_str());
         if verb.is_some_and(BriefVerb::has_subcommand)
             && let Ok(Brief { common, verb }) = Brief::try_parse_from(words)
@@ -263,7 +269,7 @@ pub(super) fn main() -> ExitCode {
 /// What was typed. Called by one of these names the program is its verb `wireguard`: wg-quick(8) takes one word as
 /// WG_QUICK_USERSPACE_IMPLEMENTATION.
 fn words() -> Vec<OsString> {
-    let mut words: Vec<_> = std::env::args_os().collect();
+    let mut words: Vec<_> = env::args_os().collect();
     let name = words.first().and_then(|path| Path::new(path).file_name());
     if name.is_some_and(|name| name == "rdom-wireguard" || name == "wireguard-go") {
         words.splice(..1, ["rdom", "wireguard"].map(OsString::from));

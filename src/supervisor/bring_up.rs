@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::{
-    Event, Lodging, UpError, admission, neighbours, place, service_manager, services,
+    Event, UpError, admission, neighbours, place, service_manager, services, services::Services,
     surroundings::hazards_while,
 };
 use crate::backend::linux::{Linux, Survey};
@@ -68,7 +68,7 @@ pub(super) fn bring_up(
     directories: &Directories,
     signals: &Signals,
     sender: mpsc::Sender<Event>,
-    lodging: Lodging,
+    services: &mut Services,
 ) -> Result<Up, UpError> {
     let outcome = converge(backend, desired, &|| signals.pending()).map_err(UpError::Failed)?;
     greet(backend);
@@ -76,7 +76,7 @@ pub(super) fn bring_up(
         let open = || {
             place::check(&survey, desired)?;
             write_lookups(desired, directories)?;
-            lodging.confine().map_err(UpError::Privileges)?;
+            services.confine().map_err(UpError::Privileges)?;
             let door = open_door(desired, directories, sender.clone())?;
             Ok::<_, UpError>((door, listen(&desired.name, directories, sender)?))
         };

@@ -2,10 +2,12 @@
 //! that outlives the supervisor; in a private copy by one that ends with the copy.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{self, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -41,10 +43,12 @@ pub(super) struct Services {
     queue: WeakSender<Event>,
     /// What keeps them, where it ends with this.
     child: Option<Child>,
+    /// Ends once what keeps them has been started.
+    starting: Option<Receiver<Infallible>>,
 }
 
 impl Services {
-    /// Takes over what keeps them, or starts it. To be called before rights are given up.
+    /// Takes over what keeps them, or starts it. To be called before rights are given up ([`Services::confine`]).
     pub(super) fn open(
         network: &NetworkName,
         directories: &Directories,
@@ -52,8 +56,8 @@ impl Services {
         queue: WeakSender<Event>,
     ) -> io::Result<Self> {
         let (network, directories) = (network.clone(), directories.clone());
-        let mut services =
-            Self { network, directories, lodging, connection: None, wanted: Vec::new(), queue, child: None };
+        let (connection, wanted, child, starting) = (None, Vec::new(), None, None);
+        let mut services = Self { network, directories, lodging, connection, wanted, queue, child, starting };
         match (Connection::adopt(&services.socket()), lodging) {
             (Ok(keeper), _) => services.attend_to(keeper, || Ok(())),
             (Err(error), _) if error.kind() == io::ErrorKind::Unsupported => return Err(error),
@@ -72,10 +76,13 @@ impl Services {
     fn attend_to(&mut self, keeper: Connection, start: impl FnOnce() -> io::Result<()> + Send + 'static) {
         self.connection = Some(keeper);
         let (socket, queue) = (self.socket(), self.queue.clone());
+        let (begun, starting) = channel();
+        self.starting = Some(starting);
         let wait = move || {
             if let Err(error) = start() {
                 warn!(%error, "services cannot be kept");
             }
+            drop(begun);
             if let Err(error) = keep_capabilities(&[]) {
                 warn!(%error, "who looks after the keeper of services keeps capabilities");
             }
@@ -85,6 +92,12 @@ impl Services {
         if let Err(error) = thread::Builder::new().name("keeper".into()).spawn(wait) {
             warn!(%error, "nobody looks after what keeps the services");
         }
+    }
+
+    /// Gives up what a supervisor does not need, once what keeps them has been started with all of it.
+    pub(super) fn confine(&mut self) -> io::Result<()> {
+        let _begun = self.starting.take().map(|starting| starting.recv());
+        self.lodging.confine()
     }
 
     /// What kept the services has ended. Unless that was to be, another one has been started by its guard, and has the

@@ -14,6 +14,7 @@ pub(super) enum Kind {
 }
 
 /// Where the peer's number is in a data message: the receiver index is little-endian, its lowest byte the session's.
+#[cfg(target_os = "linux")]
 pub(super) const PEER_NUMBER_AT: u32 = 5;
 
 /// Header and tag of a data message.
