@@ -67,7 +67,7 @@ fn they_are_told_to_nobody() {
         let mut seen: String =
             views.iter().map(|view| sh(&format!("rdom {view}"))).map(|ran| ran.out + &ran.err).collect();
         seen += &ok("cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ | tr '\\0' ' '");
-        seen += &ok("cat /run/rdom/domains/domains/*");
+        seen += &ok("cat /run/rdom/domains/domains/*.json");
         signal(up.pid(), nix::sys::signal::Signal::SIGTERM);
         let log = up.end().ends_with(0).out;
         assert!(
