@@ -64,12 +64,23 @@ fn down_returns_when_its_supervisor_has_ended() {
 }
 
 #[test]
+fn what_has_no_services_leaves_none_behind() {
+    in_private_copies("life::what_has_no_services_leaves_none_behind", || {
+        write("domains.yaml", EXAMPLE);
+        for _ in 0..5 {
+            ok("rdom up >said 2>&1 & until grep -q Ctrl-C said; do sleep 0.01; done; rdom down && wait");
+            assert!(!ok("cat said").contains("WARN"), "{}", ok("cat said"));
+        }
+    });
+}
+
+#[test]
 fn a_second_up_is_refused_and_harms_nothing() {
     in_private_copies("life::a_second_up_is_refused_and_harms_nothing", || {
         up();
         let reason = format!("network domains is up already: process {}", supervisor());
         sh("rdom up").ends_with(1).says(&reason);
-        sh("rdom up -d").ends_with(1).says(&reason);
+        sh("rdom up -d").ends_with(1).says(&reason).says("help: rdom apply FILE");
         pings("rdom1", "192.168.5.2");
         ok("rdom down");
     });

@@ -7,7 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::mpsc::{self, Sender, SyncSender};
+use std::sync::mpsc::{self, SyncSender};
 use std::thread;
 use std::time::Duration;
 
@@ -186,10 +186,10 @@ fn is_under_way(view: &ServiceView) -> bool {
     }
 }
 
-/// What a keeper is told, and where the answer goes.
+/// What a keeper is told, and where the answer goes: once it is taken, a second one waits until the first is written.
 pub(super) struct Told {
     pub(super) request: Request,
-    pub(super) reply: Sender<Answer>,
+    pub(super) reply: SyncSender<Answer>,
 }
 
 /// Hears callers, each on a thread of its own.
@@ -212,16 +212,17 @@ pub(super) fn hear(listener: &UnixListener, tell: &SyncSender<Heard>) {
 
 fn converse(caller: &UnixStream, tell: &SyncSender<Heard>) -> io::Result<()> {
     for line in BufReader::new(caller).lines() {
-        let (reply, answer) = mpsc::channel();
+        let (reply, given) = mpsc::sync_channel(0);
         let answer = match serde_json::from_str(&line?) {
             Ok(request) => {
                 let gone = |_| io::Error::from(io::ErrorKind::BrokenPipe);
                 tell.send(Heard::Told(Told { request, reply })).map_err(gone)?;
-                answer.recv().map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?
+                given.recv().map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?
             }
             Err(error) => Answer::Refused(error.to_string()),
         };
         write_line(&mut &*caller, &answer)?;
+        drop(given);
     }
     Ok(())
 }

@@ -130,7 +130,9 @@ impl Keeper {
             self.handle(Happening::Tick);
             if self.keep.is_empty() && !ending.is_empty() {
                 end_children();
-                ending.into_iter().for_each(|reply| drop(reply.send(Answer::Services(Vec::new()))));
+                ending.iter().for_each(|reply| drop(reply.send(Answer::Services(Vec::new()))));
+                // This process ends now: not before they have been answered.
+                ending.iter().for_each(|reply| drop(reply.send(Answer::Services(Vec::new()))));
                 return;
             }
         }

@@ -110,6 +110,9 @@ pub(super) fn bring_up(
             Trouble::Diagnostics(Box::new(explain_all(&error, document)), 4)
         }
         UpError::Lacking { lacks } => Trouble::Diagnostics(Box::new(explain_lacks(&lacks, document)), 4),
+        UpError::Taken { ref network, .. } => Trouble::failed(format!(
+            "{error}\nhelp: rdom apply FILE makes it what FILE says, rdom down -n {network} takes it down"
+        )),
         other => Trouble::failed(other),
     })?;
     up.warnings().iter().for_each(|warning| complain(format_args!("warning: {warning}")));
