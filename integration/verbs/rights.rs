@@ -41,7 +41,9 @@ fn up_names_the_capability_and_offers_a_private_copy() {
             sh(&format!("{NOBODY} rdom {verb}")).ends_with(2).says("only root can see");
         }
         sh(&format!("{NOBODY} rdom exec 1 true")).ends_with(1).says("only root can see");
-        sh(&format!("{NOBODY} rdom down")).ends_with(0).says("nothing is up");
+        for verb in ["down", "apply"] {
+            sh(&format!("{NOBODY} rdom {verb}")).ends_with(2).says("only root can see");
+        }
         ok("ip netns exec rdom1 ping -c 1 -W 5 192.168.5.2");
         ok("rdom down");
         before.is_all_there_is();
@@ -69,6 +71,7 @@ fn where_it_is_open_nobody_needs_root() {
         tun_device_of_mode("666");
         let before = Traces::now();
         sh(&format!("{NOBODY} rdom demo")).ends_with(0).says("claims held");
+        sh(&format!("{NOBODY} rdom wireguard wg9")).ends_with(4).says("help: ").says("CAP_NET_ADMIN");
         let inside = "rdom run domains.yaml -- rdom exec 2 ping -c 1 -W 5 192.168.5.1";
         sh(&format!("{NOBODY} {inside}")).ends_with(0).says("1 received");
         sh(&format!("{NOBODY} rdom test domains.yaml")).ends_with(0).says("5 passed, 0 failed");

@@ -9,7 +9,7 @@ use clap::Args;
 use super::down::Eviction;
 use super::file;
 use super::lending::Consent;
-use super::live::Live;
+use super::live::{self, Live};
 use super::say::{complain, count, say};
 use super::trouble::Trouble;
 use super::{Common, Ended, Which, print_json};
@@ -53,7 +53,7 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
         answer => answer.map(Ok),
     })?;
     match answer {
-        None => judged(source).and_then(|()| Err(not_up(&live, &Roots::of_environment()))),
+        None => judged(source).and_then(|()| Err(not_up(&live, common, &Roots::of_environment()))),
         Some(Err(why)) => {
             judged(source)?;
             complain(why);
@@ -98,7 +98,10 @@ fn wanted(source: &Source, network: &NetworkName) -> Result<Wanted, Trouble> {
 }
 
 /// What to do instead: there is no supervisor that could change it.
-fn not_up(live: &Live, roots: &Roots) -> Trouble {
+fn not_up(live: &Live, common: &Common, roots: &Roots) -> Trouble {
+    if live::roots_networks_are_hidden() {
+        return live::not_up(common);
+    }
     let name = &live.name;
     let others: Vec<_> = roots.networks().into_iter().filter(|other| other != name).collect();
     let (message, help) = match (live.directories.runtime.exists(), others.as_slice()) {

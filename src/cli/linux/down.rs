@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use super::live::Live;
+use super::live::{self, Live};
 use super::say::complain;
 use super::say::{count, say};
 use super::trouble::Trouble;
@@ -51,6 +51,9 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
     let common = file::meant(common, words.file.as_deref())?;
     let Some(live) = Live::find_any_to_ask(&common)? else {
         remove_leavings(&common)?;
+        if live::roots_networks_are_hidden() {
+            return Err(live::not_up(&common));
+        }
         match &common.network {
             Some(name) => say(format_args!("network {name} is not up")),
             None => say("nothing is up"),

@@ -152,7 +152,7 @@ impl Live {
 }
 
 /// There is none, or not the one that is meant.
-fn not_up(common: &Common) -> Trouble {
+pub(super) fn not_up(common: &Common) -> Trouble {
     Trouble::Usage {
         message: match &common.network {
             Some(name) => format!("network {name} is not up"),
@@ -175,7 +175,7 @@ pub(super) fn several<'n>(networks: impl Iterator<Item = &'n NetworkName>) -> Tr
 }
 
 /// Whether there may be networks that this user does not get to see.
-fn roots_networks_are_hidden() -> bool {
+pub(super) fn roots_networks_are_hidden() -> bool {
     !geteuid().is_root() && Path::new("/run/rdom").exists()
 }
 

@@ -4,19 +4,20 @@
 
 use std::env;
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::process::ExitCode;
 
 use clap::Args;
 use nix::fcntl::OFlag;
 use nix::libc;
-use nix::sys::wait::waitpid;
+use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, dup2_stderr, dup2_stdin, dup2_stdout, fork, pipe2, setsid};
 
 use super::Ended;
 use super::trouble::Trouble;
 use super::up::hear;
+use crate::diagnostic::Unsupported;
 use crate::memory;
 use crate::model::InterfaceName;
 use crate::probe;
@@ -44,12 +45,14 @@ pub(super) fn run(words: &Words) -> Ended {
     match unsafe { fork() }.map_err(Trouble::failed)? {
         ForkResult::Parent { child } => {
             drop(tell);
-            let status = hear(told);
-            if status != 0 {
-                // It has said what was wrong, and ends.
-                let _ = waitpid(child, None);
+            if hear(told) == 0 {
+                return Ok(ExitCode::SUCCESS);
             }
-            Ok(ExitCode::from(status))
+            // It has said what was wrong, and ends.
+            match waitpid(child, None) {
+                Ok(WaitStatus::Exited(_, status)) => Ok(ExitCode::from(status as u8)),
+                _ => Ok(ExitCode::FAILURE),
+            }
         }
         ForkResult::Child => {
             drop(told);
@@ -91,8 +94,13 @@ fn serve(interface: &InterfaceName, given: Given, ready: impl FnOnce()) -> Ended
         memory::forget_start();
     };
     let ended = wireguard::run_standalone(interface.as_str(), given, begun);
-    ended.map_err(|error| Trouble::failed(format!("{interface}: {error}")))?;
-    Ok(ExitCode::SUCCESS)
+    ended.map(|()| ExitCode::SUCCESS).map_err(|error| match error.kind() {
+        io::ErrorKind::PermissionDenied => Trouble::Unsupported(Unsupported {
+            missing: format!("{interface}: {error}"),
+            remedy: "run it as root: it takes CAP_NET_ADMIN to make an interface".into(),
+        }),
+        _ => Trouble::failed(format!("{interface}: {error}")),
+    })
 }
 
 /// Whoever reads its output to the end must not wait for it; with LOG_LEVEL set somebody wants to read on.
