@@ -224,7 +224,8 @@ impl<'a> Builder<'a, '_> {
     fn syntax(&self, error: &ScanError) -> Stop {
         let mark = *error.marker();
         let place = self.place(Span::new(mark, mark));
-        Diagnostic::error(place, format!("not YAML: {}", error.info())).into()
+        let wrong = Diagnostic::error(place, format!("not YAML: {}", error.info()));
+        if error.info().contains("tabs") { wrong.help("indent with spaces").into() } else { wrong.into() }
     }
 
     fn place(&self, span: Span) -> Place {
