@@ -90,7 +90,7 @@ fn levels(asked: Option<String>, usual: &str) -> Targets {
 }
 
 fn print_json(view: &impl Serialize) -> Ended {
-    println!("{}", serde_json::to_string_pretty(view).map_err(Trouble::failed)?);
+    say::answer(format_args!("{}\n", serde_json::to_string_pretty(view).map_err(Trouble::failed)?))?;
     Ok(ExitCode::SUCCESS)
 }
 

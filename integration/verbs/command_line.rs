@@ -1,7 +1,7 @@
 //! The command line about itself: completions, manual pages, schemas.
 
 use crate::copy::in_private_copies;
-use crate::world::{is_file, json, ok, sh};
+use crate::world::{EXAMPLE, is_file, json, ok, sh, write};
 
 #[test]
 fn shells_complete_it() {
@@ -33,5 +33,19 @@ fn documents_have_schemas() {
             assert!(json(&format!("rdom schema {name}"))["$schema"].is_string(), "{line}");
         }
         sh("rdom schema nothing").ends_with(2).says("help: `rdom schema` names them all");
+    });
+}
+
+#[test]
+fn what_cannot_be_written_is_said() {
+    in_private_copies("command_line::what_cannot_be_written_is_said", || {
+        write("domains.yaml", EXAMPLE);
+        for verb in ["check", "check --json", "plan", "schema", "schema status", "completions bash", "man"] {
+            let ended = sh(&format!("rdom {verb} >/dev/full")).ends_with(1);
+            ended.says("rdom: cannot write to standard output: No space left on device");
+        }
+        for report in ["--json >/dev/full", "--tap >/dev/full", "--junit /dev/full"] {
+            sh(&format!("rdom test {report}")).ends_with(1).says("rdom: cannot write");
+        }
     });
 }

@@ -8,9 +8,9 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 
 use super::portability::System;
-use super::say::{complain, count};
-use super::trouble::{Trouble, paint};
-use super::{Common, Ended, accounts, file};
+use super::say::{answer, complain, count};
+use super::trouble::paint;
+use super::{Common, Ended, accounts, file, print_json};
 use crate::spec;
 
 #[derive(Debug, Args)]
@@ -72,12 +72,12 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
         }
     };
     if common.json {
-        println!("{}", serde_json::to_string_pretty(&diagnostics).map_err(Trouble::failed)?);
+        print_json(&diagnostics)?;
     } else {
         if !diagnostics.is_empty() {
             complain(diagnostics.render(paint()));
         }
-        println!("{summary}");
+        answer(format_args!("{summary}\n"))?;
     }
     let status = match diagnostics.errors() {
         0 => 0,

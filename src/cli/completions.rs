@@ -1,12 +1,12 @@
 //! `rdom completions SHELL`: what a shell wants to complete this command line.
 
-use std::io;
 use std::process::ExitCode;
 
 use clap::{Args, Command};
 use clap_complete::Shell;
 
 use super::Ended;
+use super::say::answer;
 
 #[derive(Debug, Args)]
 pub(super) struct Words {
@@ -15,6 +15,8 @@ pub(super) struct Words {
 }
 
 pub(super) fn run(words: &Words, mut line: Command) -> Ended {
-    clap_complete::generate(words.shell, &mut line, "rdom", &mut io::stdout());
+    let mut text = Vec::new();
+    clap_complete::generate(words.shell, &mut line, "rdom", &mut text);
+    answer(String::from_utf8_lossy(&text))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -12,6 +12,7 @@ use clap::{Args, ValueEnum};
 use zeroize::Zeroizing;
 
 use super::new_files::put_new;
+use super::say::answer;
 use super::trouble::Trouble;
 use super::{Common, Ended, Which, file, hostname_if};
 use crate::convert::{self, KeyFiles, Secrets, Unwritable};
@@ -62,8 +63,8 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
         (Format::HostnameIf, Some(directory)) => return hostname_if::write(&document, directory),
         (Format::Sh, Some(_)) => return Err(Trouble::usage("--to is for --format hostname.if and wg-quick")),
         (Format::WgQuick, Some(directory)) => write_wg_quick(&document.lowered, directory)?,
-        (Format::Sh, None) => print!("{}", sh(&document.lowered)?),
-        (Format::WgQuick, None) => print!("{}", wg_quick(&document.lowered)?),
+        (Format::Sh, None) => answer(sh(&document.lowered)?)?,
+        (Format::WgQuick, None) => answer(wg_quick(&document.lowered)?)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -13,7 +13,7 @@ use super::Ended;
 use super::file::Document;
 use super::new_files::put_new;
 use super::portability::System;
-use super::say::complain;
+use super::say::{answer, complain};
 use super::trouble::Trouble;
 use crate::backend::openbsd::{Word, bound, hostname_if};
 use crate::model::{Key, Network, Preshared};
@@ -25,7 +25,7 @@ const MODE: u32 = 0o640;
 /// Prints them; tells no secret.
 pub(super) fn print(document: &Document) -> Ended {
     System::Openbsd.require(document)?;
-    print!("{}", shown(&desired(document, Missing::LeaveOpen)?.0)?);
+    answer(shown(&desired(document, Missing::LeaveOpen)?.0)?)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::say::complain;
+use super::say::{answer, complain};
 use super::trouble::{Trouble, paint};
 use super::{Common, Ended, file};
 use crate::convert::openbsd::import;
@@ -77,7 +77,7 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
         id = next(id, &network);
     }
     named.extend(put(secrets, &words.keys)?);
-    print!("{}", spec::write(&network, &named));
+    answer(spec::write(&network, &named))?;
     Ok(ExitCode::SUCCESS)
 }
 

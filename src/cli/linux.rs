@@ -49,12 +49,12 @@ use crate::model::NetworkName;
 
 /// What the list of verbs does not say.
 const AFTER_HELP: &str = "\
-Without FILE, ./domains.yaml and then /etc/rdom/domains.yaml is read. RDOM_NETWORK is as good as --network,
-RDOM_LOG sets levels of the log by module.
+Without FILE, ./domains.yaml and then /etc/rdom/domains.yaml is read. RDOM_NETWORK is as good as \
+--network, RDOM_LOG sets levels of the log by module.
 
-Exit status: 0 done; 1 failed; 2 bad usage or file; 3 `plan` or `status --check` found a difference; 4 not permitted or not supported
-here. `exec` has that of the command, 127 or 126 if it was not found or cannot be run, 1 for all else; `run` has
-that of the command, and 125 for all else.";
+Exit status: 0 done; 1 failed; 2 bad usage or file; 3 `plan` or `status --check` found a difference; 4 not permitted \
+or not supported here. `exec` has that of the command, 127 or 126 if it was not found or cannot be run, 1 for all else; \
+`run` has that of the command, and 125 for all else.";
 
 #[derive(Debug, Parser)]
 #[command(
@@ -326,6 +326,6 @@ fn print<V: fmt::Display + Serialize>(view: &V, common: &Common) -> Ended {
     if common.json {
         return print_json(view);
     }
-    print!("{view}");
+    say::answer(view)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,6 +1,5 @@
 //! `rdom man [DIRECTORY]`: manual pages from the same description of the command line as `--help`.
 
-use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -8,6 +7,7 @@ use clap::{Args, Command};
 use clap_mangen::{Man, generate_to};
 
 use super::Ended;
+use super::say::answer;
 use super::trouble::Trouble;
 
 #[derive(Debug, Args)]
@@ -20,7 +20,11 @@ pub(super) fn run(words: &Words, line: Command) -> Ended {
     match &words.directory {
         Some(directory) => generate_to(line, directory)
             .map_err(|error| Trouble::failed(format!("cannot write to {}: {error}", directory.display())))?,
-        None => Man::new(line).render(&mut io::stdout()).map_err(Trouble::failed)?,
+        None => {
+            let mut text = Vec::new();
+            Man::new(line).render(&mut text).map_err(Trouble::failed)?;
+            answer(String::from_utf8_lossy(&text))?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::geteuid;
 
+use super::say::say;
 use super::trouble::Trouble;
 use crate::convert::SecretText;
 
@@ -27,7 +28,7 @@ pub(super) fn put_new(files: &BTreeMap<PathBuf, SecretText>, mode: u32) -> Resul
         let failed = |error| Trouble::failed(format!("cannot write {}: {error}", path.display()));
         path.parent().map_or(Ok(()), fs::create_dir_all).map_err(failed)?;
         if put(path, text, mode).map_err(failed)? {
-            println!("{}", path.display());
+            say(path.display());
         }
     }
     Ok(())

@@ -28,10 +28,10 @@ pub(super) use plan::{Planned, run as plan};
 
 /// What the list of verbs does not say.
 const AFTER_HELP: &str = "\
-Without FILE, ./domains.yaml and then /etc/rdom/domains.yaml is read. RDOM_NETWORK is as good as --network,
-RDOM_LOG sets levels of the log by module.
+Without FILE, ./domains.yaml and then /etc/rdom/domains.yaml is read. RDOM_NETWORK is as good as \
+--network, RDOM_LOG sets levels of the log by module.
 
-Exit status: 0 done; 1 failed; 2 bad usage or file; 3 `plan` found a difference; 4 not permitted or not supported
+Exit status: 0 done; 1 failed; 2 bad usage or file; 3 `plan` found a difference; 4 not permitted or not supported \
 here. `exec` has that of route(8) and of the command.";
 
 #[derive(Debug, Parser)]

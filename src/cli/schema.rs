@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::say::answer;
 use super::trouble::Trouble;
 use super::{Ended, print_json};
 use crate::status::{DOCUMENTS, schema};
@@ -16,7 +17,9 @@ pub(super) struct Words {
 
 pub(super) fn run(words: &Words) -> Ended {
     let Some(name) = &words.document else {
-        DOCUMENTS.iter().for_each(|(name, what)| println!("{name:9} {what}"));
+        for (name, what) in DOCUMENTS {
+            answer(format_args!("{name:9} {what}\n"))?;
+        }
         return Ok(ExitCode::SUCCESS);
     };
     match schema(name) {

@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
-use super::super::say::complain;
+use super::super::say::{answer, complain};
 use super::super::trouble::Trouble;
 use super::super::{Common, Ended};
 use super::put;
@@ -42,7 +42,7 @@ pub(super) fn run(keys: &Path, common: &Common) -> Ended {
         (name.clone(), SecretFile { name: file_of(name), text })
     });
     let files = put(secrets, keys)?;
-    print!("{}", spec::write(&found.network, &files));
+    answer(spec::write(&found.network, &files))?;
     Ok(ExitCode::SUCCESS)
 }
 

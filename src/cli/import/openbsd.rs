@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::super::say::complain;
+use super::super::say::{answer, complain};
 use super::super::trouble::{Trouble, paint};
 use super::super::{Ended, captured, file};
 use super::{line, put};
@@ -89,10 +89,10 @@ pub(super) fn print(settled: Settled, keys: &Path) -> Ended {
     settled.lost.iter().for_each(|lost| complain(format_args!("warning: {lost}")));
     let mut files = put(settled.secrets, keys)?;
     files.extend(settled.files);
-    print!("{}", spec::write(&settled.network, &files));
+    answer(spec::write(&settled.network, &files))?;
     for (number, (domain, address)) in settled.reaches.iter().enumerate() {
-        print!("{}", if number == 0 { "tests:\n" } else { "" });
-        println!("  - {{in: {domain}, ping: \"{address}\"}}");
+        answer(if number == 0 { "tests:\n" } else { "" })?;
+        answer(format_args!("  - {{in: {domain}, ping: \"{address}\"}}\n"))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::live::Live;
-use super::say::complain;
+use super::say::{answer, complain};
 use super::trouble::Trouble;
 use super::{Common, Ended, print_json};
 use crate::status::{Detail, render_interfaces, select};
@@ -36,6 +36,6 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
     if common.json {
         return print_json(&views);
     }
-    print!("{}", render_interfaces(&views, detail));
+    answer(render_interfaces(&views, detail))?;
     Ok(ExitCode::SUCCESS)
 }

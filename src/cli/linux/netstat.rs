@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{ArgGroup, Args};
 
 use super::live::Live;
+use super::say::answer;
 use super::trouble::Trouble;
 use super::{Common, Ended, print, print_json, route};
 use crate::status::render_rdomains;
@@ -43,6 +44,6 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
     if common.json {
         return print_json(&rdomains);
     }
-    print!("{}", render_rdomains(&rdomains));
+    answer(render_rdomains(&rdomains))?;
     Ok(ExitCode::SUCCESS)
 }

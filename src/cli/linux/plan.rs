@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::portability::System;
-use super::say::complain;
+use super::say::{answer, complain};
 use super::trouble::Trouble;
 use super::{Common, Ended, Which, file, lending, openbsd, print_json};
 use crate::backend::Backend;
@@ -74,9 +74,9 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
     if common.json {
         print_json(&steps)?;
     } else if nothing {
-        println!("network {} is as the file says: nothing to do", desired.name);
+        answer(format_args!("network {} is as the file says: nothing to do\n", desired.name))?;
     } else {
-        print!("{steps}");
+        answer(steps)?;
     }
     Ok(ExitCode::from(if nothing { 0 } else { 3 }))
 }

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use super::live::Live;
+use super::say::answer;
 use super::trouble::Trouble;
 use super::{Common, Ended, exec, print};
 use crate::status::{Family, not_in_table};
@@ -68,7 +69,7 @@ fn get(domain: &str, address: IpAddr, common: &Common) -> Ended {
     match survey.route_get(domain, which, address).map_err(Trouble::failed)? {
         Some(found) => print(&found, common),
         None => {
-            print!("{}", not_in_table(address));
+            answer(not_in_table(address))?;
             Ok(ExitCode::FAILURE)
         }
     }

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::live::Live;
-use super::say::complain;
+use super::say::{answer, complain};
 use super::trouble::Trouble;
 use super::{Common, Ended, Which};
 use crate::backend::linux::Linux;
@@ -43,7 +43,7 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
     if words.watch {
         return watch::run(&live, view, common);
     }
-    print!("{}", shown(&view, common)?);
+    answer(shown(&view, common)?)?;
     match words.check && !view.is_as_asked() {
         true => Ok(ExitCode::from(3)),
         false => Ok(ExitCode::SUCCESS),

@@ -20,10 +20,10 @@ use nix::unistd::mkdtemp;
 use serde::Serialize;
 
 use super::file;
-use super::say::{complain, say};
+use super::say::{answer, complain, say};
 use super::substitute::Substitution;
 use super::trouble::{Trouble, paint};
-use super::{Common, Ended};
+use super::{Common, Ended, print_json};
 use crate::spec::{self, Lowered, Test};
 use crate::suite::{self, FileReport};
 use pool::{Event, Job, Pool};
@@ -213,7 +213,8 @@ fn run_all(files: &[Candidate], words: &Words, common: &Common, junit: Option<Fi
         tell_all(&reports, format, started)?;
         let Some(mut file) = junit else { return Ok(()) };
         let text = suite::junit(&reports, started.elapsed()).map_err(Trouble::failed)?;
-        file.write_all(text.as_bytes()).map_err(Trouble::failed)
+        let unwritten = |error| Trouble::failed(format!("cannot write the JUnit report: {error}"));
+        file.write_all(text.as_bytes()).map_err(unwritten)
     })?;
     if let (None, Some(directory)) = (&words.captures, captures) {
         // Where no packets were kept in it, it was made for nothing.
@@ -250,8 +251,8 @@ fn jobs_of<'f>(files: &'f [Candidate], words: &Words) -> Vec<Job<'f>> {
 fn tell_all(reports: &[FileReport], format: Format, started: Instant) -> Result<(), Trouble> {
     match format {
         Format::Lines => say(suite::summary(reports, started.elapsed().as_secs_f64()).trim_end()),
-        Format::Tap => say(suite::tap(reports).trim_end()),
-        Format::Json => say(serde_json::to_string_pretty(reports).map_err(Trouble::failed)?),
+        Format::Tap => answer(suite::tap(reports))?,
+        Format::Json => drop(print_json(&reports)?),
     }
     let on_github = env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true");
     let annotations = suite::github(reports);

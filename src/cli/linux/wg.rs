@@ -9,6 +9,7 @@ use clap::Args;
 
 use super::exec::become_citizen;
 use super::live::Live;
+use super::say::answer;
 use super::trouble::Trouble;
 use super::{Common, Ended, print_json, status};
 use crate::status::WgShow;
@@ -60,13 +61,13 @@ fn show(only: Option<(&str, &str)>, common: &Common) -> Ended {
     if common.json {
         return print_json(&shown);
     }
-    print!("{shown}");
+    answer(shown)?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn interfaces(common: &Common) -> Ended {
     let view = status::seen(&Live::find(common)?)?;
-    WgShow::of(&view, None).names().for_each(|name| println!("{name}"));
+    WgShow::of(&view, None).names().try_for_each(|name| answer(format_args!("{name}\n")))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -86,7 +87,7 @@ fn each(words: &[OsString], with_domain: bool, common: &Common) -> Ended {
         }
         let prefix = if with_domain { format!("{domain}\t{interface}") } else { interface.to_owned() };
         let text = String::from_utf8_lossy(&output.stdout);
-        text.lines().for_each(|line| println!("{prefix}\t{line}"));
+        text.lines().try_for_each(|line| answer(format_args!("{prefix}\t{line}\n")))?;
     }
     Ok(ExitCode::SUCCESS)
 }

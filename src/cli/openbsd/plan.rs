@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use super::file::{self, Document};
 use super::host::{Host, administration};
 use super::portability::System;
+use super::say::answer;
 use super::trouble::Trouble;
 use super::{Common, Ended, Which, captured, hostname_if, print_json};
 use crate::backend::openbsd::{Command, Given, Renderer, SecretFiles, bound, network, script};
@@ -94,11 +95,11 @@ pub(in crate::cli) fn run(
     let usual = if json { Format::Json } else { Format::Commands };
     match words.format.unwrap_or(usual) {
         Format::Json => drop(print_json(&PlanView::new(&steps))?),
-        Format::Steps => print!("{}", PlanView::new(&steps)),
-        Format::HostnameIf => print!("{}", hostname_if::shown(&desired)?),
+        Format::Steps => answer(PlanView::new(&steps))?,
+        Format::HostnameIf => answer(hostname_if::shown(&desired)?)?,
         Format::Commands => {
             let commands = commands(&steps, observed)?;
-            print!("{}", script(&commands, &secret_files(document, &store, &bindings)));
+            answer(script(&commands, &secret_files(document, &store, &bindings)))?;
         }
     }
     Ok(ExitCode::from(if steps.is_empty() { 0 } else { 3 }))

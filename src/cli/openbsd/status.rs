@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::host::{Host, all, captured, tools};
-use super::say::complain;
+use super::say::{answer, complain};
 use super::trouble::Trouble;
 use super::{Common, Ended, Which, print_json};
 use crate::backend::openbsd::{Captured, blocks, sockets, status};
@@ -33,15 +33,15 @@ pub(super) fn run(_: &Words, common: &Common) -> Ended {
             print_json(&view(&observed, &captured)?)?;
             continue;
         }
-        println!("network {name}");
+        answer(format_args!("network {name}\n"))?;
         for (&id, domain) in &observed.domains {
             let interfaces = shown(&observed, id);
             if id.is_default() && interfaces.is_empty() {
                 continue;
             }
-            println!("domain {id} {}", domain.name);
+            answer(format_args!("domain {id} {}\n", domain.name))?;
             for interface in interfaces {
-                print!("{}", blocks.get(interface.as_str()).copied().unwrap_or_default());
+                answer(blocks.get(interface.as_str()).copied().unwrap_or_default())?;
             }
         }
     }

@@ -1,7 +1,7 @@
 //! `rdom status --watch`: looks when the supervisor tells that something has happened, and now and then, for what nobody
 //! tells of: counters, ages, handshakes. Without a supervisor the kernel is looked at.
 
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{SigSet, Signal};
 
 use super::super::live::Live;
+use super::super::say::answer;
 use super::super::trouble::Trouble;
 use super::super::{Common, Ended};
 use super::screen::{self, Screen};
@@ -98,8 +99,7 @@ impl Watch<'_> {
             let now =
                 if self.common.json { self.view.clone() } else { self.view.without_ages_and_counters() };
             if last.as_ref() != Some(&now) {
-                print!("{}", shown(&self.view, self.common)?);
-                io::stdout().flush().map_err(Trouble::failed)?;
+                answer(shown(&self.view, self.common)?)?;
             }
             last = Some(now);
             if let Next::Down = self.next()? {
