@@ -48,10 +48,27 @@ fn snippet<'a>(
     file: &'a str,
     text: &'a str,
 ) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
-    let here = AnnotationKind::Primary.span(within(place, text)).label(diagnostic.label.as_deref());
+    let places = diagnostic.related.iter().map(|related| related.place).chain([place]);
+    let (lines, number) = lines_of(places, text);
+    let at = |place| {
+        let Range { start, end } = within(place, text);
+        start - lines.start..end - lines.start
+    };
+    let here = AnnotationKind::Primary.span(at(place)).label(diagnostic.label.as_deref());
     let related = diagnostic.related.iter();
-    let there = related.map(|r| AnnotationKind::Context.span(within(r.place, text)).label(r.label.as_str()));
-    Snippet::source(text).path(file).annotation(here).annotations(there)
+    let there = related.map(|r| AnnotationKind::Context.span(at(r.place)).label(r.label.as_str()));
+    Snippet::source(&text[lines.clone()]).line_start(number).path(file).annotation(here).annotations(there)
+}
+
+/// The whole lines that have all of these places, and the number of the first: all that is told of is drawn from the
+/// lines that it shows, however many others there are.
+fn lines_of(places: impl Iterator<Item = Place> + Clone, text: &str) -> (Range<usize>, usize) {
+    let first = places.clone().min_by_key(|place| place.start);
+    let start = first.map_or(0, |first| within(first, text).start);
+    let end = places.map(|place| within(place, text).end).max().unwrap_or(start);
+    let from = text[..start].rfind('\n').map_or(0, |before| before + 1);
+    let to = text[end..].find('\n').map_or(text.len(), |after| end + after + 1);
+    (from..to, first.map_or(1, |first| first.line))
 }
 
 fn with_help<'a>(group: Group<'a>, diagnostic: &Diagnostic) -> Group<'a> {
