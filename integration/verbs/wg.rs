@@ -30,6 +30,7 @@ fn show_says_what_wg_says_with_names() {
         assert!(all.contains("(wg2)") && all.contains("(wg1)"), "{all}");
         assert!(all.contains("latest handshake: "), "{all}");
         assert_eq!(without_names(&ok("rdom wg show all")), without_names(&all));
+        assert_eq!(json("rdom wg show --json")[1], json("rdom wg show 2/wg2 --json")[0]);
         assert_eq!(ok("rdom wg show interfaces"), "1/wg1\n2/wg2\n");
         ok("rdom down");
     });

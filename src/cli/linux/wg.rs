@@ -30,6 +30,11 @@ pub(super) struct Words {
 pub(super) fn run(words: &Words, common: &Common) -> Ended {
     let told: Vec<_> = words.words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     let told: Vec<&str> = told.iter().map(String::as_str).collect();
+    // Of what is shown here; wg(8) has no such word.
+    if let ["show", "--json"] | ["show", _, "--json"] = told.as_slice() {
+        let words = Words { domains: words.domains, words: words.words[..told.len() - 1].to_vec() };
+        return run(&words, &Common { json: true, network: common.network.clone(), verbose: common.verbose });
+    }
     match told.as_slice() {
         [] | ["show"] | ["show", "all"] => show(None, common),
         ["show", "all", ..] => each(&words.words[2..], words.domains, common),
