@@ -46,13 +46,13 @@ const NETWORK: &str = "RDOM_NETWORK";
 #[derive(Debug, Default, clap::Args)]
 struct Common {
     /// The network to speak of; without it the only one there is
-    #[arg(long, global = true, value_name = "NETWORK", env = NETWORK, hide_env = true)]
+    #[arg(long, global = true, value_name = "NETWORK", env = NETWORK, hide_env = true, display_order = 901)]
     network: Option<NetworkName>,
     /// Print JSON, where something is shown
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 902)]
     json: bool,
     /// Log more: each step; twice: what is asked of the kernel
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, display_order = 903)]
     verbose: u8,
 }
 
@@ -60,7 +60,7 @@ struct Common {
 #[derive(Debug, Default, clap::Args)]
 struct Which {
     /// The same as --network
-    #[arg(short = 'n', value_name = "NETWORK")]
+    #[arg(short = 'n', value_name = "NETWORK", display_order = 900)]
     name: Option<NetworkName>,
 }
 

@@ -10,6 +10,8 @@ fn shells_complete_it() {
             assert!(ok(&format!("rdom completions {shell}")).contains("rdom"));
         }
         ok("rdom completions bash | bash -n");
+        // Verbs that are for the program alone.
+        assert!(!ok("rdom completions bash").contains("engine"));
     });
 }
 

@@ -14,8 +14,10 @@ pub(super) struct Words {
     shell: Shell,
 }
 
-pub(super) fn run(words: &Words, mut line: Command) -> Ended {
+pub(super) fn run(words: &Words, line: Command) -> Ended {
     let mut text = Vec::new();
+    let verbs = line.get_subcommands().filter(|verb| !verb.is_hide_set()).cloned();
+    let mut line = Command::new("rdom").args(line.get_arguments()).subcommands(verbs);
     clap_complete::generate(words.shell, &mut line, "rdom", &mut text);
     answer(String::from_utf8_lossy(&text))?;
     Ok(ExitCode::SUCCESS)
