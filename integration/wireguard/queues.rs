@@ -1,7 +1,10 @@
 //! Several queues of one interface and sockets of one port: to everybody else they are one of each.
 
+use std::fs;
+
 use super::world::{
-    OURS, OURS_IN_QUEUES, Topology, dump, in_private_copy, output, ping, run, squat, udp_sockets, wait_for,
+    Background, OURS, OURS_IN_QUEUES, Topology, dump, in_private_copy, output, ping, run, squat, udp_sockets,
+    wait_for,
 };
 
 #[test]
@@ -47,6 +50,22 @@ fn a_port_of_several_sockets_is_taken() {
         }
         assert_eq!(udp_sockets("a", 1111), 8, "the old ones stay");
         assert!(ping("a", "10.9.0.2"));
+    });
+}
+
+#[test]
+fn the_end_of_an_interface_is_told_once() {
+    in_private_copy("queues::the_end_of_an_interface_is_told_once", || {
+        run("ip netns add a");
+        let mut engine = Background::start(&format!(
+            "nsenter --net=/run/netns/a env RDOM_LOG=info {OURS_IN_QUEUES} wga 2>/run/log"
+        ));
+        wait_for("the interface", || output("ip -n a link show wga").status.success());
+        run("wg show wga");
+        run("ip -n a link delete wga");
+        assert!(engine.0.wait().unwrap().success());
+        let log = fs::read_to_string("/run/log").unwrap();
+        assert_eq!(log.matches("interface was deleted").count(), 1, "{log}");
     });
 }
 

@@ -201,7 +201,7 @@ pub(crate) fn output(command: &str) -> Output {
 pub(crate) struct Background(pub(crate) std::process::Child);
 
 impl Background {
-    fn start(command: &str) -> Self {
+    pub(crate) fn start(command: &str) -> Self {
         let command = format!("exec {command}");
         Self(Command::new("sh").args(["-c", &command]).stdin(Stdio::null()).spawn().unwrap())
     }

@@ -33,7 +33,7 @@ use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Once, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -168,6 +168,8 @@ struct Shared {
     segments: AtomicBool,
     /// Whether sockets give trains of datagrams.
     trains: AtomicBool,
+    /// Done once the interface was deleted, which each of its queues sees.
+    deleted: Once,
     /// Readable for ever once the device must end.
     stop: EventFd,
 }
@@ -197,6 +199,7 @@ impl Shared {
             sockets: RwLock::new(None),
             segments: AtomicBool::new(wanted == Wanted::All),
             trains: AtomicBool::new(wanted == Wanted::All),
+            deleted: Once::new(),
             stop: EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?,
         })
     }
@@ -279,6 +282,12 @@ impl Shared {
     /// They stay open as long as this is held.
     fn open_sockets(&self) -> RwLockReadGuard<'_, Option<Open>> {
         whole(self.sockets.read())
+    }
+
+    /// The interface was deleted.
+    fn gone(&self) {
+        self.deleted.call_once(|| tracing::info!(interface = self.name, "interface was deleted"));
+        self.stop();
     }
 
     fn stop(&self) {

@@ -64,8 +64,7 @@ impl Job for Outward {
                 Ok(Taken::Enough) => {}
                 Ok(Taken::All) => break,
                 Ok(Taken::Gone) => {
-                    tracing::info!(interface = self.shared.name, "interface was deleted");
-                    self.shared.stop();
+                    self.shared.gone();
                     return Next::Over;
                 }
                 Err(error) => {
