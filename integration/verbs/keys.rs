@@ -109,3 +109,17 @@ fn one_in_a_file_that_others_can_read_is_used_and_told_of() {
         assert_eq!(ok("ip netns list"), "");
     });
 }
+
+#[test]
+fn a_peer_with_ones_own_is_told_of() {
+    in_private_copies("keys::a_peer_with_ones_own_is_told_of", || {
+        ok("umask 077; wg genkey >own.key");
+        let tunnel = format!(
+            "{{private_key_file: own.key, peers: {{other: {{public_key: {}}}}}}}",
+            ok("wg pubkey <own.key").trim()
+        );
+        write("domains.yaml", &format!("domains: {{1: {{interfaces: {{wg1: {{wireguard: {tunnel}}}}}}}}}\n"));
+        let refused = sh("rdom up -d").ends_with(1);
+        refused.says("cannot use own.key: a peer of 1/wg1 has the public key of 1/wg1 itself");
+    });
+}

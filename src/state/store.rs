@@ -73,6 +73,12 @@ impl<'k> Store<'k> {
             if tunnel.key == Key::Of(at.clone()) && !stored.bindings.public_keys.contains_key(&at) {
                 self.add_private(&mut stored, &at, missing)?;
             }
+            let own = stored.bindings.public_keys.get(&at).map(|&public| Key::Public(public));
+            if own.is_some_and(|own| tunnel.peers.contains_key(&own)) {
+                let named = files.get(&SecretName::PrivateKey(at.clone()));
+                let path = named.cloned().unwrap_or_else(|| self.private_key(&at));
+                return Err(StateError::new("use", &path, its_own_peer(&at)));
+            }
             if tunnel.listen_port.is_none() {
                 self.add_port(&mut stored, network, at, missing)?;
             }
@@ -168,6 +174,11 @@ fn generate(path: &Path) -> Result<Secret, StateError> {
     let text = Zeroizing::new(STANDARD.encode(secret.bytes()) + "\n");
     replace(path, &text)?;
     Ok(secret)
+}
+
+/// Both engines would leave such a peer out, and say nothing.
+fn its_own_peer(at: &End) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, format!("a peer of {at} has the public key of {at} itself"))
 }
 
 fn parse(path: &Path, text: Zeroizing<String>) -> Result<Secret, StateError> {
