@@ -102,6 +102,7 @@ fn a_file_that_cannot_be_run_is_no_pass() {
         let failed = failed.says("bad.yaml: could not be run").says("cannot read none.yaml");
         failed.says("5 passed, 0 failed, 2 files could not be run");
         sh("rdom test --junit /none/x.xml domains.yaml").ends_with(2).says("cannot write /none/x.xml");
+        sh("echo 'domains: {1: {}}' | rdom test -").ends_with(2).says("no file has `tests:`");
         sh("rdom test --filter nowhere domains.yaml").ends_with(2).says("no test has nowhere in it");
         sh("rdom test --jobs 0 domains.yaml").ends_with(2).says("a number from 1 up");
         let seen = json("rdom test --json domains.yaml");

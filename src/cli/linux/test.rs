@@ -95,6 +95,14 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
             words.filter.join(" or ")
         )));
     }
+    if chosen == 0 {
+        return Err(Trouble::Usage {
+            message: "nothing to test: no file has `tests:`".to_owned(),
+            help: Some(
+                "as `tests: [{in: 1, ping: 10.0.0.2}]`; rdom run FILE -- COMMAND needs none".to_owned(),
+            ),
+        });
+    }
     // Before anything is run: who waits for minutes for a report shall not learn then that it cannot be written.
     let junit = words.junit.as_deref().map(super::create).transpose()?;
     run_all(&files, words, common, junit)
