@@ -68,8 +68,20 @@ fn what_has_no_services_leaves_none_behind() {
     in_private_copies("life::what_has_no_services_leaves_none_behind", || {
         write("domains.yaml", EXAMPLE);
         for _ in 0..5 {
-            ok("rdom up >said 2>&1 & until grep -q Ctrl-C said; do sleep 0.01; done; rdom down && wait");
+            let begun = "rdom up >said 2>&1 & until grep -q Ctrl-C said; do sleep 0.01; done";
+            ok(&format!(": >said; {begun}; rdom down && wait"));
             assert!(!ok("cat said").contains("WARN"), "{}", ok("cat said"));
+        }
+    });
+}
+
+#[test]
+fn down_waits_for_what_comes_up() {
+    in_private_copies("life::down_waits_for_what_comes_up", || {
+        write("domains.yaml", EXAMPLE);
+        for _ in 0..5 {
+            let begun = "rdom up >said 2>&1 & until grep -q 'create domain' said; do :; done";
+            ok(&format!(": >said; {begun}; rdom down && wait"));
         }
     });
 }

@@ -101,18 +101,19 @@ impl Live {
     ) -> Result<Option<A>, Trouble> {
         // Another user's lock cannot be looked at.
         let is_shared = self.is_shared();
-        if !is_shared && Lock::holder(&self.directories).is_none() {
-            return Ok(None);
-        }
-        match question(&Client::of(&self.directories)) {
-            Ok(answer) => Ok(Some(answer)),
-            Err(ClientError::Unreachable { .. } | ClientError::HungUp(_))
-                if !is_shared && self.is_abandoned() =>
-            {
-                Ok(None)
+        let deadline = Instant::now() + Lock::DYING;
+        while is_shared || Lock::holder(&self.directories).is_some() {
+            match question(&Client::of(&self.directories)) {
+                Ok(answer) => return Ok(Some(answer)),
+                Err(ClientError::HungUp(_)) if !is_shared && self.is_abandoned() => return Ok(None),
+                // One that comes up does not listen yet, one that was killed a moment ago not any more.
+                Err(ClientError::Unreachable { .. }) if !is_shared && Instant::now() < deadline => {
+                    thread::sleep(Duration::from_millis(5));
+                }
+                Err(error) => return Err(Trouble::failed(error)),
             }
-            Err(error) => Err(Trouble::failed(error)),
         }
+        Ok(None)
     }
 
     /// Whether it has no supervisor, or soon has none: one that was killed a moment ago still holds its lock.
