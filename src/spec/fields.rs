@@ -6,6 +6,7 @@
 use super::node::{Entry, Node, Value};
 use super::report::{Placed, Report};
 use super::values::Trouble;
+use super::words::DOMAIN;
 use crate::diagnostic::{Diagnostic, Place};
 
 /// The keys that one kind of mapping has.
@@ -154,9 +155,10 @@ fn instead(word: &str) -> Option<&'static str> {
         "port" => Some("write `listen_port`"),
         "address" | "inet" | "inet6" => Some("write `addresses: [ADDRESS/LENGTH]`"),
         "gateway" => Some("write `via`"),
-        "rdomain" | "isolation" | "interfaces" | "routes" | "rtables" | "rules" | "sysctls" | "dns"
-        | "services" => Some("it is a key of a domain: write it below the domain's name in `domains`"),
         "<<" => Some("merge keys are not part of YAML 1.2; repeat the keys"),
+        _ if DOMAIN.keys.contains(&word) => {
+            Some("it is a key of a domain: write it below the domain's name in `domains`")
+        }
         _ => None,
     }
 }
@@ -174,6 +176,14 @@ pub(super) fn listed<T: std::fmt::Display>(words: &[T]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_key_of_a_domain_is_told_where_it_belongs() {
+        for key in DOMAIN.keys {
+            let advice = instead(key).unwrap_or_default();
+            assert!(advice.starts_with("it is a key of a domain"), "{key}: {advice}");
+        }
+    }
 
     #[test]
     fn nearest_is_near_or_nothing() {

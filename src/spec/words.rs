@@ -25,7 +25,7 @@ use crate::diagnostic::Diagnostic;
 use crate::model::{Drift, Engine, Impairment, InterfaceName, Isolation, NetworkName};
 
 pub(super) use control::Control;
-pub(super) use domain::Domain;
+pub(super) use domain::{DOMAIN, Domain};
 pub use impairment::impairment;
 pub(super) use interface::{Interface, Kind};
 pub(super) use kinds::Vxlan;

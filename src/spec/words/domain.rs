@@ -18,7 +18,7 @@ use crate::spec::node::{Entry, Node};
 use crate::spec::report::{Placed, Report};
 use crate::spec::values::{self, Trouble};
 
-const DOMAIN: Shape = Shape {
+pub(in crate::spec) const DOMAIN: Shape = Shape {
     what: "a domain",
     keys: &[
         "rdomain",
