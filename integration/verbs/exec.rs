@@ -56,6 +56,21 @@ fn the_domain_is_looked_at_before_the_command() {
 }
 
 #[test]
+fn no_domain_is_looked_at_but_the_one_that_is_meant() {
+    in_private_copies("exec::no_domain_is_looked_at_but_the_one_that_is_meant", || {
+        up();
+        let record = "/run/rdom/*/domains/2.json";
+        ok(&format!("cp {record} /run/kept; echo nonsense | tee {record}"));
+        sh("rdom route -T 2 show").ends_with(1).says("2.json");
+        for verb in ["route -T 1 show", "route -T 1 get 127.0.0.1", "netstat -T 1 -ln", "netstat -T 1 -rn"] {
+            ok(&format!("rdom {verb}"));
+        }
+        ok(&format!("cp /run/kept {record}"));
+        ok("rdom down");
+    });
+}
+
+#[test]
 fn it_is_the_same_process_with_signals_as_usual() {
     in_private_copies("exec::it_is_the_same_process_with_signals_as_usual", || {
         up();

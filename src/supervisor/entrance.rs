@@ -1,9 +1,10 @@
 //! What a word like `blue` or `10` means in a network, and the place that a program enters by it.
 
 use std::collections::BTreeSet;
+use std::iter;
 
 use crate::backend::linux::view::Which;
-use crate::backend::linux::{Linux, Survey};
+use crate::backend::linux::{self, Linux, Survey};
 use crate::backend::{Backend, BackendError};
 use crate::exec::group::{self, Device, Membership};
 use crate::exec::{Lookups, Place};
@@ -22,17 +23,34 @@ pub struct Entrances<'n> {
 }
 
 impl Entrances<'_> {
-    /// A look at the domain that a word means, at no other; at all of them if it is none's.
+    /// A look at the domain that a word means, at no other; at all of them for a number that is none's, which may be
+    /// that of a further rtable.
     pub fn survey(self, word: &str) -> Result<Survey, BackendError> {
         let ledger = Ledger::of(self.directories);
-        let has_number = |id: &DomainId| ledger.domain(*id).is_ok_and(|record| record.is_some());
+        let alone = |id| Survey::of_some(self.directories, &ledger, &BTreeSet::from([id]));
         let default = DomainName::of_number(DomainId::DEFAULT);
         let number = if word == default.as_str() { Some(DomainId::DEFAULT) } else { word.parse().ok() };
-        let by_name = || ledger.named(&DomainName::new(word).ok()?).ok()?;
-        match number.filter(has_number).or_else(by_name) {
-            Some(id) => Survey::of_some(self.directories, &BTreeSet::from([id])),
-            None => Survey::of(self.directories),
+        let name = DomainName::new(word).ok();
+        for id in number.into_iter().chain(name.as_ref().and_then(|name| ledger.linked(name))) {
+            let survey = alone(id)?;
+            if self.domain(&survey, word).is_ok() {
+                return Ok(survey);
+            }
         }
+        match name.and_then(|name| ledger.named(&name).ok()?) {
+            Some(id) => alone(id),
+            None if word.parse::<RtableId>().is_ok() => Survey::of(self.directories),
+            None => Err(self.unknown(word, &ledger)),
+        }
+    }
+
+    /// The same for whoever shows it: what shares the default domain's namespace is told from all others there.
+    pub fn view(self, word: &str) -> Result<Survey, BackendError> {
+        let survey = self.survey(word)?;
+        let has_its_own = |(id, place): (DomainId, &linux::Place)| {
+            !id.is_default() && place.record.isolation.has_namespace()
+        };
+        if survey.namespaces().iter().any(has_its_own) { Ok(survey) } else { Survey::of(self.directories) }
     }
 
     /// The rtable that a word means: a domain's own by its number or name, or a further one by its number; in the
@@ -53,12 +71,23 @@ impl Entrances<'_> {
         let mut domains = survey.namespaces().iter();
         let found = domains.find(|(id, place)| word == place.name.as_str() || word.parse() == Ok(*id));
         found.map(|(id, _)| id).ok_or_else(|| {
-            let known: Vec<_> = survey.namespaces().iter().map(|(id, place)| place.name.word(id)).collect();
-            let (network, known) = (self.network, known.join(", "));
-            BackendError::new(format!(
-                "routing table {word}: No such file or directory (network {network} has {known})"
-            ))
+            self.no_such(word, survey.namespaces().iter().map(|(id, place)| place.name.word(id)).collect())
         })
+    }
+
+    /// That a word means nothing here, by what is recorded: no domain is opened for it.
+    fn unknown(self, word: &str, ledger: &Ledger) -> BackendError {
+        let default = (DomainId::DEFAULT, DomainName::of_number(DomainId::DEFAULT));
+        let records = ledger.domains().unwrap_or_default().into_iter().filter(|(id, _)| !id.is_default());
+        let named = records.filter_map(|(id, record)| Some((id, DomainName::new(record.namespace).ok()?)));
+        self.no_such(word, iter::once(default).chain(named).map(|(id, name)| name.word(id)).collect())
+    }
+
+    fn no_such(self, word: &str, known: Vec<String>) -> BackendError {
+        let (network, known) = (self.network, known.join(", "));
+        BackendError::new(format!(
+            "routing table {word}: No such file or directory (network {network} has {known})"
+        ))
     }
 
     /// Where a program of that domain, in one of its rtables, lives.

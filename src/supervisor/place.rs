@@ -8,7 +8,7 @@ use thiserror::Error;
 use crate::backend::BackendError;
 use crate::backend::linux::Survey;
 use crate::model::{DomainId, End, Network};
-use crate::state::Directories;
+use crate::state::{Directories, Ledger};
 use crate::status::{Protocol, SocketTable};
 
 /// A tunnel whose sockets are not where they belong.
@@ -78,7 +78,7 @@ pub(super) fn misplaced_of(
     let guests = desired.domains.iter().filter(|(_, domain)| !domain.isolation.has_namespace());
     let looked_at: BTreeSet<_> =
         underlays.chain(guests.map(|(id, _)| *id)).chain(domains.iter().copied()).collect();
-    let survey = Survey::of_some(directories, &looked_at)?;
+    let survey = Survey::of_some(directories, &Ledger::of(directories), &looked_at)?;
     misplaced_in(&survey, desired, |id| domains.contains(&id))
 }
 

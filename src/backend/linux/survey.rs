@@ -29,9 +29,13 @@ impl Survey {
         Ok(Self { namespaces, sockets: TunnelSockets::of(directories) })
     }
 
-    /// Of these of its domains; the default domain is always among them.
-    pub fn of_some(directories: &Directories, domains: &BTreeSet<DomainId>) -> Result<Self, BackendError> {
-        let namespaces = Namespaces::of_some(&Ledger::of(directories), domains)?;
+    /// Of these of its domains, which its ledger has; the default domain is always among them.
+    pub fn of_some(
+        directories: &Directories,
+        ledger: &Ledger,
+        domains: &BTreeSet<DomainId>,
+    ) -> Result<Self, BackendError> {
+        let namespaces = Namespaces::of_some(ledger, domains)?;
         Ok(Self { namespaces, sockets: TunnelSockets::of(directories) })
     }
 

@@ -141,6 +141,11 @@ impl Live {
         Survey::of(&self.directories).map_err(Trouble::failed)
     }
 
+    /// A look at the domain that a user's word means.
+    pub(super) fn view(&self, word: &str) -> Result<Survey, Trouble> {
+        self.entrances().view(word).map_err(Trouble::failed)
+    }
+
     /// The rtable that a user's word means: a domain's own by its number or name, or a further one by its number.
     pub(super) fn rtable(&self, survey: &Survey, word: &str) -> Result<(DomainId, Which), Trouble> {
         self.entrances().rtable(survey, word).map_err(Trouble::failed)

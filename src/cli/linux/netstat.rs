@@ -35,12 +35,12 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
         return route::show(&words.rtable, None, common);
     }
     let live = Live::find(common)?;
-    let survey = live.survey()?;
     if words.listening {
+        let survey = live.view(&words.rtable)?;
         let (domain, _) = live.rtable(&survey, &words.rtable)?;
         return print(&survey.socket_table(domain).map_err(Trouble::failed)?, common);
     }
-    let rdomains = survey.rdomains().map_err(Trouble::failed)?;
+    let rdomains = live.survey()?.rdomains().map_err(Trouble::failed)?;
     if common.json {
         return print_json(&rdomains);
     }

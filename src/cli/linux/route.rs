@@ -56,7 +56,7 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
 /// Prints the routes of a domain.
 pub(super) fn show(domain: &str, family: Option<Family>, common: &Common) -> Ended {
     let live = Live::find(common)?;
-    let survey = live.survey()?;
+    let survey = live.view(domain)?;
     let (domain, which) = live.rtable(&survey, domain)?;
     let table = survey.route_table(domain, which).map_err(Trouble::failed)?;
     print(&family.into_iter().fold(table, |table, family| table.only(family)), common)
@@ -64,7 +64,7 @@ pub(super) fn show(domain: &str, family: Option<Family>, common: &Common) -> End
 
 fn get(domain: &str, address: IpAddr, common: &Common) -> Ended {
     let live = Live::find(common)?;
-    let survey = live.survey()?;
+    let survey = live.view(domain)?;
     let (domain, which) = live.rtable(&survey, domain)?;
     match survey.route_get(domain, which, address).map_err(Trouble::failed)? {
         Some(found) => print(&found, common),

@@ -14,13 +14,18 @@ use crate::model::{DomainId, DomainName};
 impl Ledger {
     /// The domain of this boot that has this name.
     pub fn named(&self, name: &DomainName) -> Result<Option<DomainId>, LedgerError> {
-        if let Some(id) = self.linked(name.as_str())
+        if let Some(id) = self.linked(name)
             && self.domain(id)?.is_some_and(|record| record.namespace == name.as_str())
         {
             return Ok(Some(id));
         }
         let mut records = self.domains()?.into_iter();
         Ok(records.find(|(_, record)| record.namespace == name.as_str()).map(|(id, _)| id))
+    }
+
+    /// The domain that probably has this name: its record was not read.
+    pub fn linked(&self, name: &DomainName) -> Option<DomainId> {
+        self.link_of(name.as_str())
     }
 
     /// Writes the first record of a domain, which has its name in it.
@@ -31,7 +36,7 @@ impl Ledger {
     }
 
     fn write_link(&self, id: DomainId, name: &str) -> io::Result<()> {
-        if self.linked(name) == Some(id) {
+        if self.link_of(name) == Some(id) {
             return Ok(());
         }
         DirBuilder::new().recursive(true).mode(0o700).create(self.links())?;
@@ -44,13 +49,13 @@ impl Ledger {
     /// Removes the link of this name, unless another domain has it by now.
     pub(super) fn forget_name(&self, id: DomainId, name: &str) -> Result<(), LedgerError> {
         let link = self.link(name);
-        match self.linked(name) == Some(id) {
+        match self.link_of(name) == Some(id) {
             true => fs::remove_file(&link).map_err(|source| self.failed(&link, source)),
             false => Ok(()),
         }
     }
 
-    fn linked(&self, name: &str) -> Option<DomainId> {
+    fn link_of(&self, name: &str) -> Option<DomainId> {
         fs::read_link(self.link(name)).ok()?.to_str()?.parse().ok()
     }
 
