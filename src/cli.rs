@@ -2,7 +2,8 @@
 //!
 //! Each verb is a file below here that takes its words, asks the rooms behind, and prints: one that every system has
 //! here, the others below the system that has them. Exit statuses: 0 done, 1 failed, 2 bad usage or file, 3 differs,
-//! 4 not permitted or not supported here; `exec`: 126 and 127 as route(8); `run`: 125 for its own failures.
+//! 4 not permitted or not supported here; `exec`: 126 and 127 as route(8); `run`: 125 for its own failures; 130:
+//! interrupted before it was done.
 
 mod accounts;
 mod captured;

@@ -60,5 +60,5 @@ pub use service::{ServiceState, ServiceView};
 pub use socket::{Protocol, SocketTable, SocketView};
 pub use tunnel::{Health, PeerView, REJECT_AFTER_SECS, TunnelView};
 pub use unit::UnitView;
-pub use verdict::{FileReport, Kept, Outcome, Verdict, exit_status};
+pub use verdict::{FileReport, INTERRUPTED, Kept, Outcome, Verdict, exit_status};
 pub use wg::WgShow;

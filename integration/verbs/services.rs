@@ -227,6 +227,20 @@ fn who_is_interrupted_does_not_wait_until_services_are_ready() {
 }
 
 #[test]
+fn who_is_interrupted_before_the_network_is_up_ends_as_shells_have_it() {
+    in_private_copies("services::who_is_interrupted_before_the_network_is_up_ends_as_shells_have_it", || {
+        let domains: Vec<_> = (1001..=1300).map(|number| format!("{number}: {{}}")).collect();
+        write("domains.yaml", &format!("domains: {{{}}}\n", domains.join(", ")));
+        let before = Traces::now();
+        let up = Background::start("up", "rdom up");
+        wait_for("a domain", || ok("ls /run/netns 2>/dev/null | wc -l").trim() != "0");
+        signal(up.pid(), Signal::SIGINT);
+        up.end().ends_with(130).says("interrupted");
+        before.is_all_there_is();
+    });
+}
+
+#[test]
 fn ready_is_what_the_file_says() {
     in_private_copies("services::ready_is_what_the_file_says", || {
         if lacks("socat") {

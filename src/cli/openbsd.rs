@@ -32,7 +32,7 @@ Without FILE, ./domains.yaml and then /etc/rdom/domains.yaml is read. RDOM_NETWO
 --network, RDOM_LOG sets levels of the log by module.
 
 Exit status: 0 done; 1 failed; 2 bad usage or file; 3 `plan` found a difference; 4 not permitted or not supported \
-here. `exec` has that of route(8) and of the command.";
+here. `exec` has that of route(8) and of the command; 130 of `up` and `apply`: interrupted.";
 
 #[derive(Debug, Parser)]
 #[command(

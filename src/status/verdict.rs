@@ -9,8 +9,8 @@ use super::evidence::Evidence;
 
 /// The exit status of a file that needs what this system does not permit or does not have.
 const UNSUPPORTED: u8 = 4;
-/// The exit status of a run that Ctrl-C ended.
-const INTERRUPTED: u8 = 130;
+/// The exit status of what Ctrl-C ended, as shells have it: 128 and the number of SIGINT.
+pub const INTERRUPTED: u8 = 130;
 
 /// What came of one test.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

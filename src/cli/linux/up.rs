@@ -24,6 +24,7 @@ use crate::memory;
 use crate::probe;
 use crate::spec::{self, Document};
 use crate::state::{Directories, Roots, make_private_directory};
+use crate::status::INTERRUPTED;
 use crate::supervisor::{
     DownError, Lodging, Supervisor, UpError, confirmed_instead_of, explain_all, explain_lacks,
 };
@@ -123,7 +124,8 @@ pub(super) fn bring_up(
 fn explained(failure: &Failure, document: &Document) -> Trouble {
     let status = match &failure.cause {
         Cause::Backend(error) if error.nature == Nature::Unsupported => 4,
-        Cause::Backend(_) | Cause::Interrupted | Cause::Unsettled(_) => 1,
+        Cause::Interrupted => INTERRUPTED,
+        Cause::Backend(_) | Cause::Unsettled(_) => 1,
     };
     Trouble::Diagnostics(Box::new(explain(failure, document)), status)
 }

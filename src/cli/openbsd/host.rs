@@ -15,6 +15,7 @@ use crate::backend::{Backend, BackendError, Nature};
 use crate::diagnostic::Unsupported;
 use crate::model::{Network, NetworkName};
 use crate::state::{Directories, KeyRing, Lock, LockError, Missing, Roots, Store, Stored};
+use crate::status::INTERRUPTED;
 use crate::transaction::{Cause, Failure, Signals, converge, explain};
 
 /// Where stand-ins for the tools are, if there are any.
@@ -157,7 +158,8 @@ pub(super) fn administration() -> Result<(), Trouble> {
 fn explained(failure: &Failure, document: &Document) -> Trouble {
     let status = match &failure.cause {
         Cause::Backend(error) if error.nature == Nature::Unsupported => 4,
-        Cause::Backend(_) | Cause::Interrupted | Cause::Unsettled(_) => 1,
+        Cause::Interrupted => INTERRUPTED,
+        Cause::Backend(_) | Cause::Unsettled(_) => 1,
     };
     Trouble::Diagnostics(Box::new(explain(failure, document)), status)
 }
