@@ -56,6 +56,17 @@ fn the_domain_is_looked_at_before_the_command() {
 }
 
 #[test]
+fn a_domain_is_not_taken_for_the_default_one_from_inside() {
+    in_private_copies("exec::a_domain_is_not_taken_for_the_default_one_from_inside", || {
+        up();
+        for word in ["0", "default"] {
+            sh(&format!("rdom exec 1 rdom exec {word} true")).ends_with(1).says("not the default domain");
+        }
+        ok("rdom exec 0 rdom exec 0 true && rdom down");
+    });
+}
+
+#[test]
 fn no_domain_is_looked_at_but_the_one_that_is_meant() {
     in_private_copies("exec::no_domain_is_looked_at_but_the_one_that_is_meant", || {
         up();

@@ -45,7 +45,12 @@ impl Namespaces {
             let record = ledger.domain(id).doing(|| format!("read the ledger of domain {id}"))?;
             records.extend(record.map(|record| (id, record)));
         }
-        Self::of_records(records)
+        let few = Self::of_records(records)?;
+        // Without any other it is not known yet whether this process is in the default domain.
+        match few.places.values().all(is_elsewhere) {
+            true => Self::of(ledger),
+            false => Ok(few),
+        }
     }
 
     fn of_records(mut records: BTreeMap<DomainId, DomainRecord>) -> Result<Self, BackendError> {
@@ -86,12 +91,15 @@ fn default_place(record: DomainRecord) -> Result<Place, BackendError> {
 
 /// Whoever looks from inside a domain would take its interfaces for the default domain's.
 fn check_default(default: &Place, others: &BTreeMap<DomainId, Place>) -> Result<(), BackendError> {
-    let elsewhere = default.record.identity.is_some_and(|identity| identity != default.namespace.identity());
-    match elsewhere && !others.is_empty() {
+    match is_elsewhere(default) && !others.is_empty() {
         true => Err(BackendError::new("this is not the default domain of the network")
             .help("run it in the network namespace that the network was brought up from")),
         false => Ok(()),
     }
+}
+
+fn is_elsewhere(place: &Place) -> bool {
+    place.record.identity.is_some_and(|identity| identity != place.namespace.identity())
 }
 
 fn place(record: DomainRecord) -> Result<Option<Place>, BackendError> {
