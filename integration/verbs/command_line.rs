@@ -39,6 +39,17 @@ fn documents_have_schemas() {
 }
 
 #[test]
+fn a_missing_file_is_asked_for_in_the_words_that_were_typed() {
+    in_private_copies("command_line::a_missing_file_is_asked_for_in_the_words_that_were_typed", || {
+        for words in ["check --backend all", "plan", "up -d", "test --tap"] {
+            sh(&format!("cd / && rdom {words}"))
+                .ends_with(2)
+                .says(&format!("help: name one: rdom {words} FILE;"));
+        }
+    });
+}
+
+#[test]
 fn what_cannot_be_written_is_said() {
     in_private_copies("command_line::what_cannot_be_written_is_said", || {
         write("domains.yaml", EXAMPLE);
