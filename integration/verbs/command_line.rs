@@ -50,6 +50,25 @@ fn a_missing_file_is_asked_for_in_the_words_that_were_typed() {
 }
 
 #[test]
+fn an_option_that_a_verb_makes_no_use_of_is_refused_and_not_in_its_help() {
+    in_private_copies(
+        "command_line::an_option_that_a_verb_makes_no_use_of_is_refused_and_not_in_its_help",
+        || {
+            for (verb, option) in
+                [("up", "--json"), ("check", "--network"), ("run", "--json"), ("man", "--network=x")]
+            {
+                let refused = sh(&format!("rdom {verb} {option}")).ends_with(2);
+                refused.says("unexpected argument").says("this verb makes no use of it");
+                let name = option.split('=').next().expect("a name");
+                assert!(!ok(&format!("rdom {verb} --help")).contains(name), "{verb}");
+            }
+            assert!(ok("rdom check --help").contains("--json") && ok("rdom up --help").contains("--network"));
+            ok("RDOM_NETWORK=other rdom completions bash");
+        },
+    );
+}
+
+#[test]
 fn what_cannot_be_written_is_said() {
     in_private_copies("command_line::what_cannot_be_written_is_said", || {
         write("domains.yaml", EXAMPLE);

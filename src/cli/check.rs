@@ -10,11 +10,12 @@ use clap::{Args, ValueEnum};
 use super::portability::System;
 use super::say::{answer, complain, count};
 use super::trouble::paint;
-use super::{Common, Ended, accounts, file, print_json};
+use super::{Common, Ended, accounts, file, print_json, unused};
 use crate::diagnostic::Diagnostics;
 use crate::spec;
 
 #[derive(Debug, Args)]
+#[command(arg = unused("network"))]
 pub(super) struct Words {
     /// Say what this system, or each of `all`, cannot do of it, and end with 4 if that is an error, not a warning; what
     /// this very Linux lacks, `rdom doctor` says

@@ -41,7 +41,7 @@ use serde::Serialize;
 
 use super::{
     Common, Ended, NETWORK, Which, accounts, check, citizen, completions, export, file, import, man, openbsd,
-    portability, print_json, say, schema, start_log, trouble,
+    portability, print_json, say, schema, start_log, trouble, unused,
 };
 use crate::diagnostic::Paint;
 use crate::memory;

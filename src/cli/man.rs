@@ -7,11 +7,12 @@ use std::process::ExitCode;
 use clap::{Args, Command};
 use clap_mangen::{Man, generate_to};
 
-use super::Ended;
 use super::say::answer;
 use super::trouble::Trouble;
+use super::{Ended, unused};
 
 #[derive(Debug, Args)]
+#[command(arg = unused("network"), arg = unused("json"))]
 pub(super) struct Words {
     /// Where to write rdom.1 and a page for every verb; made if it is not there. Without it rdom.1 goes to standard output
     directory: Option<PathBuf>,

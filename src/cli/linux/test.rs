@@ -23,12 +23,13 @@ use super::file;
 use super::say::{answer, complain, say};
 use super::substitute::Substitution;
 use super::trouble::{Trouble, paint};
-use super::{Common, Ended, print_json};
+use super::{Common, Ended, print_json, unused};
 use crate::spec::{self, Lowered, Test};
 use crate::suite::{self, FileReport};
 use pool::{Event, Job, Pool};
 
 #[derive(Debug, Args)]
+#[command(arg = unused("network"))]
 pub(super) struct Words {
     /// The files, `-` for standard input; without any ./domains.yaml or /etc/rdom/domains.yaml
     #[arg(value_name = "FILE")]
