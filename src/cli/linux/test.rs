@@ -83,7 +83,7 @@ fn at_least_one(text: &str) -> Result<usize, String> {
 pub(super) fn run(words: &Words, common: &Common) -> Ended {
     if words.inside {
         let file = words.files.first().ok_or_else(|| Trouble::usage("no file"))?;
-        return copy::run(file, words, common);
+        return copy::run(file, words);
     }
     let files = files(words)?;
     if words.list {
