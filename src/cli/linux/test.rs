@@ -23,12 +23,13 @@ use super::file;
 use super::say::{answer, complain, say};
 use super::substitute::Substitution;
 use super::trouble::{Trouble, paint};
-use super::{Common, Ended, print_json};
+use super::{Common, Ended, print_json, unused};
 use crate::spec::{self, Lowered, Test};
 use crate::suite::{self, FileReport};
 use pool::{Event, Job, Pool};
 
 #[derive(Debug, Args)]
+#[command(arg = unused("network"))]
 pub(super) struct Words {
     /// The files, `-` for standard input; without any ./domains.yaml or /etc/rdom/domains.yaml
     #[arg(value_name = "FILE")]
@@ -82,7 +83,7 @@ fn at_least_one(text: &str) -> Result<usize, String> {
 pub(super) fn run(words: &Words, common: &Common) -> Ended {
     if words.inside {
         let file = words.files.first().ok_or_else(|| Trouble::usage("no file"))?;
-        return copy::run(file, words, common);
+        return copy::run(file, words);
     }
     let files = files(words)?;
     if words.list {
