@@ -154,22 +154,25 @@ fn a_domain_that_switches_ipv6_off_goes_without_it() {
 }
 
 #[test]
-fn a_gateway_that_does_not_forward_is_named() {
+fn a_gateway_that_does_not_forward_to_what_is_behind_it_is_named() {
     if cannot(&["netns", "veth"]) {
         return;
     }
-    let file = |sysctls: &str| {
+    let file = |behind: &str, sysctls: &str| {
         format!(
             "domains:\n  1:\n    interfaces: {{y: {{addresses: [10.0.0.1/24]}}}}\n    \
-             routes: [{{to: default, via: 10.0.0.2}}]\n  2: {{interfaces: {{z: {{addresses: [10.0.0.2/24]}}}}{sysctls}}}\n\
-             links: [{{ends: [1/y, 2/z]}}]\n"
+             routes: [{{to: default, via: 10.0.0.2}}]\n  2: {{interfaces: {{z: {{addresses: [10.0.0.2/24]}}, w: {{addresses: [{behind}]}}}}{sysctls}}}\n  \
+             3: {{interfaces: {{v: {{}}}}}}\n\
+             links: [{{ends: [1/y, 2/z]}}, {{ends: [2/w, 3/v]}}]\n"
         )
     };
     let up = "$rdom up -d $file; $rdom down";
-    let said = inside(&file(""), up);
+    let said = inside(&file("", ""), up);
+    assert!(!said.contains("no-forwarding") && said.contains("is up"), "{said}");
+    let said = inside(&file("10.1.0.1/24", ""), up);
     assert!(said.contains("domain 2 is a gateway of other domains, but net.ipv4.ip_forward is 0"), "{said}");
     assert!(said.contains("sysctls: {net.ipv4.ip_forward: 1}"), "{said}");
-    let said = inside(&file(", sysctls: {net.ipv4.ip_forward: 1}"), up);
+    let said = inside(&file("10.1.0.1/24", ", sysctls: {net.ipv4.ip_forward: 1}"), up);
     assert!(!said.contains("no-forwarding") && said.contains("is up"), "{said}");
 }
 

@@ -27,6 +27,8 @@ mod trouble;
 use std::process::ExitCode;
 use std::{env, io};
 
+use clap::builder::UnknownArgumentValueParser;
+use clap::{Arg, ArgAction};
 use serde::Serialize;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt;
@@ -53,8 +55,15 @@ struct Common {
     #[arg(long, global = true, display_order = 902)]
     json: bool,
     /// Log more: each step; twice: what is asked of the kernel
-    #[arg(short, long, global = true, action = clap::ArgAction::Count, display_order = 903)]
+    #[arg(short, long, global = true, action = ArgAction::Count, display_order = 903)]
     verbose: u8,
+}
+
+/// An option of `Common` that a verb makes no use of: not in its help, and refused.
+fn unused(option: &'static str) -> Arg {
+    let refused = UnknownArgumentValueParser::suggest("this verb makes no use of it");
+    let flag = Arg::new(option).long(option).hide(true).action(ArgAction::Set).num_args(0..=1);
+    flag.default_missing_value("").value_parser(refused)
 }
 
 /// `-n`, for the verbs in which OpenBSD's habits do not want that letter.

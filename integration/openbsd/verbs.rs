@@ -147,6 +147,20 @@ domains:
 }
 
 #[test]
+fn a_check_does_not_call_all_what_is_left_to_do_by_hand() {
+    let directory = tempfile::tempdir().unwrap();
+    let yaml = directory.path().join("hand.yaml");
+    fs::write(&yaml, "domains: {1: {sysctls: {net.ipv4.ip_forward: 1}}}\n").unwrap();
+    let checked = rdom(directory.path(), &["check", "--backend", "all", yaml.to_str().unwrap()]);
+    assert_eq!(checked.status.code(), Some(0), "{}", err(&checked));
+    let said = out(&checked);
+    assert!(
+        said.ends_with("linux: can do all of it\nopenbsd: can do all but 1 thing: see the warnings\n"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_script_is_imported() {
     let directory = tempfile::tempdir().unwrap();
     let imported = rdom(directory.path(), &["import", "integration/openbsd/manual.sh"]);

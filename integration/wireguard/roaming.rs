@@ -55,6 +55,27 @@ fn a_peer_is_still_answered_from_the_address_that_it_spoke_to() {
     });
 }
 
+/// A host whose rules send by each uplink what comes from its address: the default route is another one's.
+#[test]
+fn a_rule_that_looks_at_the_address_keeps_it() {
+    in_private_copy("roaming::a_rule_that_looks_at_the_address_keeps_it", || {
+        let topology = Topology::between(OURS, OURS);
+        add_uplinks(&topology);
+        run("ip -n a rule add from 198.51.100.2 lookup 100");
+        run("ip -n a route add default via 198.51.100.1 table 100");
+        run("ip -n b route add 198.51.100.2/32 dev u2 src 203.0.113.1");
+        let peer = &topology.public_keys[0];
+        run(&format!("wg set wgb peer {peer} endpoint 198.51.100.2:1111"));
+        assert!(ping("b", "10.9.0.1"));
+        assert_eq!(dump("wga").endpoint, "203.0.113.1:2222");
+
+        run("ip -n a route add 10.77.0.0/16 via 192.0.2.1");
+        std::thread::sleep(Duration::from_secs(1));
+        assert!(ping("a", "10.9.0.2"));
+        assert_eq!(dump("wgb").endpoint, "198.51.100.2:1111");
+    });
+}
+
 /// Gives both namespaces the second way to each other.
 pub(super) fn add_uplinks(topology: &Topology) {
     for (name, near, far) in [("u1", "192.0.2.2", "192.0.2.1"), ("u2", "198.51.100.2", "198.51.100.1")] {

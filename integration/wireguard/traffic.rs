@@ -8,6 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, setns};
+use nix::sys::socket::{setsockopt, sockopt::UdpGsoSegment};
 use rand_core::RngCore;
 
 use super::world::{OURS, OURS_PLAIN, Topology, WIREGUARD_GO, dump, in_private_copy, ping, run, wait_for};
@@ -104,6 +105,7 @@ fn it_answers_from_the_address_that_was_addressed_and_does_without_it() {
         assert!(ping("b", V4[0]));
         assert_eq!(dump("wgb").endpoint, "172.16.0.11:1111", "answered from another address");
         run("ip -n a address delete 172.16.0.11/24 dev v0");
+        exchange_a_run(V4[1]);
         assert!(ping("a", V4[1]));
         assert_eq!(dump("wgb").endpoint, "172.16.0.1:1111");
     });
@@ -187,26 +189,44 @@ fn receive(listener: &TcpListener, length: usize) {
 
 /// Sends datagrams in bursts, each burst of one size so that they are joined, and looks at what arrives.
 fn exchange_datagrams(address: &str) {
-    let address: IpAddr = address.parse().unwrap();
-    let receiver = inside("b", move || UdpSocket::bind((address, 0)).unwrap());
-    let to = receiver.local_addr().unwrap();
-    let sender = inside("a", move || {
-        let any: IpAddr = if to.is_ipv6() { "::".parse().unwrap() } else { "0.0.0.0".parse().unwrap() };
-        UdpSocket::bind((any, 0)).unwrap()
-    });
-    receiver.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let (sender, receiver) = udp_to_b(address);
     let mut buffer = vec![0; 1 << 16];
     for size in [1usize, 2, 17, 200, 333, 1372, 1392, 1393, 3000, 9001, 30_000] {
         let burst = if size > 1400 { 4 } else { 20 };
         let mut bytes = Bytes(size as u64);
         let datagrams: Vec<_> = (0..burst).map(|_| bytes.take(size)).collect();
-        datagrams.iter().for_each(|datagram| assert_eq!(sender.send_to(datagram, to).unwrap(), size));
+        datagrams.iter().for_each(|datagram| assert_eq!(sender.send(datagram).unwrap(), size));
         for (number, datagram) in datagrams.iter().enumerate() {
             let length =
                 receiver.recv(&mut buffer).unwrap_or_else(|e| panic!("{number} of {size} bytes: {e}"));
             assert!(&buffer[..length] == datagram, "{number} of {size} bytes is another one");
         }
     }
+}
+
+/// Sends datagrams that the engine is handed at once, and looks whether all arrive.
+fn exchange_a_run(address: &str) {
+    let (sender, receiver) = udp_to_b(address);
+    setsockopt(&sender, UdpGsoSegment, &100).unwrap();
+    assert_eq!(sender.send(&[7; 1000]).unwrap(), 1000);
+    for number in 0..10 {
+        let length = receiver.recv(&mut [0; 1000]).unwrap_or_else(|e| panic!("{number}: {e}"));
+        assert_eq!(length, 100);
+    }
+}
+
+/// A socket in a that is connected to one in b at this address.
+fn udp_to_b(address: &str) -> (UdpSocket, UdpSocket) {
+    let address: IpAddr = address.parse().unwrap();
+    let receiver = inside("b", move || UdpSocket::bind((address, 0)).unwrap());
+    receiver.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let to = receiver.local_addr().unwrap();
+    let sender = inside("a", move || {
+        let any: IpAddr = if to.is_ipv6() { "::".parse().unwrap() } else { "0.0.0.0".parse().unwrap() };
+        UdpSocket::bind((any, 0)).unwrap()
+    });
+    sender.connect(to).unwrap();
+    (sender, receiver)
 }
 
 /// Makes a socket in a namespace; it stays there, whoever uses it.

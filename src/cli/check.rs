@@ -1,6 +1,6 @@
 //! `rdom check [FILE]`: every diagnostic, and nothing of the system touched.
 //!
-//! With --backend also what a system cannot do of it: exit status 4 if there is something.
+//! With --backend also what a system cannot do of it: exit status 4 if that is an error, 0 if it is left to do by hand.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,12 +10,15 @@ use clap::{Args, ValueEnum};
 use super::portability::System;
 use super::say::{answer, complain, count};
 use super::trouble::paint;
-use super::{Common, Ended, accounts, file, print_json};
+use super::{Common, Ended, accounts, file, print_json, unused};
+use crate::diagnostic::Diagnostics;
 use crate::spec;
 
 #[derive(Debug, Args)]
+#[command(arg = unused("network"))]
 pub(super) struct Words {
-    /// Say what this system, or each of `all`, cannot do of it; what this very Linux lacks, `rdom doctor` says
+    /// Say what this system, or each of `all`, cannot do of it, and end with 4 if that is an error, not a warning; what
+    /// this very Linux lacks, `rdom doctor` says
     #[arg(long, value_enum, value_name = "SYSTEM")]
     backend: Option<Backends>,
     /// The file; without it ./domains.yaml or /etc/rdom/domains.yaml
@@ -39,6 +42,16 @@ impl Backends {
     }
 }
 
+/// What a system with these limits can do.
+fn ability(limits: &Diagnostics) -> String {
+    let errors = limits.errors();
+    match (errors, limits.iter().count() - errors) {
+        (0, 0) => "can do all of it".to_owned(),
+        (0, warnings) => format!("can do all but {}: see the warnings", count(warnings, "thing")),
+        (errors, _) => format!("cannot do {}", count(errors, "thing")),
+    }
+}
+
 pub(super) fn run(words: &Words, common: &Common) -> Ended {
     let source = file::open(words.file.as_deref())?;
     let mut limited = false;
@@ -58,10 +71,7 @@ pub(super) fn run(words: &Words, common: &Common) -> Ended {
             for &system in words.backend.map_or(&[][..], Backends::systems) {
                 let limits = system.limits(&source, &lowered);
                 limited |= limits.errors() > 0;
-                summary += &match limits.errors() {
-                    0 => format!("\n{}: can do all of it", system.name()),
-                    number => format!("\n{}: cannot do {}", system.name(), count(number, "thing")),
-                };
+                summary += &format!("\n{}: {}", system.name(), ability(&limits));
                 diagnostics = diagnostics.and(limits);
             }
             (diagnostics, summary)

@@ -4,11 +4,12 @@ use std::ffi::OsString;
 
 use clap::Args;
 
-use super::Which;
 use super::trouble::Trouble;
+use super::{Which, unused};
 
 #[derive(Debug, Args)]
 #[command(override_usage = "rdom exec [OPTIONS] [-T] DOMAIN [--] COMMAND...")]
+#[command(arg = unused("json"))]
 pub(super) struct Words {
     #[command(flatten)]
     pub(super) which: Which,

@@ -5,10 +5,11 @@ use std::process::ExitCode;
 use clap::{Args, Command};
 use clap_complete::Shell;
 
-use super::Ended;
 use super::say::answer;
+use super::{Ended, unused};
 
 #[derive(Debug, Args)]
+#[command(arg = unused("network"), arg = unused("json"))]
 pub(super) struct Words {
     /// The shell: write what is printed to where it looks for completions
     shell: Shell,

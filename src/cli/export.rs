@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use super::new_files::put_new;
 use super::say::answer;
 use super::trouble::Trouble;
-use super::{Common, Ended, Which, file, hostname_if};
+use super::{Common, Ended, Which, file, hostname_if, unused};
 use crate::convert::{self, KeyFiles, Secrets, Unwritable};
 use crate::model::{Bindings, Capabilities, End, SecretName};
 use crate::plan::bind;
@@ -22,6 +22,7 @@ use crate::spec::Lowered;
 use crate::state::{Missing, Roots, Store, Stored};
 
 #[derive(Debug, Args)]
+#[command(arg = unused("json"))]
 pub(super) struct Words {
     #[command(flatten)]
     pub(super) which: Which,

@@ -1,5 +1,6 @@
 //! Finding and reading the file that a verb is about.
 
+use std::env;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Read};
@@ -89,6 +90,12 @@ pub(super) fn usual_place() -> Result<PathBuf, Trouble> {
     let found = PLACES.iter().map(PathBuf::from).find(|path| path.exists());
     found.ok_or_else(|| Trouble::Usage {
         message: format!("no file named, and neither {} nor {} is there", PLACES[0], PLACES[1]),
-        help: Some("name one: rdom VERB FILE; `rdom demo` shows what it is about".into()),
+        help: Some(format!("name one: {} FILE; `rdom demo` shows what it is about", typed())),
     })
+}
+
+/// The command line, without the directory of the program.
+fn typed() -> String {
+    let words: Vec<_> = env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    format!("rdom {}", words.join(" "))
 }

@@ -16,7 +16,7 @@ use clap::Args;
 
 use super::say::{answer, complain};
 use super::trouble::{Trouble, paint};
-use super::{Common, Ended, file};
+use super::{Common, Ended, file, unused};
 use crate::convert::openbsd::import;
 use crate::convert::{self, SecretFile};
 use crate::diagnostic::{Diagnostic, Diagnostics, Place};
@@ -25,6 +25,7 @@ use crate::spec::{self, Source};
 use crate::state::put_secret;
 
 #[derive(Debug, Args)]
+#[command(arg = unused("json"))]
 pub(super) struct Words {
     /// Files of wg-quick(8): each becomes a domain that is called like it, with the tunnel in it; or of OpenBSD one
     /// shell script of ifconfig(8) and route(8), as wg(4) has one, files of hostname.if(5), or a directory: with those,

@@ -41,7 +41,7 @@ use serde::Serialize;
 
 use super::{
     Common, Ended, NETWORK, Which, accounts, check, citizen, completions, export, file, import, man, openbsd,
-    portability, print_json, say, schema, start_log, trouble,
+    portability, print_json, say, schema, start_log, trouble, unused,
 };
 use crate::diagnostic::Paint;
 use crate::memory;
@@ -54,7 +54,8 @@ Without FILE, ./domains.yaml and then /etc/rdom/domains.yaml is read. RDOM_NETWO
 
 Exit status: 0 done; 1 failed; 2 bad usage or file; 3 `plan` or `status --check` found a difference; 4 not permitted \
 or not supported here. `exec` has that of the command, 127 or 126 if it was not found or cannot be run, 1 for all else; \
-`run` has that of the command, and 125 for all else; 130 of `up` and `test`: interrupted before they were done.";
+`run` has that of the command, and 125 for all else but bad usage; 130 of `up` and `test`: interrupted before they were \
+done.";
 
 #[derive(Debug, Parser)]
 #[command(

@@ -18,7 +18,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use super::{
     Common, Ended, Which, captured, check, citizen, completions, export, file, hostname_if, import, man,
-    portability, print_json, say, schema, start_log, trouble,
+    portability, print_json, say, schema, start_log, trouble, unused,
 };
 use crate::model::NetworkName;
 #[cfg(target_os = "linux")]

@@ -6,10 +6,11 @@ use clap::Args;
 
 use super::say::answer;
 use super::trouble::Trouble;
-use super::{Ended, print_json};
+use super::{Ended, print_json, unused};
 use crate::status::{DOCUMENTS, schema};
 
 #[derive(Debug, Args)]
+#[command(arg = unused("network"), arg = unused("json"))]
 pub(super) struct Words {
     /// The document; without it all of them are named
     document: Option<String>,

@@ -59,6 +59,16 @@ impl Prefix {
         self.0.prefix() == 0
     }
 
+    /// Whether this is one address alone.
+    pub fn is_host(self) -> bool {
+        self == Self::host(self.address())
+    }
+
+    /// Whether there is an address in both.
+    pub fn overlaps(self, other: Self) -> bool {
+        self.contains(other.address()) || other.contains(self.address())
+    }
+
     /// Whether this is an IPv6 prefix.
     pub fn is_ipv6(self) -> bool {
         self.0.is_ipv6()

@@ -1,12 +1,15 @@
 //! What would make a network that came up without an error carry nothing: switches of the kernel, and firewalls,
 //! that are not the network's own. Each is named, and told before somebody has to look for it.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod routers;
+
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::firewall::{ClosedChain, Hook};
-use crate::model::{Domain, DomainId, End, InterfaceName, Kind, Network, SysctlName, Target, WireGuard};
+use crate::model::{Domain, DomainId, End, Kind, Network, SysctlName, Target, WireGuard};
+use routers::{Router, routers};
 
 /// One of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,60 +47,6 @@ pub fn hazards(network: &Network, around: &impl Surroundings) -> Vec<Hazard> {
     found.extend(closed_to_tunnels(network, around));
     found.extend(routers().filter_map(|router| closed_to_others(router, network, around)));
     found
-}
-
-/// A domain that others use as a gateway, and whether for IPv6.
-type Router = (DomainId, bool);
-
-fn routers(network: &Network) -> BTreeSet<Router> {
-    let routes = network.domains.iter().flat_map(|(&id, domain)| {
-        domain.tables(id).flat_map(move |(_, routes)| routes.iter().map(move |route| (id, route)))
-    });
-    let ways = routes.flat_map(|(id, route)| gateways(&route.target).into_iter().map(move |way| (id, way)));
-    let holders = holders(network);
-    ways.filter_map(|(id, (via, dev))| Some((router(network, &holders, id, via, dev)?, via.is_ipv6())))
-        .collect()
-}
-
-/// The domains that have an address, for each that one has.
-type Holders = BTreeMap<IpAddr, BTreeSet<DomainId>>;
-
-fn holders(network: &Network) -> Holders {
-    let mut holders = Holders::new();
-    for (at, interface) in network.interfaces() {
-        for address in &interface.addresses {
-            holders.entry(address.network.ip()).or_default().insert(at.domain);
-        }
-    }
-    holders
-}
-
-fn gateways(target: &Target) -> Vec<(IpAddr, &InterfaceName)> {
-    match target {
-        Target::Unicast { via, dev, .. } => via.iter().map(|via| (*via, dev)).collect(),
-        Target::Multipath { hops, .. } => hops.iter().filter_map(|hop| Some((hop.via?, &hop.dev))).collect(),
-        Target::Blackhole | Target::Unreachable | Target::Prohibit => Vec::new(),
-    }
-}
-
-/// The domain that has this gateway: the one at the other end of the link, else the only one with the address.
-fn router(
-    network: &Network,
-    holders: &Holders,
-    id: DomainId,
-    via: IpAddr,
-    dev: &InterfaceName,
-) -> Option<DomainId> {
-    let holders: Vec<_> = holders.get(&via)?.iter().copied().filter(|other| *other != id).collect();
-    let at = End { domain: id, interface: dev.clone() };
-    let across = match network.interface(&at).map(|interface| &interface.kind) {
-        Some(Kind::Veth { peer }) => Some(peer.domain),
-        Some(_) | None => None,
-    };
-    across.filter(|across| holders.contains(across)).or(match holders.as_slice() {
-        [only] => Some(*only),
-        _ => None,
-    })
 }
 
 fn no_forwarding((id, is_ipv6): Router, network: &Network, around: &impl Surroundings) -> Option<Hazard> {
@@ -210,8 +159,10 @@ fn in_domain(id: DomainId, domain: &Domain, name: &str, value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
-    use crate::model::{Address, Interface, NetworkName, Route};
+    use crate::model::{Address, Interface, InterfaceName, NetworkName, Route};
 
     /// Sysctls by domain and path, and no firewall.
     struct Paper(BTreeMap<(u32, &'static str), &'static str>);
@@ -237,22 +188,32 @@ mod tests {
         InterfaceName::new(text).unwrap()
     }
 
-    /// Domain 1 has a default route by an address of domain 2, which domain 3 has as well.
+    /// Domain 1 has a default route by an address of domain 2, which domain 3 has as well; domain 4 is behind domain 2.
     fn network() -> Network {
         let mut network = Network::empty(NetworkName::new("n").unwrap());
-        for (number, peer, address) in [(1, 2, "10.0.0.1/24"), (2, 1, "10.0.0.2/24"), (3, 1, "10.0.0.2/24")] {
-            let peer = End { domain: id(peer), interface: name("v") };
-            let mut interface = Interface::new(Kind::Veth { peer });
-            interface.addresses.insert(Address::new(address.parse().unwrap()));
-            let mut domain = Domain::bare(id(number));
-            domain.interfaces.insert(name("v"), interface);
-            network.domains.insert(id(number), domain);
-        }
+        add(&mut network, (1, "v"), (2, "v"), "10.0.0.1/24");
+        add(&mut network, (2, "v"), (1, "v"), "10.0.0.2/24");
+        add(&mut network, (3, "v"), (1, "v"), "10.0.0.2/24");
+        add(&mut network, (2, "w"), (4, "w"), "10.1.0.1/24");
+        add(&mut network, (4, "w"), (2, "w"), "10.1.0.2/24");
+        lead(&mut network, "0.0.0.0/0");
+        network
+    }
+
+    fn add(network: &mut Network, (number, interface): (u32, &str), peer: (u32, &str), address: &str) {
+        let peer = End { domain: id(peer.0), interface: name(peer.1) };
+        let mut end = Interface::new(Kind::Veth { peer });
+        end.addresses.insert(Address::new(address.parse().unwrap()));
+        let domain = network.domains.entry(id(number)).or_insert_with(|| Domain::bare(id(number)));
+        domain.interfaces.insert(name(interface), end);
+    }
+
+    /// Gives domain 1 this route by domain 2, and no other.
+    fn lead(network: &mut Network, to: &str) {
         let target =
             Target::Unicast { via: "10.0.0.2".parse().ok(), dev: name("v"), src: None, onlink: false };
-        let route = Route { to: "0.0.0.0/0".parse().unwrap(), metric: 0, target };
-        network.domains.get_mut(&id(1)).unwrap().routes.insert(route);
-        network
+        let route = Route { to: to.parse().unwrap(), metric: 0, target };
+        network.domains.get_mut(&id(1)).unwrap().routes = [route].into();
     }
 
     fn names(network: &Network, sysctls: &[((u32, &'static str), &'static str)]) -> Vec<&'static str> {
@@ -269,6 +230,19 @@ mod tests {
         let sysctls = &mut network.domains.get_mut(&id(2)).unwrap().sysctls;
         sysctls.insert(SysctlName::new("net.ipv4.ip_forward").unwrap(), "1".into());
         assert_eq!(names(&network, &[((2, "net/ipv4/ip_forward"), "0")]), [""; 0]);
+    }
+
+    #[test]
+    fn a_gateway_to_itself_or_back_need_not_forward() {
+        let mut network = network();
+        let closed = [((2, "net/ipv4/ip_forward"), "0")];
+        for (to, expected) in [("10.1.0.0/24", 1), ("10.0.0.0/8", 1), ("10.1.0.1", 0), ("10.2.0.0/24", 0)] {
+            lead(&mut network, to);
+            assert_eq!(names(&network, &closed).len(), expected, "{to}");
+        }
+        lead(&mut network, "0.0.0.0/0");
+        network.domains.get_mut(&id(2)).unwrap().interfaces.remove(&name("w"));
+        assert_eq!(names(&network, &closed), [""; 0]);
     }
 
     #[test]

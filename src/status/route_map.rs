@@ -94,7 +94,7 @@ fn route_rows(route: &RouteFacts, links: &[LinkFacts]) -> Vec<RouteRow> {
 /// Whether it is a connected host route to an own address.
 fn is_hidden(route: &RouteFacts, routes: &[RouteFacts]) -> bool {
     let is_local = |other: &RouteFacts| other.route_type == RouteType::Local && other.to == route.to;
-    is_host(route.to) && is_connected(route, None) && !has_gateway(route) && routes.iter().any(is_local)
+    route.to.is_host() && is_connected(route, None) && !has_gateway(route) && routes.iter().any(is_local)
 }
 
 fn has_gateway(route: &RouteFacts) -> bool {
@@ -158,7 +158,7 @@ fn flags(
     if !is_unicast || link.is_some_and(LinkFacts::is_running) {
         flags.insert(RouteFlag::Up);
     }
-    if is_host(route.to) {
+    if route.to.is_host() {
         flags.insert(RouteFlag::Host);
         flags.remove(&RouteFlag::Cloning);
     }
@@ -213,7 +213,7 @@ fn gateway(route: &RouteFacts, via: Option<IpAddr>, link: Option<&LinkFacts>) ->
         return scoped(via, Some(&link.name));
     }
     match route.route_type {
-        RouteType::Local | RouteType::Anycast if link.is_loopback() => match is_host(route.to) {
+        RouteType::Local | RouteType::Anycast if link.is_loopback() => match route.to.is_host() {
             true => scoped(route.to.address(), Some(&link.name)),
             false => own_address(route, link),
         },
@@ -291,10 +291,6 @@ fn is_dropped(route_type: RouteType) -> bool {
 /// Whether the kernel made it for the network of an address.
 fn is_connected(route: &RouteFacts, via: Option<IpAddr>) -> bool {
     route.route_type == RouteType::Unicast && via.is_none() && matches!(route.protocol, 2 | 9)
-}
-
-fn is_host(to: Prefix) -> bool {
-    to.length() == if to.is_ipv6() { 128 } else { 32 }
 }
 
 fn loopback_of(to: Prefix) -> IpAddr {

@@ -237,8 +237,8 @@ impl Shared {
         let Some(open) = open.as_ref() else { return };
         moved.retain(|route| {
             let entry = route.source.map(|source| source.interface);
-            // Without a way there is none to take yet.
-            open.pair(0).exit_towards(route.remote, routes).is_ok_and(|exit| entry != Some(exit))
+            // Without a way there is none to take yet; without the address the next datagram tells.
+            open.pair(0).exit_of(*route, routes).is_ok_and(|exit| entry != Some(exit))
         });
         self.core().forget_sources_of(&moved);
     }

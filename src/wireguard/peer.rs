@@ -73,6 +73,14 @@ pub(super) enum Received {
     Packet(usize, IpAddr),
 }
 
+/// Packets that waited for a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Waiting {
+    None,
+    /// The batch had no room for them.
+    Some,
+}
+
 impl Peer {
     pub(super) fn new(public_key: PublicKey) -> Self {
         Self {
@@ -126,6 +134,14 @@ impl Peer {
             self.wanted.keepalive = true;
             self.timers.ask(now);
         }
+    }
+
+    /// Sends what waited for a session, for what comes now is to go after it.
+    pub(super) fn flush_first(&mut self, now: Instant, batch: &mut Batch) -> Waiting {
+        if std::mem::take(&mut self.wanted.flush) {
+            self.flush(now, batch);
+        }
+        if self.wanted.flush { Waiting::Some } else { Waiting::None }
     }
 
     /// Seals an IP packet, padded already, or queues it and begins a handshake.

@@ -9,7 +9,7 @@ use super::core::{Core, PADDING, PeerId};
 use super::held::HeldPeer;
 use super::message;
 use super::offload::{Segments, ecn};
-use super::peer::{Received, SPARE_ROOM};
+use super::peer::{Received, SPARE_ROOM, Waiting};
 use super::route::Route;
 use super::train::Train;
 
@@ -40,6 +40,9 @@ impl<'c> Turn<'c> {
         let carrier = self.core.carrier(segments.destination());
         let held = carrier.and_then(|id| self.hold(id)).filter(|held| held.endpoint.is_some());
         let Some(peer) = held.and_then(HeldPeer::armed) else { return segments.skip() };
+        if peer.flush_first(now, batch) == Waiting::Some {
+            return;
+        }
         while let Some(length) = segments.next_length()
             && batch.free() >= length + PADDING + message::DATA_OVERHEAD + SPARE_ROOM
         {

@@ -14,7 +14,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use super::live::Live;
 use super::say::{complain, count};
 use super::trouble::Trouble;
-use super::{Common, Ended, Which, create};
+use super::{Common, Ended, Which, create, unused};
 use crate::backend::linux::{Survey, namespace};
 use crate::capture::{Limits, LinkType, Tally, Tap, TapError, record};
 use crate::diagnostic::Unsupported;
@@ -28,6 +28,7 @@ What is written is pcapng, an interface by its name in each of its blocks:
   rdom capture 1/wg1 0/lo | tshark -r -
   rdom capture 1/wg1 | tcpdump -nr -        (which reads one kind of interface at a time)
 It ends after --count packets, after --duration, with Ctrl-C, or when the interfaces or the reader are gone.")]
+#[command(arg = unused("json"))]
 pub(super) struct Words {
     #[command(flatten)]
     pub(super) which: Which,

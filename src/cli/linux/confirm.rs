@@ -6,10 +6,11 @@ use clap::Args;
 
 use super::live::Live;
 use super::say::say;
-use super::{Common, Ended, Which};
+use super::{Common, Ended, Which, unused};
 use crate::control::Client;
 
 #[derive(Debug, Args)]
+#[command(arg = unused("json"))]
 pub(super) struct Words {
     #[command(flatten)]
     pub(super) which: Which,

@@ -9,12 +9,12 @@ use std::time::Instant;
 
 use clap::Args;
 
-use super::Ended;
 use super::file::{self, Document};
 use super::run::private_copy;
 use super::say::say;
 use super::substitute::Substitution;
 use super::trouble::Trouble;
+use super::{Ended, unused};
 use crate::probe;
 use crate::spec;
 
@@ -22,6 +22,7 @@ use crate::spec;
 const FILE: &str = include_str!("../../../domains.yaml");
 
 #[derive(Debug, Args)]
+#[command(arg = unused("network"), arg = unused("json"))]
 pub(super) struct Words {}
 
 pub(super) fn run(_: &Words) -> Ended {

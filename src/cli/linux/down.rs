@@ -10,7 +10,7 @@ use super::live::{self, Live};
 use super::say::complain;
 use super::say::{count, say};
 use super::trouble::Trouble;
-use super::{Common, Ended, Which, file};
+use super::{Common, Ended, Which, file, unused};
 use crate::control::Residents;
 use crate::engine::Process;
 use crate::exec::group;
@@ -24,6 +24,7 @@ const ENDING: Duration = Duration::from_secs(10);
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 #[derive(Debug, Args)]
+#[command(arg = unused("json"))]
 pub(super) struct Words {
     #[command(flatten)]
     pub(super) which: Which,

@@ -11,7 +11,7 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
 use super::live::Live;
 use super::trouble::Trouble;
-use super::{Common, Ended, Which};
+use super::{Common, Ended, Which, unused};
 use crate::model::ServiceName;
 use crate::service;
 use crate::state::Lock;
@@ -20,6 +20,7 @@ use crate::state::Lock;
 const EVERY_MILLIS: u16 = 1000;
 
 #[derive(Debug, Args)]
+#[command(arg = unused("json"))]
 pub(super) struct Words {
     #[command(flatten)]
     pub(super) which: Which,

@@ -9,12 +9,12 @@ use std::thread;
 use clap::Args;
 use nix::libc;
 
-use super::Ended;
 use super::file::{self, Document};
 use super::say::complain;
 use super::substitute::Substitution;
 use super::trouble::Trouble;
 use super::up::bring_up;
+use super::{Ended, unused};
 use crate::exec::status_of;
 use crate::model::{Bindings, Engine, Network};
 use crate::plan::bind;
@@ -28,6 +28,7 @@ use crate::transaction::Signals;
 const OWN_FAILURE: u8 = 125;
 
 #[derive(Debug, Args)]
+#[command(arg = unused("network"), arg = unused("json"))]
 pub(super) struct Words {
     #[command(flatten)]
     substitution: Substitution,

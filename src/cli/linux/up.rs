@@ -17,7 +17,7 @@ use super::file;
 use super::lending::Consent;
 use super::say::{complain, say};
 use super::trouble::{Trouble, paint};
-use super::{Common, Ended, Which, accounts};
+use super::{Common, Ended, Which, accounts, unused};
 use crate::backend::Nature;
 use crate::diagnostic::chain;
 use crate::memory;
@@ -31,6 +31,7 @@ use crate::supervisor::{
 use crate::transaction::{Cause, Failure, Signals, explain};
 
 #[derive(Debug, Args)]
+#[command(arg = unused("json"))]
 pub(super) struct Words {
     #[command(flatten)]
     pub(super) which: Which,

@@ -14,9 +14,9 @@ use nix::libc;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, dup2_stderr, dup2_stdin, dup2_stdout, fork, pipe2, setsid};
 
-use super::Ended;
 use super::trouble::Trouble;
 use super::up::hear;
+use super::{Ended, unused};
 use crate::diagnostic::Unsupported;
 use crate::memory;
 use crate::model::InterfaceName;
@@ -24,6 +24,7 @@ use crate::probe;
 use crate::wireguard::{self, Given};
 
 #[derive(Debug, Args)]
+#[command(arg = unused("network"), arg = unused("json"))]
 pub(super) struct Words {
     /// Stay in the foreground
     #[arg(short, long)]

@@ -9,10 +9,11 @@ use super::host::all;
 use super::say::{count, say};
 use super::trouble::Trouble;
 use super::up::prepared;
-use super::{Common, Ended, Which};
+use super::{Common, Ended, Which, unused};
 use crate::transaction::Signals;
 
 #[derive(Debug, Args)]
+#[command(arg = unused("json"))]
 pub(super) struct Words {
     #[command(flatten)]
     pub(super) which: Which,

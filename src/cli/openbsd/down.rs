@@ -12,13 +12,14 @@ use nix::unistd::Pid;
 use super::host::{Host, administration};
 use super::say::{count, say};
 use super::trouble::Trouble;
-use super::{Common, Ended, Which, file};
+use super::{Common, Ended, Which, file, unused};
 use crate::state::Lock;
 
 /// How long a process that keeps a network may take to end.
 const ENDING: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Args)]
+#[command(arg = unused("json"))]
 pub(super) struct Words {
     #[command(flatten)]
     pub(super) which: Which,

@@ -10,10 +10,11 @@ use super::host::{Host, administration};
 use super::portability::System;
 use super::say::{count, say};
 use super::trouble::Trouble;
-use super::{Common, Ended, Which};
+use super::{Common, Ended, Which, unused};
 use crate::transaction::Signals;
 
 #[derive(Debug, Args)]
+#[command(arg = unused("json"))]
 pub(super) struct Words {
     #[command(flatten)]
     pub(super) which: Which,

@@ -114,6 +114,8 @@ impl Control {
 
     fn try_turn(&mut self) -> io::Result<Left> {
         for _ in 0..ROUNDS {
+            // Before it looks who is ready: the listener is, where one that waited has a place now.
+            self.clients.retain(|client| Instant::now() < client.deadline);
             let ready = self.ready()?;
             let [stop, accept, link, clients @ ..] = ready.as_slice() else { continue };
             if *stop {
@@ -172,8 +174,7 @@ impl Control {
         let mut ready = ready.iter();
         clients.retain_mut(|client| {
             let is_ready = ready.next().copied().unwrap_or(false);
-            let fate = if is_ready { self.serve_one(client) } else { Fate::Stays };
-            fate == Fate::Stays && Instant::now() < client.deadline
+            !is_ready || self.serve_one(client) == Fate::Stays
         });
         self.clients = clients;
     }

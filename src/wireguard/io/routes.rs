@@ -5,7 +5,6 @@
 //! looks at this where it looks up a route (drivers/net/wireguard/socket.c).
 
 use std::io;
-use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
@@ -16,6 +15,8 @@ use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::errno::Errno;
 use nix::poll::PollTimeout;
 use nix::unistd::read;
+
+use crate::wireguard::route::Route;
 
 /// What moves a route: the kernel says nothing of IPv4's that go with their interface.
 const GROUPS: [u32; 5] = [
@@ -88,15 +89,20 @@ impl Routes {
         self.due.take_if(|at| *at <= Instant::now()).is_some()
     }
 
-    /// The index of the interface by which a datagram with this mark leaves, from a socket that is bound to the
-    /// interface of that index unless it is 0.
-    pub(super) fn exit_towards(&self, remote: IpAddr, mark: u32, bound_to: u32) -> io::Result<u32> {
+    /// The index of the interface by which a datagram with this mark leaves on that way, from a socket that is bound to
+    /// the interface of that index unless it is 0. Rules may look at the address that it comes from.
+    pub(super) fn exit_of(&self, way: Route, mark: u32, bound_to: u32) -> io::Result<u32> {
         let mut query = RouteMessage::default();
+        let remote = way.remote.ip();
         let (family, length) =
             if remote.is_ipv6() { (AddressFamily::Inet6, 128) } else { (AddressFamily::Inet, 32) };
         query.header.address_family = family;
         query.header.destination_prefix_length = length;
         query.attributes.push(RouteAttribute::Destination(remote.into()));
+        if let Some(source) = way.source {
+            query.header.source_prefix_length = length;
+            query.attributes.push(RouteAttribute::Source(source.address.into()));
+        }
         query.attributes.push(RouteAttribute::Mark(mark));
         if bound_to != 0 {
             query.attributes.push(RouteAttribute::Oif(bound_to));

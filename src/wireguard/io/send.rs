@@ -36,7 +36,8 @@ impl Shared {
     }
 
     /// Sends a run at once, or one by one where the kernel refuses that: EIO where the outer interface lacks checksums
-    /// in hardware, EINVAL or EMSGSIZE where a datagram does not fit into the outer path and is to be fragmented.
+    /// in hardware, EINVAL or EMSGSIZE where a datagram does not fit into the outer path and is to be fragmented, another
+    /// error where it cannot be sent from that address.
     fn send(&self, socket: &UdpSocket, run: &Run, bytes: &[u8]) {
         if run.is_single() || !self.segments.load(Ordering::Relaxed) {
             return bytes.chunks(run.size).for_each(|datagram| self.send_one(socket, run, datagram));
@@ -47,6 +48,7 @@ impl Shared {
                 tracing::warn!(interface = self.name, %error, "no segmentation offload for UDP from here on");
             }
             Some(libc::EIO | libc::ENOPROTOOPT | libc::EINVAL | libc::EMSGSIZE) => {}
+            _ if run.route.source.is_some() && may_lack_source(&error) => {}
             _ => return tracing::debug!(%error, "datagrams were not sent"),
         }
         bytes.chunks(run.size).for_each(|datagram| self.send_one(socket, run, datagram));
@@ -56,10 +58,7 @@ impl Shared {
     fn send_one(&self, socket: &UdpSocket, run: &Run, datagram: &[u8]) {
         let mut sent = send(socket, run, datagram);
         if let (Err(error), Some(source)) = (&sent, run.route.source)
-            && matches!(
-                error.raw_os_error(),
-                Some(libc::EINVAL | libc::EADDRNOTAVAIL | libc::ENODEV | libc::ENETUNREACH)
-            )
+            && may_lack_source(error)
         {
             self.core().forget_source(source);
             sent = send(socket, &run.clone().from_anywhere(), datagram);
@@ -68,6 +67,14 @@ impl Shared {
             tracing::debug!(%error, "a datagram was not sent");
         }
     }
+}
+
+/// Whether the address of ours that was to be sent from may be none any more.
+fn may_lack_source(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EINVAL | libc::EADDRNOTAVAIL | libc::ENODEV | libc::ENETUNREACH)
+    )
 }
 
 /// Sends the bytes of a run, waiting a little for a full queue; what cannot be sent then is dropped, as networks do.

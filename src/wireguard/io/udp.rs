@@ -20,6 +20,7 @@ use super::namespace::in_namespace;
 use super::offloads::Wanted;
 use super::routes::Routes;
 use crate::wireguard::message::PEER_NUMBER_AT;
+use crate::wireguard::route::Route;
 
 /// Where IPv6's port must be free as well, this many ports that the kernel picks for IPv4 are tried.
 const PORT_ATTEMPTS: usize = 100;
@@ -100,10 +101,10 @@ impl UdpPair {
         }
     }
 
-    /// The index of the interface by which these reach an address.
-    pub(super) fn exit_towards(&self, remote: SocketAddr, routes: &Routes) -> io::Result<u32> {
-        let socket = self.towards(remote).ok_or(io::ErrorKind::AddrNotAvailable)?;
-        routes.exit_towards(remote.ip(), getsockopt(socket, Mark)?, bound_to(socket)?)
+    /// The index of the interface by which these send on that way.
+    pub(super) fn exit_of(&self, way: Route, routes: &Routes) -> io::Result<u32> {
+        let socket = self.towards(way.remote).ok_or(io::ErrorKind::AddrNotAvailable)?;
+        routes.exit_of(way, getsockopt(socket, Mark)?, bound_to(socket)?)
     }
 
     /// Both, or IPv4's where there is no other.

@@ -145,6 +145,8 @@ impl Common {
             let Some(key) = keys.next() else { continue };
             if let Some(job) = self.begin(key) {
                 let next = catch_unwind(AssertUnwindSafe(|| job.run(&mut scratch))).unwrap_or_else(|_| {
+                    // What lies there is of that interface, and not for the next one.
+                    scratch = Scratch::new();
                     job.failed();
                     Next::Over
                 });
@@ -182,4 +184,63 @@ impl Common {
 
 fn event(key: u64) -> EpollEvent {
     EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLONESHOT, key)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+    use std::sync::{Barrier, mpsc};
+
+    use nix::sys::eventfd::{EfdFlags, EventFd};
+
+    use super::*;
+
+    /// Does something in a worker while all others do it too.
+    struct Together {
+        ready: EventFd,
+        all: Arc<Barrier>,
+        task: fn(&mut Scratch),
+        went_well: mpsc::Sender<bool>,
+    }
+
+    impl Job for Together {
+        fn descriptor(&self) -> BorrowedFd<'_> {
+            self.ready.as_fd()
+        }
+
+        fn run(&self, scratch: &mut Scratch) -> Next {
+            self.all.wait();
+            (self.task)(scratch);
+            self.went_well.send(true).unwrap();
+            Next::Over
+        }
+
+        fn failed(&self) {
+            self.went_well.send(false).unwrap();
+        }
+    }
+
+    /// In how many workers it went well.
+    fn in_all(workers: &Workers, task: fn(&mut Scratch)) -> usize {
+        let all = Arc::new(Barrier::new(workers.threads.len()));
+        let (went_well, results) = mpsc::channel();
+        for _ in &workers.threads {
+            let ready = EventFd::from_value_and_flags(1, EfdFlags::EFD_NONBLOCK).unwrap();
+            let (all, went_well) = (Arc::clone(&all), went_well.clone());
+            workers.add(Arc::new(Together { ready, all, task, went_well })).unwrap();
+        }
+        results.iter().take(workers.threads.len()).filter(|went_well| *went_well).count()
+    }
+
+    #[test]
+    fn what_a_job_left_when_it_panicked_is_nothing_to_the_next_one() {
+        let workers = Workers::start().unwrap();
+        let went_well = in_all(&workers, |scratch| {
+            scratch.batch.push_packet(1);
+            panic!("as is meant to be");
+        });
+        assert_eq!(went_well, 0);
+        let went_well = in_all(&workers, |scratch| assert!(scratch.batch.is_empty()));
+        assert_eq!(went_well, workers.threads.len());
+    }
 }

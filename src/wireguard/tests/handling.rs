@@ -35,6 +35,22 @@ fn packets_that_waited_for_the_handshake_arrive_in_order() {
     assert_eq!(world.sent_of(1, RESPONSE), 1);
 }
 
+/// They wait until the other one, which began, has shown that it has the keys.
+#[test]
+fn packets_that_waited_go_before_those_that_come_later() {
+    let mut world = World::of(2);
+    (0..2).for_each(|tag| world.send(0, &packet(0, 1, tag)));
+    world.wire.clear();
+    world.send(1, &packet(1, 0, 9));
+    for to in [0, 1, 0] {
+        let datagram = world.wire.remove(0);
+        world.deliver(to, datagram.from, &datagram.bytes);
+    }
+    world.send(0, &packet(0, 1, 2));
+    world.settle();
+    assert_eq!(world.site(1).received, [0, 1, 2].map(|tag| packet(0, 1, tag)));
+}
+
 #[test]
 fn large_packets_that_waited_are_all_flushed_although_a_batch_cannot_hold_them() {
     let mut world = World::of(2);

@@ -9,12 +9,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{Listed, Words};
 use crate::backend::linux::Survey;
+use crate::cli::Ended;
 use crate::cli::file::{self, Document};
 use crate::cli::linux::live::Live;
 use crate::cli::linux::run::private_copy;
 use crate::cli::say::say;
 use crate::cli::trouble::Trouble;
-use crate::cli::{Common, Ended};
 use crate::diagnostic::{Diagnostic, Diagnostics, Place, chain};
 use crate::exec;
 use crate::lab::Stage;
@@ -38,15 +38,14 @@ pub(super) enum Said {
     Kept,
 }
 
-pub(super) fn run(path: &Path, words: &Words, common: &Common) -> Ended {
+pub(super) fn run(path: &Path, words: &Words) -> Ended {
     let mut document = file::read(Some(path))?;
     if !document.lowered.steps.is_empty() {
         // What a step does is no drift.
         document.lowered.drift = Drift::Off;
     }
     require_programs(&document, words)?;
-    let judge =
-        |network: &Network| judge(&document, network, words, common).map_or_else(Trouble::tell, |()| 0);
+    let judge = |network: &Network| judge(&document, network, words).map_or_else(Trouble::tell, |()| 0);
     let status = private_copy(document.clone(), words.substitution, Trouble::tell, judge)?;
     Ok(ExitCode::from(status))
 }
@@ -88,9 +87,9 @@ fn is_chosen(test: &Test, document: &Document, words: &Words) -> bool {
     super::is_chosen(&Listed::of(&document.source.file, test).text(), &words.filter)
 }
 
-fn judge(document: &Document, network: &Network, words: &Words, common: &Common) -> Result<(), Trouble> {
+fn judge(document: &Document, network: &Network, words: &Words) -> Result<(), Trouble> {
     require_steps(document)?;
-    let live = Live::find(common)?;
+    let live = Live::named(network.name.clone());
     let stage = Stage::new(document, network, &live.directories).map_err(Trouble::failed)?;
     let name = live.name.clone();
     let enter = move |domain: DomainId, words: &[String]| {
