@@ -114,16 +114,16 @@ fn closed_node(node: &Path, error: &io::Error) -> Unsupported {
     if !metadata.file_type().is_char_device() {
         return no_device(node);
     }
-    let (mode, owner) = (metadata.mode() & 0o7777, metadata.uid());
+    let mode = metadata.mode() & 0o7777;
     match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::EACCES) => Unsupported {
-            missing: format!("{path} is closed to this user: mode {mode:04o}, owner uid {owner}"),
+            missing: format!("{path} is closed to this user: mode {mode:04o}"),
             remedy: format!(
                 "as root: chmod 0666 {path} (most distributions have it so: opening it gives no rights)"
             ),
         },
         _ => Unsupported {
-            missing: format!("{path} (mode {mode:04o}, owner uid {owner}) cannot be opened: {error}"),
+            missing: format!("{path} (mode {mode:04o}) cannot be opened: {error}"),
             remedy: format!("as root: modprobe tun; in a container: pass --device {path}"),
         },
     }

@@ -153,6 +153,10 @@ fn the_same_file_runs_beside_itself_and_from_standard_input() {
         let one =
             sh("cat domains.yaml | RDOM_NETWORK=other rdom test - --filter 'ping 192.168.5.1'").ends_with(0);
         one.says("<stdin>  2: ping 192.168.5.1").says("1 test in 1 file: 1 passed");
+        let few = sh("ulimit -n 8; rdom test domains.yaml").ends_with(1);
+        few.says("rdom: cannot run the process of the copy: Too many open files");
+        let nowhere = sh("TMPDIR=/nowhere rdom test --keep-on-fail").ends_with(2);
+        nowhere.says("cannot make the directory /nowhere/rdom-test.XXXXXX: No such file or directory");
         let listed = ok("rdom test --list --filter socket");
         assert_eq!(listed, "domains.yaml:24  0: socket udp/7111\ndomains.yaml:25  1: no socket udp/7111\n");
         assert_eq!(json("rdom test --list --json domains.yaml")[0]["line"], 21);

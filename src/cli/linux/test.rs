@@ -6,9 +6,8 @@ mod copy;
 mod pool;
 
 use std::env;
-use std::fmt::Display;
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::mpsc;
@@ -234,17 +233,17 @@ fn run_all(files: &[Candidate], words: &Words, common: &Common, junit: Option<Fi
 
 /// The directory for captures, if there shall be some: the one that was named, or a new one for copies that are kept.
 fn captures(words: &Words) -> Result<Option<PathBuf>, Trouble> {
-    let cannot = |path: &Path, why: &dyn Display| {
+    let cannot = |path: &Path, why: io::Error| {
         Trouble::usage(format!("cannot make the directory {}: {why}", path.display()))
     };
     match &words.captures {
         Some(path) => {
-            fs::create_dir_all(path).map_err(|error| cannot(path, &error))?;
+            fs::create_dir_all(path).map_err(|error| cannot(path, error))?;
             Ok(Some(path.clone()))
         }
         None if words.keep_on_fail => {
             let new = env::temp_dir().join("rdom-test.XXXXXX");
-            mkdtemp(&new).map(Some).map_err(|error| cannot(&new, &error))
+            mkdtemp(&new).map(Some).map_err(|error| cannot(&new, error.into()))
         }
         None => Ok(None),
     }

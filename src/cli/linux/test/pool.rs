@@ -109,7 +109,10 @@ impl Pool {
         });
         match heard {
             Ok(left) => kept.extend(left),
-            Err(error) => (report.status, report.trouble) = (1, error.to_string()),
+            Err(error) => {
+                (report.status, report.trouble) =
+                    (1, format!("rdom: cannot run the process of the copy: {error}"))
+            }
         }
         report.verdicts.sort_by_key(|verdict| verdict.number);
         report.duration_secs = started.elapsed().as_secs_f64();
