@@ -16,7 +16,7 @@ mod own;
 mod process;
 mod ready;
 
-pub use connection::Connection;
+pub use connection::{Connection, END_WITHIN};
 pub use orphans::end_orphans;
 pub use process::{Enter, PROCESS, run};
 

@@ -151,6 +151,7 @@ impl Supervisor {
                     lodging,
                     _lock: lock,
                 };
+                confirm::forget_of_others(document, &supervisor.directories);
                 supervisor.share_control();
                 supervisor.await_endpoints();
                 supervisor.begin_services(lodging, signals)?;

@@ -115,6 +115,30 @@ fn until_it_is_confirmed_only_another_trial_follows() {
 }
 
 #[test]
+fn it_goes_back_although_another_file_did_not_come_up_meanwhile() {
+    in_private_copies("confirm::it_goes_back_although_another_file_did_not_come_up_meanwhile", || {
+        up();
+        write("domains.yaml", &with("10.0.0.1"));
+        ok("rdom apply --confirm 4s");
+        kill_supervisor();
+        ok("mkdir other && ip link add taken0 type bridge");
+        let taken = "  0: {interfaces: {taken0: {bridge: {}}}}\n  1:\n";
+        write("other/domains.yaml", &EXAMPLE.replacen("  1:\n", taken, 1));
+        sh("rdom up -d other/domains.yaml").ends_with(1).says("taken0").says("as it was before");
+        assert!(has("10.0.0.1"));
+        ok("rdom up -d");
+        wait_for("the end of its time", || !has("10.0.0.1"));
+
+        // One that comes up has been decided for.
+        ok("ip link delete taken0");
+        kill_supervisor();
+        ok("rdom up -d other/domains.yaml");
+        assert!(!is_file(RECORD));
+        ok("rdom down");
+    });
+}
+
+#[test]
 fn it_goes_back_without_the_supervisor_that_promised() {
     in_private_copies("confirm::it_goes_back_without_the_supervisor_that_promised", || {
         let before = Traces::now();

@@ -167,6 +167,22 @@ fn a_second_run_keeps_routes_of_others() {
 }
 
 #[test]
+fn of_two_networks_that_come_up_at_once_not_both_have_a_number() {
+    in_private_copies("obstacles::of_two_networks_that_come_up_at_once_not_both_have_a_number", || {
+        let before = Traces::now();
+        write("first.yaml", "domains: {blue: {rdomain: 2}}\n");
+        write("second.yaml", "domains: {red: {rdomain: 2}}\n");
+        for _ in 0..5 {
+            let ran = sh("rdom up -d first.yaml & rdom up -d second.yaml; wait").says("domain 2 is network");
+            let names = ok("ip netns list");
+            assert!(!names.contains("blue") || !names.contains("red"), "{names} {ran:?}");
+            ok("rdom down -n first; rdom down -n second");
+        }
+        before.is_all_there_is();
+    });
+}
+
+#[test]
 fn a_number_that_another_network_has_is_refused_with_its_name() {
     in_private_copies("obstacles::a_number_that_another_network_has_is_refused_with_its_name", || {
         let before = Traces::now();

@@ -162,6 +162,26 @@ fn services_are_started_again_by_the_guard_of_what_keeps_them() {
     });
 }
 
+#[test]
+fn what_keeps_them_is_not_misunderstood_once_it_was_too_slow() {
+    in_private_copies("services::what_keeps_them_is_not_misunderstood_once_it_was_too_slow", || {
+        let before = Traces::now();
+        let command = "trap 'sleep 1; exit 0' TERM; while :; do sleep 0.1; done";
+        write(
+            "domains.yaml",
+            &format!("domains: {{1: {{services: {{web: {{command: \"{command}\"}}}}}}}}\n"),
+        );
+        ok("rdom up -d");
+        let keeper = process("rdom-services").expect("a keeper");
+        signal(keeper, Signal::SIGSTOP);
+        sh("rdom status").says("the keeper of the services does not answer");
+        signal(keeper, Signal::SIGCONT);
+        ok("rdom down");
+        assert_eq!(command_lines("while :"), 0, "it has ended before the network");
+        before.is_all_there_is();
+    });
+}
+
 /// What a service leaves behind: a child in a session of its own, whose parent has ended.
 #[test]
 fn nothing_is_left_of_services_and_stubborn_ones_are_killed() {

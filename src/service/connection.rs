@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, SyncSender};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -21,7 +21,7 @@ use crate::status::{ServiceState, ServiceView};
 /// How long a keeper may take to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// The same where services have to end first: each has ten seconds, and some end after others.
-const END_WITHIN: Duration = Duration::from_secs(50);
+pub const END_WITHIN: Duration = Duration::from_secs(50);
 
 /// How often it is looked how services get on.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -112,9 +112,16 @@ impl Connection {
         self.wait_while(is_under_way, is_over)
     }
 
-    /// Waits until those have ended that are to end.
-    pub fn stopped(&mut self) -> io::Result<Vec<ServiceView>> {
-        self.wait_while(|view| view.state == ServiceState::Stopping, || false)
+    /// Waits until those have ended that are to end; an error names those that do not within this time.
+    pub fn stopped(&mut self, within: Duration) -> io::Result<()> {
+        let deadline = Instant::now() + within;
+        let is_stopping = |view: &ServiceView| view.state == ServiceState::Stopping;
+        let views = self.wait_while(is_stopping, || Instant::now() > deadline)?;
+        let left: Vec<_> = views.into_iter().filter(is_stopping).map(|view| view.name).collect();
+        match left.is_empty() {
+            true => Ok(()),
+            false => Err(io::Error::other(format!("they do not end: {}", left.join(", ")))),
+        }
     }
 
     fn wait_while(
@@ -163,9 +170,16 @@ impl Connection {
         self.line()
     }
 
+    /// `TimedOut` says that the line is still to come, so that no other question can be asked here.
     fn line(&mut self) -> io::Result<String> {
+        let silent = |error: io::Error| match error.kind() {
+            io::ErrorKind::WouldBlock => {
+                io::Error::new(io::ErrorKind::TimedOut, "the keeper of the services does not answer")
+            }
+            _ => error,
+        };
         let mut line = String::new();
-        if self.stream.read_line(&mut line)? == 0 {
+        if self.stream.read_line(&mut line).map_err(silent)? == 0 {
             return Err(io::Error::new(io::ErrorKind::BrokenPipe, "the keeper of the services has gone"));
         }
         Ok(line)
@@ -253,6 +267,17 @@ mod tests {
             }
             asked
         })
+    }
+
+    #[test]
+    fn services_that_do_not_end_are_not_waited_for_for_ever() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("keeper");
+        let web = r#"{"name":"web","domain":1,"state":"stopping","restarts":0}"#;
+        let keeper = old_keeper(&socket, web);
+        let left = Connection::to_end(&socket).unwrap().stopped(Duration::from_millis(50)).unwrap_err();
+        assert_eq!(left.to_string(), "they do not end: web");
+        keeper.join().unwrap();
     }
 
     #[test]

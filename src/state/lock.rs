@@ -4,7 +4,8 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -53,20 +54,20 @@ impl Lock {
     }
 
     fn take_at_once(directories: &Directories) -> Result<Self, LockError> {
-        make_private_directory(&directories.runtime)?;
         let path = directories.runtime.join("lock");
         let trouble = |source: io::Error| StateError::new("lock", &path, source);
-        let options =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).clone();
-        let file = options.clone().custom_flags(O_NOFOLLOW).open(&path).map_err(trouble)?;
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(file) => {
-                let mut lock = Self { file };
-                lock.sign().map_err(trouble)?;
-                Ok(lock)
+        loop {
+            make_private_directory(&directories.runtime)?;
+            match lock(open(&path).map_err(trouble)?, &path) {
+                Ok(Some(file)) => {
+                    let mut lock = Self { file };
+                    lock.sign().map_err(trouble)?;
+                    return Ok(lock);
+                }
+                Ok(None) => {}
+                Err((mut file, Errno::EWOULDBLOCK)) => return Err(LockError::Held(signature(&mut file))),
+                Err((_, errno)) => return Err(trouble(errno.into()).into()),
             }
-            Err((mut file, Errno::EWOULDBLOCK)) => Err(LockError::Held(signature(&mut file))),
-            Err((_, errno)) => Err(trouble(errno.into()).into()),
         }
     }
 
@@ -86,6 +87,33 @@ impl Lock {
             Err((mut file, _)) => signature(&mut file),
         }
     }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).clone();
+    options.clone().custom_flags(O_NOFOLLOW).open(path)
+}
+
+/// Locks a file that was opened by this path; nothing if that has to be tried again.
+fn lock(file: File, path: &Path) -> Result<Option<Flock<File>>, (File, Errno)> {
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        // Who takes a network down removes the file before letting go of it: whoever had opened it holds nothing.
+        Ok(file) => Ok(Some(file).filter(|file| is_at(file, path))),
+        Err((file, Errno::EWOULDBLOCK)) if is_looked_at(&file) => Ok(None),
+        Err(refused) => Err(refused),
+    }
+}
+
+/// Whether a file is the one that is found by this path.
+fn is_at(file: &File, path: &Path) -> bool {
+    let found = file.metadata().and_then(|own| Ok((own, path.symlink_metadata()?)));
+    found.is_ok_and(|(own, there)| (own.dev(), own.ino()) == (there.dev(), there.ino()))
+}
+
+/// Whether nobody has a lock but those who look for a moment who has it ([`Lock::holder`]).
+fn is_looked_at(file: &File) -> bool {
+    let shared = file.try_clone().map(|file| Flock::lock(file, FlockArg::LockSharedNonblock));
+    matches!(shared, Ok(Ok(_)))
 }
 
 fn signature(file: &mut File) -> Option<i32> {
@@ -135,6 +163,36 @@ mod tests {
         assert_eq!(Lock::holder(&directories), None);
         Lock::take(&directories).unwrap();
     }
+
+    #[test]
+    fn a_file_that_was_removed_while_it_was_held_locks_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let directories = Directories { state: root.path().join("s"), runtime: root.path().join("r") };
+        let path = directories.runtime.join("lock");
+        let first = Lock::take(&directories).unwrap();
+        let opened = open(&path).unwrap();
+        fs::remove_dir_all(&directories.runtime).unwrap();
+        drop(first);
+        let _another = Lock::take(&directories).unwrap();
+        assert!(matches!(lock(opened, &path), Ok(None)));
+    }
+
+    #[test]
+    fn who_looks_is_not_taken_for_a_holder() {
+        let root = tempfile::tempdir().unwrap();
+        let directories = Directories { state: root.path().join("s"), runtime: root.path().join("r") };
+        drop(Lock::take(&directories).unwrap());
+        let path = directories.runtime.join("lock");
+        let look = Flock::lock(File::open(path).unwrap(), FlockArg::LockSharedNonblock).unwrap();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                thread::sleep(Duration::from_millis(50));
+                drop(look);
+            });
+            Lock::take(&directories).unwrap();
+        });
+    }
+
     #[test]
     fn what_a_dead_process_still_holds_is_waited_for() {
         let root = tempfile::tempdir().unwrap();

@@ -14,7 +14,9 @@ use super::confirm::{self, Pending, within};
 use super::explain::explain_all;
 use super::residents::{Eviction, deleted, residents_of};
 use super::watching::Part;
-use super::{Gist, Prepared, Supervisor, UpError, greet, greet_anew, place, prepare, service_manager};
+use super::{
+    Gist, Prepared, Supervisor, UpError, greet, greet_anew, neighbours, place, prepare, service_manager,
+};
 use crate::backend::Backend;
 use crate::control::{Answer, Residents, Terms, Wanted};
 use crate::diagnostic::chain;
@@ -219,6 +221,7 @@ impl Supervisor {
         let checked = place::check_some(&self.directories, &prepared.desired, &touched);
         let checked = checked
             .map_err(UpError::from)
+            .and_then(|()| Ok(neighbours::check(&prepared.desired, &self.directories)?))
             .and_then(|()| Ok(write_lookups(&prepared.desired, &self.directories)?));
         match checked {
             Ok(()) => Ok(outcome),

@@ -35,9 +35,7 @@ pub(crate) fn prepare(
     known: &KeyRing,
 ) -> Result<Prepared, UpError> {
     let (network, secrets) = (&document.lowered.network, &document.lowered.secrets);
-    if let Some(clash) = neighbours::clash(network, directories) {
-        return Err(clash.into());
-    }
+    neighbours::check(network, directories)?;
     let Stored { bindings, keys, mut warnings } =
         Store::of(directories).knowing(known).bindings(network, secrets, Missing::Generate)?;
     let ground = Ground::default();
@@ -75,6 +73,7 @@ pub(super) fn bring_up(
     let checked = Survey::of(directories).map_err(UpError::from).and_then(|survey| {
         let open = || {
             place::check(&survey, desired)?;
+            neighbours::check(desired, directories)?;
             write_lookups(desired, directories)?;
             services.confine().map_err(UpError::Privileges)?;
             let door = open_door(desired, directories, sender.clone())?;

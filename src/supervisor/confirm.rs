@@ -30,21 +30,15 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    /// The one that this document is, if it is one; a record of another file's is removed.
+    /// The one that this document is, if it is one.
     pub(super) fn resumed(
         document: &Document,
         directories: &Directories,
         queue: &mpsc::WeakSender<Event>,
     ) -> Result<Option<Self>, StateError> {
         let Some(kept) = Unconfirmed::kept(directories)? else { return Ok(None) };
-        let text = &document.source.text;
-        if kept.wanted == *text {
-            return Ok(Some(Self::begun(kept, queue)));
-        }
-        if kept.before.text != *text {
-            Unconfirmed::forget(directories)?;
-        }
-        Ok(None)
+        let is_it = kept.wanted == document.source.text;
+        Ok(is_it.then(|| Self::begun(kept, queue)))
     }
 
     fn begun(kept: Unconfirmed, queue: &mpsc::WeakSender<Event>) -> Self {
@@ -133,6 +127,15 @@ pub fn confirmed_instead_of(
             warn!("nobody confirmed the file, but the one before it cannot be read any more: {errors}");
             Ok(None)
         }
+    }
+}
+
+/// Whoever has brought a file up that is neither one that waits to be confirmed nor the one before it, has decided.
+pub(super) fn forget_of_others(document: &Document, directories: &Directories) {
+    let text = &document.source.text;
+    let is_of_others = |kept: Unconfirmed| kept.wanted != *text && kept.before.text != *text;
+    if Unconfirmed::kept(directories).is_ok_and(|kept| kept.is_some_and(is_of_others)) {
+        forget(directories);
     }
 }
 

@@ -21,8 +21,14 @@ pub struct Clash {
     other: NetworkName,
 }
 
+/// No number of a network is another one's. To be called before its first step, and again after its last one: two that
+/// come up at once see each other only then.
+pub(super) fn check(network: &Network, directories: &Directories) -> Result<(), Clash> {
+    clash(network, directories).map_or(Ok(()), Err)
+}
+
 /// The first number of a network that another one has.
-pub(super) fn clash(network: &Network, directories: &Directories) -> Option<Clash> {
+fn clash(network: &Network, directories: &Directories) -> Option<Clash> {
     let domains = network.domains.keys().filter(|id| !id.is_default()).map(|id| id.number());
     let further = network.domains.values().flat_map(|domain| domain.rtables.keys()).map(|id| id.number());
     let own: Vec<_> =

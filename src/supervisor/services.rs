@@ -113,11 +113,12 @@ impl Services {
     /// Whether there shall be a keeper, and it is not the one that there was.
     pub(super) fn is_bereft(&mut self) -> bool {
         self.connection.take().is_some_and(|mut keeper| match keeper.services() {
-            Ok(_) => {
+            Ok(kept) if kept.len() >= self.wanted.len() => {
                 self.connection = Some(keeper);
                 false
             }
-            Err(_) => true,
+            // The next one has not been told what is wanted.
+            Ok(_) | Err(_) => true,
         })
     }
 
@@ -195,7 +196,7 @@ impl Services {
     /// Waits until those have ended that are to end.
     fn stopped(&mut self) -> io::Result<()> {
         match &self.connection {
-            Some(_) => self.ask(Connection::stopped).map(drop),
+            Some(_) => self.ask(|keeper| keeper.stopped(service::END_WITHIN)),
             None => Ok(()),
         }
     }
@@ -224,7 +225,7 @@ impl Services {
         }
     }
 
-    /// Asks the keeper, or the next one if it has ended.
+    /// Asks the keeper, or the next one if it has ended. What it says too late is not taken for another answer.
     fn ask<A>(&mut self, question: impl Fn(&mut Connection) -> io::Result<A>) -> io::Result<A> {
         match question(self.connection.as_mut().ok_or_else(gone)?) {
             Err(error)
@@ -233,6 +234,10 @@ impl Services {
                 self.connection = None;
                 self.revive()?;
                 question(self.connection.as_mut().ok_or_else(gone)?)
+            }
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                self.connection = Connection::to_end(&self.socket()).ok();
+                Err(error)
             }
             answer => answer,
         }
