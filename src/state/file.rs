@@ -88,7 +88,7 @@ pub fn read(path: &Path) -> Result<Option<String>, StateError> {
 
 /// Replaces a file: readers see the old text or the new, also after a crash.
 pub fn replace(path: &Path, text: &str) -> Result<(), StateError> {
-    let beside = path.with_extension("new");
+    let beside = beside(path);
     let write = || {
         let options = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).clone();
         let mut file = options.clone().custom_flags(O_NOFOLLOW).open(&beside)?;
@@ -98,6 +98,12 @@ pub fn replace(path: &Path, text: &str) -> Result<(), StateError> {
         std::fs::rename(&beside, path)
     };
     write().map_err(|source| StateError::new("write", path, source))
+}
+
+/// Where a file is written before it takes its place. No file of state is called so: an interface may be called `wg.new`.
+fn beside(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.new"))
 }
 
 /// Puts a secret into a file for its owner alone; one that holds another secret stays as it is, and is an error.

@@ -251,6 +251,27 @@ mod tests {
     }
 
     #[test]
+    fn a_key_is_made_beside_all_others_whatever_interfaces_are_called() {
+        let ((mut network, at), (_root, store)) = (network(), store());
+        let inside = network.domains.get_mut(&DomainId::DEFAULT).unwrap();
+        let mut interface = inside.interfaces.remove(&at.interface).unwrap();
+        let later = InterfaceName::new("wg0.new").unwrap();
+        if let Kind::WireGuard(tunnel) = &mut interface.kind {
+            tunnel.key = Key::Of(End { interface: later.clone(), ..at.clone() });
+        }
+        inside.interfaces.insert(later.clone(), interface);
+        let later = End { interface: later, ..at.clone() };
+        let make = |network: &Network| {
+            store.bindings(network, &BTreeMap::new(), Missing::Generate).unwrap().bindings
+        };
+        let before = make(&network).public_keys[&later];
+        let (both, _) = self::network();
+        let both = both.domains[&DomainId::DEFAULT].interfaces.clone();
+        network.domains.get_mut(&DomainId::DEFAULT).unwrap().interfaces.extend(both);
+        assert_eq!(make(&network).public_keys[&later], before);
+    }
+
+    #[test]
     fn a_look_makes_nothing() {
         let ((network, _), (_root, store)) = (network(), store());
         let looked = store.bindings(&network, &BTreeMap::new(), Missing::LeaveOpen).unwrap();

@@ -58,9 +58,7 @@ impl Unconfirmed {
         let text =
             serde_json::to_string(self).map_err(|error| StateError::new("write", &path, error.into()))?;
         replace(&path, &text)?;
-        // Its name is on the disk with its directory (fsync(2)).
-        let synced = File::open(&directories.state).and_then(|directory| directory.sync_all());
-        synced.map_err(|error| StateError::new("write", &path, error))
+        sync(directories).map_err(|error| StateError::new("write", &path, error))
     }
 
     /// The one that is written down for a network, if there is one.
@@ -70,16 +68,21 @@ impl Unconfirmed {
         read(&path)?.map(parse).transpose().map_err(|error| StateError::new("use", &path, error.into()))
     }
 
-    /// Removes it, if there is one.
+    /// Removes it, if there is one; it does not come back with the next boot when this returns.
     pub fn forget(directories: &Directories) -> Result<(), StateError> {
         let path = path(directories);
-        match fs::remove_file(&path) {
+        match fs::remove_file(&path).and_then(|()| sync(directories)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(StateError::new("remove", &path, error))
             }
             Ok(()) | Err(_) => Ok(()),
         }
     }
+}
+
+/// A name is on the disk, or gone from it, with its directory (fsync(2)).
+fn sync(directories: &Directories) -> io::Result<()> {
+    File::open(&directories.state)?.sync_all()
 }
 
 fn path(directories: &Directories) -> PathBuf {
