@@ -193,6 +193,20 @@ fn what_stands_on_another_has_packets_as_large() {
 }
 
 #[test]
+fn a_bridge_keeps_the_mtu_that_it_was_given() {
+    in_private_copies("routing::a_bridge_keeps_the_mtu_that_it_was_given", || {
+        let mut world = World::new();
+        two_domains(&mut world);
+        let (switch, port) = (end("1/br0"), end("1/veth0"));
+        world.take(create(switch.clone(), Kind::Bridge));
+        world.take(Step::SetMtu { at: switch.clone(), mtu: 1500 });
+        world.take(Step::SetMtu { at: port.clone(), mtu: 1400 });
+        world.take(Step::SetController { at: port, controller: Some(switch.interface.clone()) });
+        assert_eq!(world.observe().interface(&switch).unwrap().mtu, Some(1500));
+    });
+}
+
+#[test]
 fn links_on_and_over_other_domains_are_made_in_place_and_read_back() {
     in_private_copies("routing::links_on_and_over_other_domains_are_made_in_place_and_read_back", || {
         let mut world = World::new();
