@@ -245,6 +245,33 @@ fn a_network_of_ours_is_what_its_import_asks_for() {
     });
 }
 
+/// Half of a rule would be another rule.
+#[test]
+fn a_rule_that_a_file_has_no_words_for_is_told_and_left_out() {
+    in_roots_copy("a_rule_that_a_file_has_no_words_for_is_told_and_left_out", || {
+        let rules = [
+            "not fwmark 7 table 100",
+            "from all lookup main suppress_prefixlength 0",
+            "from 10.9.0.0/16 ipproto tcp dport 80 lookup 100",
+            "from 10.9.0.0/16 tos 0x10 lookup 100",
+            "to 10.9.0.0/16 oif lo lookup 100",
+            "from 10.9.0.0/16 prohibit",
+            "from 10.9.0.0/16 lookup local",
+        ];
+        ok("ip netns add green && ip -n green rule add from 10.8.0.0/16 lookup 100 priority 49");
+        for (rule, priority) in rules.iter().zip(50..) {
+            ok(&format!("ip -n green rule add {rule} priority {priority}"));
+        }
+        let told = imported("{}");
+        for priority in 50..50 + rules.len() {
+            assert!(told.contains(&format!("left out: domain 1: rule of priority {priority}: ")), "{told}");
+            assert!(!told.contains(&format!("priority: {priority}")), "{told}");
+        }
+        assert!(told.contains("{from: 10.8.0.0/16, rtable: 100, priority: 49}"), "{told}");
+        assert!(!told.contains("rule of priority 49"), "{told}");
+    });
+}
+
 /// A tunnel in user space whose sockets are in the default domain, with a secret.
 #[test]
 fn a_tunnel_of_wireguard_go_goes_over_to_a_file() {

@@ -147,12 +147,14 @@ fn additions(compared: &Comparison) -> Vec<Step> {
     }));
     let mut wanted: Vec<_> = compared.desired.interfaces().collect();
     wanted.sort_by_cached_key(|(at, _)| order(compared.desired, at));
-    steps.extend(wanted.into_iter().filter_map(|(at, wanted)| created_interface(compared, at, wanted)));
+    let created = wanted.iter().filter_map(|(at, wanted)| created_interface(compared, at.clone(), wanted));
+    steps.extend(created);
     for (&domain, wanted) in &compared.desired.domains {
         steps.extend(set_sysctls(compared, domain, wanted));
     }
-    for (at, wanted) in compared.desired.interfaces() {
-        steps.extend(set_interface(compared, &at, wanted));
+    // Nothing can have a larger packet than what it stands on.
+    for (at, wanted) in &wanted {
+        steps.extend(set_interface(compared, at, wanted));
     }
     steps.extend(raised_interfaces(compared));
     for (&domain, wanted) in &compared.desired.domains {

@@ -72,6 +72,25 @@ fn addresses_of_one_network_outlive_each_other() {
 }
 
 #[test]
+fn an_address_of_somebody_elses_outlives_ours_of_the_same_network() {
+    in_private_copies("addresses::an_address_of_somebody_elses_outlives_ours_of_the_same_network", || {
+        let mut world = World::new();
+        run(&["ip", "link", "add", "nic", "type", "bridge"]);
+        world.take(add_address("0/nic", "10.9.0.1/24"));
+        run(&["sysctl", "-qw", "net.ipv4.conf.nic.promote_secondaries=0"]);
+        for word in ["10.9.0.2/24", "10.9.0.3/24"] {
+            run(&["ip", "address", "add", word, "broadcast", "10.9.0.255", "dev", "nic", "label", "nic:a"]);
+        }
+        world.take(remove_address("0/nic", "10.9.0.1/24"));
+        let held = run(&["ip", "-o", "address", "show", "nic"]);
+        assert!(!held.contains("10.9.0.1/"), "{held}");
+        for word in ["10.9.0.2/24 brd 10.9.0.255 scope global nic:a", "10.9.0.3/24 brd 10.9.0.255"] {
+            assert!(held.contains(word), "{held}");
+        }
+    });
+}
+
+#[test]
 fn an_address_that_the_kernel_cannot_mark_is_known_by_the_ledger() {
     in_private_copies("addresses::an_address_that_the_kernel_cannot_mark_is_known_by_the_ledger", || {
         let mut world = World::new();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use rdomain::model::{Fwmark, Hop, Kind, Network, Route, Selector, Target, Vxlan};
+use rdomain::model::{Fwmark, Hop, Interface, Kind, Network, Route, Selector, Target, Vxlan};
 use rdomain::plan::{Step, plan};
 
 use crate::capability::lacks;
@@ -171,6 +171,38 @@ fn networks_that_share_a_namespace_keep_their_routes_and_rules_apart() {
         assert!(error.contains("exists already"), "{error}");
         one.take(Step::RemoveRoute { domain: id(0), rtable: id(0).into(), route: ours });
         assert!(one.observe().domains[&id(0)].routes.is_empty());
+    });
+}
+
+#[test]
+fn what_stands_on_another_has_packets_as_large() {
+    in_private_copies("routing::what_stands_on_another_has_packets_as_large", || {
+        let mut world = World::new();
+        two_domains(&mut world);
+        let mut desired = world.observe();
+        // Its name comes before that of what it stands on.
+        let above = Interface::new(Kind::Macvlan { parent: end("1/veth0") });
+        let inside = &mut desired.domains.get_mut(&id(1)).unwrap().interfaces;
+        inside.insert(end("1/above").interface, above);
+        inside.values_mut().filter(|held| held.kind != Kind::Loopback).for_each(|held| held.mtu = Some(9000));
+        for step in plan(&desired, &world.observe()) {
+            world.take(step);
+        }
+        assert_eq!(plan(&desired, &world.observe()), []);
+    });
+}
+
+#[test]
+fn a_bridge_keeps_the_mtu_that_it_was_given() {
+    in_private_copies("routing::a_bridge_keeps_the_mtu_that_it_was_given", || {
+        let mut world = World::new();
+        two_domains(&mut world);
+        let (switch, port) = (end("1/br0"), end("1/veth0"));
+        world.take(create(switch.clone(), Kind::Bridge));
+        world.take(Step::SetMtu { at: switch.clone(), mtu: 1500 });
+        world.take(Step::SetMtu { at: port.clone(), mtu: 1400 });
+        world.take(Step::SetController { at: port, controller: Some(switch.interface.clone()) });
+        assert_eq!(world.observe().interface(&switch).unwrap().mtu, Some(1500));
     });
 }
 

@@ -228,3 +228,24 @@ fn it_does_not_come_back_over_another_of_its_name() {
         ok("ip link delete nic0 && rdom down -n n");
     });
 }
+
+#[test]
+fn a_second_name_of_an_interface_is_no_name_to_lend_it_by() {
+    with_interface("lent::a_second_name_of_an_interface_is_no_name_to_lend_it_by", |_| {
+        ok("ip link property add dev nic0 altname enp7s0");
+        let text = |kind: &str| format!("name: n\ndomains: {{1: {{interfaces: {{{kind}}}}}}}\n");
+        for (kind, said) in [
+            ("lan0: {physical: enp7s0}", "write nic0 instead"),
+            ("enp7s0: {physical: {}}", "write nic0 instead"),
+            ("enp7s0: {physical: nic0}", "enp7s0 is a second name of it"),
+        ] {
+            write("n.yaml", &text(kind));
+            sh("rdom up -d n.yaml").ends_with(1).says(said).says("everything is as it was before");
+            assert!(ok("ip link show nic0").contains(",UP,"), "{kind}");
+        }
+        write("n.yaml", "name: n\ndomains: {0: {interfaces: {enp7s0: {addresses: [10.7.0.1/24]}}}, 1: {}}\n");
+        sh("rdom up -d n.yaml").ends_with(1).says("write nic0 instead");
+        write("n.yaml", FILE);
+        ok("rdom up -d n.yaml && rdom down && ip link property del dev nic0 altname enp7s0");
+    });
+}

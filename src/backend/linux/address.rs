@@ -47,15 +47,22 @@ impl Held {
 
 /// Every address of the socket's namespace.
 pub(super) fn dump(socket: &mut Netlink) -> Result<Vec<Held>, NetlinkError> {
-    let answers = socket.dump(Message::GetAddress(AddressMessage::default()))?;
-    Ok(answers.iter().filter_map(of_answer).collect())
+    Ok(messages(socket)?.iter().filter_map(read).collect())
 }
 
-fn of_answer(answer: &Message) -> Option<Held> {
-    match answer {
-        Message::NewAddress(message) => read(message),
+/// The same in the kernel's words.
+pub(super) fn messages(socket: &mut Netlink) -> Result<Vec<AddressMessage>, NetlinkError> {
+    let answers = socket.dump(Message::GetAddress(AddressMessage::default()))?;
+    let address = |answer| match answer {
+        Message::NewAddress(message) => Some(message),
         _ => None,
-    }
+    };
+    Ok(answers.into_iter().filter_map(address).collect())
+}
+
+/// Adds an address again as the kernel told of it.
+pub(super) fn add_again(socket: &mut Netlink, message: AddressMessage) -> Result<(), NetlinkError> {
+    socket.request(Message::NewAddress(message), NLM_F_CREATE | NLM_F_EXCL).map(|_| ())
 }
 
 /// An address from the kernel's message.

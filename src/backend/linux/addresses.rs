@@ -128,25 +128,26 @@ pub(super) fn on_link(inside: &mut Inside, index: u32) -> Result<Vec<Held>, Netl
 /// Removes an address.
 ///
 /// With an IPv4 address the kernel may remove others of the same network, its secondaries (devinet.c,
-/// `promote_secondaries`); ours are added again.
+/// `promote_secondaries`); they are added again as they were, whoever added them.
 pub(super) fn remove(domains: &mut Domains, at: &End, address: Address) -> Result<(), BackendError> {
     let what = || format!("remove address {address} from {at}");
-    let record = domains.record(at.domain)?;
     let inside = domains.enter(at.domain)?;
     let index = inside.index(&at.interface)?;
-    let before = on_link(inside, index).doing(what)?;
+    let before = address::messages(&mut inside.route).doing(what)?;
     match address::remove(&mut inside.route, index, address) {
         Err(error) if error.errno() == Some(Errno::EADDRNOTAVAIL) => {}
         result => result.doing(what)?,
     }
     let after = on_link(inside, index).doing(what)?;
-    let lost = |held: &Held| {
-        held.ours
-            && held.address.network != address.network
-            && !after.iter().any(|left| left.address == held.address)
+    let is_lost = |held: Held| {
+        let network = held.address.network;
+        held.index == index
+            && network.is_ipv4()
+            && network != address.network
+            && after.iter().all(|left| left.address.network != network)
     };
-    for held in before.into_iter().map(|held| held.judged_by(&record)).filter(lost) {
-        address::add(&mut inside.route, index, held.address).doing(what)?;
+    for lost in before.into_iter().filter(|message| address::read(message).is_some_and(is_lost)) {
+        address::add_again(&mut inside.route, lost).doing(what)?;
     }
     let placed = Placed { index, network: address.network };
     domains.change_address(at.domain, placed, Ours::No)

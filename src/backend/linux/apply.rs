@@ -161,7 +161,7 @@ fn require(domains: &mut Domains, at: &End) -> Result<(), BackendError> {
         return Err(BackendError::new(format!("interface {at} is not of domain {}", inside.name))
             .help("only interfaces that rdom makes can be in a domain of `isolation: vrf`"));
     }
-    match inside.find(&at.interface)? {
+    match inside.called(&at.interface)? {
         Some(_) => Ok(()),
         None => Err(BackendError::new(format!("interface {at} does not exist"))
             .help("the file relies on it: correct its name, make it first, or give it a kind or a link")),

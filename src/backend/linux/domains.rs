@@ -48,9 +48,21 @@ pub(super) struct Inside {
 }
 
 impl Inside {
-    /// The interface of this name, if there is one.
+    /// The interface that has this name, if there is one.
     pub(super) fn find(&mut self, interface: &InterfaceName) -> Result<Option<Link>, BackendError> {
         link::find(&mut self.route, interface).doing(|| format!("look for {interface} in {}", self.name))
+    }
+
+    /// The interface that is called so. That it has the name for a second one (ip-link(8), `altname`) is an error: by that
+    /// none is listed, and none can be renamed to it.
+    pub(super) fn called(&mut self, interface: &InterfaceName) -> Result<Option<Link>, BackendError> {
+        match self.find(interface)? {
+            Some(link) if link.name != interface.as_str() => {
+                let error = format!("{interface} is a second name of interface {}", link.name);
+                Err(BackendError::new(error).help(format!("write {} instead", link.name)))
+            }
+            found => Ok(found),
+        }
     }
 
     /// The interface of this name, which must be there.

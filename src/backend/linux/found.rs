@@ -335,7 +335,11 @@ impl Search {
         let Some(sight) = self.sights.get_mut(&id) else { return Ok(()) };
         let seen = rule::dump_of(&mut sight.route, Whose::Administrators);
         let seen = seen.doing(|| format!("read rules of domain {id}"))?;
-        domain.rules = rule::whole(&seen.parts, seen.ipv6, self.tables(id, domain.isolation));
+        let tables = self.tables(id, domain.isolation);
+        domain.rules = rule::whole(&seen.parts, seen.ipv6, tables);
+        self.left.extend(seen.left_by(&domain.rules, tables).into_iter().map(|priority| {
+            format!("domain {id}: rule of priority {priority}: a file has no words for what it asks or does")
+        }));
         domain.rules.retain(|rule| domain.isolation == Isolation::Auto || !is_of_vrf(id, rule));
         Ok(())
     }

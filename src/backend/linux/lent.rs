@@ -29,7 +29,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 pub(super) fn lend(domains: &mut Domains, at: &End, home: &InterfaceName) -> Result<(), BackendError> {
     let what = || format!("lend {} to domain {}", at_home(home), at.domain);
     await_return(domains, home)?;
-    let link = lendable(domains, home)?;
+    let link = lendable(domains, at, home)?;
     require_free(domains, at, what)?;
     let alias = domains.network_mark().of_lent(home);
     let namespace = domains.namespace(at.domain)?.fd().try_clone().doing(what)?;
@@ -53,16 +53,22 @@ pub(super) fn lend(domains: &mut Domains, at: &End, home: &InterfaceName) -> Res
     moved
 }
 
-/// The interface of this name in the default domain, if it may be lent.
-fn lendable(domains: &mut Domains, home: &InterfaceName) -> Result<Link, BackendError> {
-    let at = at_home(home);
-    let refused = |why: String| Err(BackendError::new(format!("cannot lend {at}: {why}")));
-    let Some(link) = domains.enter(DomainId::DEFAULT)?.find(home)? else {
+/// The interface of this name in the default domain, if it may be lent to be this.
+fn lendable(domains: &mut Domains, at: &End, home: &InterfaceName) -> Result<Link, BackendError> {
+    let refused = |why: String| Err(BackendError::new(format!("cannot lend {}: {why}", at_home(home))));
+    let default = domains.enter(DomainId::DEFAULT)?;
+    let Some(link) = default.called(home)? else {
         return refused("there is no such interface".to_owned())
             .map_err(|error| error.help("ip -br link lists those that there are"));
     };
     if link.driver == Driver::Loopback {
         return refused("it is the loopback".to_owned());
+    }
+    // Its second names go with it, and the kernel does not make one of them its first.
+    if default.find(&at.interface)?.is_some_and(|other| other.index == link.index && at.interface != *home) {
+        return refused(format!("{} is a second name of it", at.interface)).map_err(|error| {
+            error.help(format!("choose another, or ip link property del dev {home} altname {}", at.interface))
+        });
     }
     match link.alias.as_deref().filter(|alias| mark::is_of_a_network(alias)) {
         Some(alias) => refused(format!("it is of a network of rdom already ({alias})")),

@@ -269,11 +269,17 @@ fn far_is_ours(inside: &mut Inside, link: &Link, network: &Mark) -> Result<bool,
     Ok(link::find_far_end(&mut inside.route, far)?.is_some_and(|far| far.is_ours(network)))
 }
 
-/// Sets the largest packet, in bytes.
+/// Sets the largest packet, in bytes. A bridge follows its ports until it is told another than it has (net/bridge/br_if.c,
+/// `br_mtu_auto_adjust`), so it is told another one first.
 pub(super) fn set_mtu(domains: &mut Domains, at: &End, mtu: u32) -> Result<(), BackendError> {
+    let what = || format!("set mtu of {at} to {mtu}");
     let inside = domains.enter(at.domain)?;
-    let index = inside.index(&at.interface)?;
-    link::change(&mut inside.route, index, &[Change::Mtu(mtu)]).doing(|| format!("set mtu of {at} to {mtu}"))
+    let link = inside.link(&at.interface)?;
+    if link.driver == Driver::Bridge && link.mtu == mtu {
+        let other = if mtu == 1500 { 1501 } else { 1500 };
+        link::change(&mut inside.route, link.index, &[Change::Mtu(other)]).doing(what)?;
+    }
+    link::change(&mut inside.route, link.index, &[Change::Mtu(mtu)]).doing(what)
 }
 
 /// Makes an end of a link do this to packets.

@@ -12,7 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnetwork::IpNetwork;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::route::RouteProtocol;
-use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage, RuleUidRange};
+use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleFlags, RuleMessage, RuleUidRange};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage as Message};
 use nix::errno::Errno;
 
@@ -70,6 +70,8 @@ pub(super) struct Dump {
     pub(super) parts: BTreeSet<Part>,
     /// Those that are to come before the kernel's rule for local addresses, and do not.
     pub(super) misplaced: BTreeSet<Part>,
+    /// The priorities of others' rules for which there is no [`Part`].
+    strange: BTreeSet<u32>,
     pub(super) ipv6: Ipv6,
 }
 
@@ -80,7 +82,8 @@ pub(super) fn dump(socket: &mut Netlink) -> Result<Dump, NetlinkError> {
 
 /// Every rule of theirs in the socket's namespace.
 pub(super) fn dump_of(socket: &mut Netlink, whose: Whose) -> Result<Dump, NetlinkError> {
-    let mut dump = Dump { parts: BTreeSet::new(), misplaced: BTreeSet::new(), ipv6: Ipv6::There };
+    let (parts, misplaced, strange) = Default::default();
+    let mut dump = Dump { parts, misplaced, strange, ipv6: Ipv6::There };
     dump.add(&messages(socket, Family::V4)?, whose);
     match messages(socket, Family::V6) {
         Err(error) if matches!(error.errno(), Some(Errno::EAFNOSUPPORT | Errno::EOPNOTSUPP)) => {
@@ -95,14 +98,57 @@ impl Dump {
     /// Takes the rules of a family, in the order in which they are asked.
     fn add(&mut self, messages: &[RuleMessage], whose: Whose) {
         let local = messages.iter().position(local::is_first_local);
-        for (place, message) in messages.iter().enumerate() {
-            let Some(part) = read(message, whose) else { continue };
+        let theirs = messages.iter().enumerate().filter(|(_, message)| is_of(message, whose));
+        for (place, message) in theirs {
+            let whole = whose == Whose::Ours || !says_more(message);
+            let Some(part) = read(message).filter(|_| whole) else {
+                self.strange.insert(priority(message));
+                continue;
+            };
             if part.is_before_local() && local.is_some_and(|local| local < place) {
                 self.misplaced.insert(part.clone());
             }
             self.parts.insert(part);
         }
     }
+
+    /// The priorities of what is not in these rules, which are made of it.
+    pub(super) fn left_by(&self, rules: &BTreeSet<Rule>, tables: Tables) -> BTreeSet<u32> {
+        let told: BTreeSet<Part> = rules.iter().flat_map(|rule| parts_of(rule, self.ipv6, tables)).collect();
+        let untold = self.parts.difference(&told).map(|part| part.priority);
+        untold.chain(self.strange.iter().copied()).collect()
+    }
+}
+
+fn is_of(message: &RuleMessage, whose: Whose) -> bool {
+    message
+        .attributes
+        .iter()
+        .any(|attribute| matches!(attribute, RuleAttribute::Protocol(protocol) if whose.has(*protocol)))
+}
+
+fn priority(message: &RuleMessage) -> u32 {
+    let priority = message.attributes.iter().find_map(|attribute| match attribute {
+        RuleAttribute::Priority(priority) => Some(*priority),
+        _ => None,
+    });
+    priority.unwrap_or(0)
+}
+
+/// Whether a rule asks or does what a [`Part`] has no words for, or means the opposite.
+fn says_more(message: &RuleMessage) -> bool {
+    let is_known = |attribute: &RuleAttribute| match attribute {
+        RuleAttribute::Protocol(_) | RuleAttribute::Priority(_) | RuleAttribute::Table(_) => true,
+        RuleAttribute::Source(_) | RuleAttribute::Destination(_) | RuleAttribute::Iifname(_) => true,
+        RuleAttribute::UidRange(_) | RuleAttribute::FwMark(_) | RuleAttribute::FwMask(_) => true,
+        RuleAttribute::L3MDev(_) | RuleAttribute::Goto(_) => true,
+        // None.
+        RuleAttribute::SuppressPrefixLen(u32::MAX) | RuleAttribute::SuppressIfGroup(u32::MAX) => true,
+        _ => false,
+    };
+    message.header.tos != 0
+        || message.header.flags.contains(RuleFlags::Invert)
+        || !message.attributes.iter().all(is_known)
 }
 
 fn messages(socket: &mut Netlink, family: Family) -> Result<Vec<RuleMessage>, NetlinkError> {
@@ -119,8 +165,8 @@ fn of_answer(answer: Message) -> Option<RuleMessage> {
     }
 }
 
-/// A rule from the kernel's message; `None` if it is not theirs.
-fn read(message: &RuleMessage, whose: Whose) -> Option<Part> {
+/// A rule from the kernel's message; `None` if it does what none of ours does.
+fn read(message: &RuleMessage) -> Option<Part> {
     let header = &message.header;
     let family = if header.family == AddressFamily::Inet6 { Family::V6 } else { Family::V4 };
     let mut part = Part {
@@ -134,12 +180,11 @@ fn read(message: &RuleMessage, whose: Whose) -> Option<Part> {
         in_vrf: false,
         act: Act::Continue,
     };
-    let (mut theirs, mut mark, mut mask) = (false, 0, None);
+    let (mut mark, mut mask) = (0, None);
     let (mut table, mut target) = (header.table.into(), None);
     let prefix = |address: &IpAddr, length| Some(Prefix::containing(IpNetwork::new(*address, length).ok()?));
     for attribute in &message.attributes {
         match attribute {
-            RuleAttribute::Protocol(protocol) => theirs = whose.has(*protocol),
             RuleAttribute::Priority(priority) => part.priority = *priority,
             RuleAttribute::Source(address) => part.from = prefix(address, header.src_len),
             RuleAttribute::Destination(address) => part.to = prefix(address, header.dst_len),
@@ -160,7 +205,7 @@ fn read(message: &RuleMessage, whose: Whose) -> Option<Part> {
         RuleAction::Nop => Act::Continue,
         _ => return None,
     };
-    theirs.then_some(part)
+    Some(part)
 }
 
 /// The model's rules that these are, for a domain with these tables.
@@ -295,7 +340,7 @@ mod tests {
         let message = message(part);
         let mut bytes = vec![0; message.buffer_len()];
         message.emit(&mut bytes);
-        read(&RuleMessage::parse(&bytes[..]).unwrap(), Whose::Ours).unwrap()
+        read(&RuleMessage::parse(&bytes[..]).unwrap()).unwrap()
     }
 
     fn rule(priority: u32, rtable: u32, selector: Selector) -> Rule {
@@ -359,6 +404,6 @@ mod tests {
             parts_of(&rule(1, 10, Selector::default()), Ipv6::There, tables(Isolation::Netns)).remove(0);
         let mut foreign = message(&part);
         foreign.attributes.retain(|attribute| !matches!(attribute, RuleAttribute::Protocol(_)));
-        assert_eq!(read(&foreign, Whose::Ours), None);
+        assert!(is_of(&message(&part), Whose::Ours) && !is_of(&foreign, Whose::Ours));
     }
 }

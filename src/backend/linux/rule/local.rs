@@ -11,7 +11,7 @@ use netlink_packet_route::RouteNetlinkMessage as Message;
 use netlink_packet_route::route::RouteProtocol;
 use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 
-use super::{Family, Part, messages, read};
+use super::{Family, Part, is_of, messages, read};
 use crate::backend::linux::mark::Whose;
 use crate::backend::linux::netlink::{Netlink, NetlinkError};
 
@@ -40,7 +40,8 @@ pub(in crate::backend::linux) fn hold_back(socket: &mut Netlink, parts: &[Part])
     for part in parts.iter().filter(|part| part.is_before_local()) {
         let rules = messages(socket, part.family)?;
         let local = rules.iter().position(is_first_local);
-        let ours = rules.iter().position(|rule| read(rule, Whose::Ours).as_ref() == Some(part));
+        let ours =
+            rules.iter().position(|rule| is_of(rule, Whose::Ours) && read(rule).as_ref() == Some(part));
         if let (Some(local), Some(ours)) = (local, ours)
             && local < ours
         {
