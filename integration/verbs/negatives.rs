@@ -1,0 +1,33 @@
+//! What must not happen: that it did not is no pass where it was never tried, or not seen. And what takes without end
+//! ends with its test's time.
+
+use std::time::{Duration, Instant};
+
+use crate::capability::lacks;
+use crate::copy::in_private_copies;
+use crate::world::{sh, write};
+
+/// Two domains with a link, two more beside them.
+const DOMAINS: &str = "domains:
+  1: {interfaces: {a: {addresses: [10.0.1.1/24]}}, routes: [{to: default, via: 10.0.1.2}]}
+  2: {interfaces: {b: {addresses: [10.0.1.2/24]}, c: {addresses: [10.0.2.2/24]}}, sysctls: {net.ipv4.ip_forward: 1}}
+  3: {interfaces: {d: {addresses: [10.0.2.3/24]}}, routes: [{to: default, via: 10.0.2.2}]}
+links: [{ends: [1/a, 2/b]}, {ends: [2/c, 3/d]}]
+";
+
+fn tests(tests: &str) {
+    write("domains.yaml", &format!("{DOMAINS}tests:\n{tests}"));
+}
+
+#[test]
+fn a_program_that_writes_without_end_ends_with_its_time() {
+    in_private_copies("negatives::a_program_that_writes_without_end_ends_with_its_time", || {
+        tests("  - {in: 1, exec: [yes], within: 1s}\n");
+        let started = Instant::now();
+        let run = sh("rdom test").ends_with(1).says("it had not ended in time").says(" bytes left out)");
+        assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
+        assert!(run.out.len() < 1 << 20, "{} bytes", run.out.len());
+        tests("  - {in: 1, exec: [sh, -c, 'seq 1000000; echo the end'], stdout: the end}\n");
+        sh("rdom test").ends_with(0);
+    });
+}
