@@ -31,3 +31,20 @@ fn a_program_that_writes_without_end_ends_with_its_time() {
         sh("rdom test").ends_with(0);
     });
 }
+
+#[test]
+fn an_answer_that_never_ends_ends_with_its_time() {
+    in_private_copies("negatives::an_answer_that_never_ends_ends_with_its_time", || {
+        let server = "printf 'HTTP/1.0 200 OK\\r\\n\\r\\n'; while sleep 0.2; do echo x; done";
+        write("server", server);
+        if lacks("socat") {
+            return;
+        }
+        let services = "services: {web: {command: [socat, 'TCP-LISTEN:80,fork,reuseaddr', 'EXEC:sh server'], ready: {tcp: 80}}}, ";
+        let file = DOMAINS.replace("3: {", &format!("3: {{{services}"));
+        write("domains.yaml", &format!("{file}tests: [{{in: 1, http: 'http://10.0.2.3/', within: 1s}}]\n"));
+        let started = Instant::now();
+        sh("timeout 30 rdom test").ends_with(1).says("http://10.0.2.3:80/ does not answer: timed out");
+        assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    });
+}

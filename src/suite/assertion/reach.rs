@@ -20,7 +20,7 @@ pub(super) struct Server<'a> {
 }
 
 /// The longest answer of HTTP that is read, in bytes.
-const ANSWER_BYTES: u64 = 1 << 20;
+const ANSWER_BYTES: usize = 1 << 20;
 /// What a datagram asks.
 const QUESTION: &[u8] = b"rdom";
 
@@ -107,17 +107,39 @@ pub(super) fn called(
     judged(to, expect, deadline, |wait| match inside.call(to, wait) {
         Err(errno) => Ok(Seen::of(errno)),
         Ok(stream) => match &served {
-            Some(served) if !has_said(stream, &served.token, wait) => Err(served.stranger(to)),
+            Some(served) if !has_said(&stream, &served.token, wait) => Err(served.stranger(to)),
             Some(_) | None => Ok(Seen::open()),
         },
     })
 }
 
 /// Whether these are the first bytes that come.
-fn has_said(mut stream: TcpStream, token: &[u8; TOKEN_BYTES], wait: Duration) -> bool {
-    let mut said = [0; TOKEN_BYTES];
-    let patient = stream.set_nonblocking(false).and_then(|()| stream.set_read_timeout(Some(wait)));
-    patient.and_then(|()| stream.read_exact(&mut said)).is_ok() && said == *token
+fn has_said(stream: &TcpStream, token: &[u8; TOKEN_BYTES], wait: Duration) -> bool {
+    said(stream, TOKEN_BYTES, wait, Instant::now() + wait).is_ok_and(|said| said == *token)
+}
+
+/// What comes until the stream ends or so many bytes are there. It is an error if nothing comes for a while, or if all
+/// of it takes until the deadline.
+fn said(mut stream: &TcpStream, most: usize, wait: Duration, deadline: Instant) -> io::Result<Vec<u8>> {
+    stream.set_nonblocking(false)?;
+    let (mut said, mut bytes) = (Vec::new(), [0; 4096]);
+    while said.len() < most {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        stream.set_read_timeout(Some(left.min(wait)))?;
+        let room = bytes.len().min(most - said.len());
+        match stream.read(&mut bytes[..room]) {
+            Ok(0) => break,
+            Ok(length) => said.extend_from_slice(&bytes[..length]),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(said)
 }
 
 pub(super) fn asked(
@@ -170,19 +192,18 @@ pub(super) fn fetched(
         if expect != Connection::Open {
             return Ok(Seen::open());
         }
-        let said = fetch(stream, url, wait).map_err(|error| format!("{url} does not answer: {error}"))?;
+        let said = fetch(&stream, url, wait, deadline.max(Instant::now() + wait))
+            .map_err(|error| format!("{url} does not answer: {error}"))?;
         answered(url, answer, &said).map_or(Ok(Seen::open()), Err)
     })
 }
 
 /// The whole answer to a GET (RFC 9112); of version 1.0, so that it comes in one piece.
-fn fetch(mut stream: TcpStream, url: &Url, wait: Duration) -> io::Result<String> {
+fn fetch(mut stream: &TcpStream, url: &Url, wait: Duration, deadline: Instant) -> io::Result<String> {
     stream.set_nonblocking(false)?;
-    stream.set_read_timeout(Some(wait))?;
     let Url { to, path } = url;
     write!(stream, "GET {path} HTTP/1.0\r\nHost: {to}\r\nUser-Agent: rdom\r\nConnection: close\r\n\r\n")?;
-    let mut bytes = Vec::new();
-    stream.take(ANSWER_BYTES).read_to_end(&mut bytes)?;
+    let bytes = said(stream, ANSWER_BYTES, wait, deadline)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
