@@ -48,3 +48,18 @@ fn an_answer_that_never_ends_ends_with_its_time() {
         assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
     });
 }
+
+#[test]
+fn what_could_not_be_asked_is_not_unreachable() {
+    in_private_copies("negatives::what_could_not_be_asked_is_not_unreachable", || {
+        tests(
+            "  - {in: 1, exec: [sh, -c, 'for pid in 1 2; do prlimit --nofile=3:3 --pid $pid; done'], name: no more descriptors}
+  - {in: 1, ping: 10.0.1.2, expect: unreachable}
+  - {in: 1, tcp: '10.0.1.2:80', expect: unreachable}
+  - {in: 1, udp: '10.0.1.2:80', expect: unreachable}
+",
+        );
+        let run = sh("rdom test").ends_with(1).says("1 passed, 3 failed");
+        assert_eq!(run.out.matches("cannot ask: ").count(), 3, "{run:#?}");
+    });
+}

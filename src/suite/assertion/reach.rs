@@ -27,8 +27,10 @@ const QUESTION: &[u8] = b"rdom";
 pub(super) fn pinged(inside: &Inside<'_>, to: IpAddr, expect: Reach, deadline: Instant) -> Option<String> {
     match expect {
         Reach::Reachable => until(deadline, |left| no_answer(inside, to, left.min(TRY))),
-        Reach::Unreachable => throughout(deadline, |left| {
-            no_answer(inside, to, left.min(TRY)).is_none().then(|| format!("{to} answered"))
+        Reach::Unreachable => throughout(deadline, |left| match inside.echo(to, left.min(TRY)) {
+            Ok(Fate::Answered) => Some(format!("{to} answered")),
+            Ok(Fate::Refused { .. } | Fate::Unsent(_) | Fate::Lost) => None,
+            Err(error) => Some(format!("cannot ask: {error}")),
         }),
     }
 }
@@ -56,6 +58,11 @@ pub(super) fn reason(fate: &Fate) -> String {
     }
 }
 
+/// Whether a call fails with this because there is no socket to be had, wherever it goes.
+fn is_without_socket(errno: Errno) -> bool {
+    matches!(errno, Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::EAFNOSUPPORT)
+}
+
 /// What became of a call, and why where it is not taken.
 struct Seen {
     connection: Connection,
@@ -67,11 +74,13 @@ impl Seen {
         Self { connection: Connection::Open, why: String::new() }
     }
 
-    fn of(errno: Errno) -> Self {
-        let connection =
-            if errno == Errno::ECONNREFUSED { Connection::Refused } else { Connection::Unreachable };
-        let why = if errno == Errno::ECONNREFUSED { String::new() } else { format!(": {}", errno.desc()) };
-        Self { connection, why }
+    /// An error that says nothing of the network is the other sort of error.
+    fn of(errno: Errno) -> Result<Self, String> {
+        match errno {
+            Errno::ECONNREFUSED => Ok(Self { connection: Connection::Refused, why: String::new() }),
+            errno if is_without_socket(errno) => Err(format!("cannot ask: {}", errno.desc())),
+            errno => Ok(Self { connection: Connection::Unreachable, why: format!(": {}", errno.desc()) }),
+        }
     }
 }
 
@@ -105,7 +114,7 @@ pub(super) fn called(
         Err(trouble) => return Some(trouble),
     };
     judged(to, expect, deadline, |wait| match inside.call(to, wait) {
-        Err(errno) => Ok(Seen::of(errno)),
+        Err(errno) => Seen::of(errno),
         Ok(stream) => match &served {
             Some(served) if !has_said(&stream, &served.token, wait) => Err(served.stranger(to)),
             Some(_) | None => Ok(Seen::open()),
@@ -158,7 +167,7 @@ pub(super) fn asked(
             Some(served) if said != served.token => Err(served.stranger(to)),
             Some(_) | None => Ok(Seen::open()),
         },
-        Err(errno) => Ok(Seen::of(errno)),
+        Err(errno) => Seen::of(errno),
     })
 }
 
@@ -187,7 +196,7 @@ pub(super) fn fetched(
     judged(url.to, expect, deadline, |wait| {
         let stream = match inside.call(url.to, wait) {
             Ok(stream) => stream,
-            Err(errno) => return Ok(Seen::of(errno)),
+            Err(errno) => return Seen::of(errno),
         };
         if expect != Connection::Open {
             return Ok(Seen::open());
