@@ -63,3 +63,16 @@ fn what_could_not_be_asked_is_not_unreachable() {
         assert_eq!(run.out.matches("cannot ask: ").count(), 3, "{run:#?}");
     });
 }
+
+#[test]
+fn too_big_for_nobody_is_no_mtu() {
+    in_private_copies("negatives::too_big_for_nobody_is_no_mtu", || {
+        tests(
+            "  - {in: 1, mtu: 10.0.1.77, bytes: 1501, expect: too-big, within: 300ms}\n  - {in: 1, mtu: 10.0.2.3, bytes: 1501, expect: too-big}\n",
+        );
+        sh("rdom test")
+            .ends_with(1)
+            .says("1 passed, 1 failed")
+            .says("seen:     none pass: 68 bytes are not answered");
+    });
+}

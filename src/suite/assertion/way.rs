@@ -173,7 +173,6 @@ fn too_big(inside: &Inside<'_>, to: IpAddr, bytes: u16, wait: Duration) -> Optio
 fn passes(inside: &Inside<'_>, to: IpAddr, bytes: u16, wait: Duration) -> Option<String> {
     match send(inside, to, bytes, wait) {
         Ok(Fate::Answered) => Some(format!("{bytes} bytes pass")),
-        Ok(Fate::Unsent(Errno::EMSGSIZE) | Fate::Refused { refusal: Refusal::TooBig(_), .. }) => None,
         Ok(Fate::Lost | Fate::Unsent(_) | Fate::Refused { .. }) => {
             too_big(inside, to, least(to), wait).map(|why| format!("none pass: {why}"))
         }
