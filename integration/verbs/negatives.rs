@@ -76,3 +76,13 @@ fn too_big_for_nobody_is_no_mtu() {
             .says("seen:     none pass: 68 bytes are not answered");
     });
 }
+
+#[test]
+fn who_says_nothing_on_a_path_may_be_who_is_avoided() {
+    in_private_copies("negatives::who_says_nothing_on_a_path_may_be_who_is_avoided", || {
+        let file = DOMAINS.replace("ip_forward: 1", "ip_forward: 1, net.ipv4.icmp_ratelimit: 1000000");
+        let test = "tests: [{in: 1, path: 10.0.2.3, hops: [2], expect: avoided, within: 2s}]\n";
+        write("domains.yaml", &(file + test));
+        sh("rdom test").ends_with(1).says("1 failed");
+    });
+}
