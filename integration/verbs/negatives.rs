@@ -86,3 +86,21 @@ fn who_says_nothing_on_a_path_may_be_who_is_avoided() {
         sh("rdom test").ends_with(1).says("1 failed");
     });
 }
+
+#[test]
+fn a_long_name_of_a_program_is_its_name_all_the_same() {
+    in_private_copies("negatives::a_long_name_of_a_program_is_its_name_all_the_same", || {
+        if lacks("socat") {
+            return;
+        }
+        let steps = "steps:
+  - {in: 1, exec: [sh, -c, 'cp $(which socat) ./a-program-of-a-long-name; ./a-program-of-a-long-name UDP-LISTEN:53 - <>/dev/null >/dev/null 2>&1 &']}
+  - {in: 1, socket: udp/53, owner: a-program-of-a-long-name}
+  - {in: 1, socket: udp/53, owner: a-program-of-a-long-name, expect: absent, within: 100ms}
+  - {in: 1, socket: udp/53, owner: a-program-of-another, expect: absent, within: 100ms}
+";
+        write("domains.yaml", &format!("{DOMAINS}{steps}"));
+        let run = sh("rdom test").ends_with(1).says("3 passed, 1 failed");
+        run.says("seen:     a-program-of-a-long-name is bound to udp/53");
+    });
+}

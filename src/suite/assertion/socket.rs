@@ -9,6 +9,9 @@ use crate::spec::{Presence, Protocol};
 use crate::status;
 use crate::suite::inside::Inside;
 
+/// What the kernel keeps of a program's name (linux/sched.h, `TASK_COMM_LEN` without its last byte).
+const COMM_BYTES: usize = 15;
+
 /// A socket that shall be there, or shall not.
 pub(super) struct Bound<'a> {
     pub(super) protocol: Protocol,
@@ -37,15 +40,20 @@ pub(super) fn looked_for(
     let what = format!("bound to {protocol}/{port}");
     match (expect, owner) {
         (Presence::Present, _) if !bound => Some(format!("nothing is {what}")),
-        (Presence::Present, Some(owner)) if !owners().iter().any(|name| name == owner) => {
+        (Presence::Present, Some(owner)) if !owners().iter().any(|comm| is_called(comm, owner)) => {
             Some(format!("{} is {what}", who(&owners())))
         }
         (Presence::Absent, None) if bound => Some(format!("{} is {what}", who(&owners()))),
-        (Presence::Absent, Some(owner)) if bound && owners().iter().any(|name| name == owner) => {
+        (Presence::Absent, Some(owner)) if bound && owners().iter().any(|comm| is_called(comm, owner)) => {
             Some(format!("{owner} is {what}"))
         }
         (Presence::Present | Presence::Absent, Some(_) | None) => None,
     }
+}
+
+/// Whether a process has this name, of which the kernel keeps the beginning (proc_pid_comm(5)).
+fn is_called(comm: &str, name: &str) -> bool {
+    comm == name || (comm.len() == COMM_BYTES && name.starts_with(comm))
 }
 
 fn who(owners: &[String]) -> String {
