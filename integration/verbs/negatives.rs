@@ -104,3 +104,38 @@ fn a_long_name_of_a_program_is_its_name_all_the_same() {
         run.says("seen:     a-program-of-a-long-name is bound to udp/53");
     });
 }
+
+/// A socket that hears every packet of a domain, in the hands of a program of another.
+#[test]
+fn a_packet_socket_is_a_way_out() {
+    in_private_copies("negatives::a_packet_socket_is_a_way_out", || {
+        if lacks("python3") {
+            return;
+        }
+        write(
+            "spy.py",
+            "import ctypes, os, socket, time
+def enter(domain):
+    assert ctypes.CDLL(None).setns(os.open(f'/run/netns/rdom{domain}', os.O_RDONLY), 0) == 0
+enter(3)
+heard = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+enter(1)
+open('ready', 'w').close()
+time.sleep(60)
+",
+        );
+        let domains = "domains:
+  1: {interfaces: {a: {addresses: [10.0.1.1/24]}}}
+  2: {}
+  3: {interfaces: {d: {addresses: [10.0.2.3/24]}}}
+links: [{ends: [1/a, 2/b]}, {ends: [2/c, 3/d]}]
+steps:
+  - {isolated: [1, 3], within: 100ms}
+  - {in: 0, exec: [sh, -c, 'setsid python3 spy.py >/dev/null 2>&1 & until test -e ready; do sleep 0.1; done']}
+  - {isolated: [1, 3], within: 100ms}
+";
+        write("domains.yaml", domains);
+        let run = sh("rdom test").ends_with(1).says("2 passed, 1 failed");
+        run.says(") of 1 has a socket of 3 open");
+    });
+}

@@ -14,13 +14,17 @@ use nix::sys::socket::SockType;
 use rand_core::{OsRng, RngCore};
 
 use super::leads::Leads;
-use super::socket::{holds, processes, rows};
+use super::socket::{holds, inodes, processes};
 use super::{Ground, throughout};
 use crate::model::DomainId;
 use crate::suite::inside::Inside;
 
 /// Tables of /proc/net with sockets (proc_net(5)).
-const TABLES: [&str; 7] = ["tcp", "tcp6", "udp", "udp6", "raw", "raw6", "icmp"];
+const TABLES: [&str; 11] =
+    ["tcp", "tcp6", "udp", "udp6", "udplite", "udplite6", "raw", "raw6", "icmp", "icmp6", "packet"];
+
+/// All nodes of a link (RFC 4291, 2.7.1): link-local addresses and those that the file does not know are theirs too.
+const EVERYBODY: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
 /// How many ways from one domain to another are told of.
 const LEAKS: usize = 12;
@@ -118,8 +122,7 @@ fn foreign_socket(of: &Listener<'_>, socket_of: &Listener<'_>, ground: &Ground) 
     if home == socket_of.inside.namespace.identity() {
         return None;
     }
-    let inodes: Vec<u64> =
-        TABLES.iter().flat_map(|table| rows(&socket_of.inside, table)).map(|row| row.inode).collect();
+    let inodes: Vec<u64> = TABLES.iter().flat_map(|table| inodes(&socket_of.inside, table)).collect();
     let program = |process: &str| fs::read_link(format!("{process}/exe")).ok();
     let ours = program("/proc/self");
     // What makes and tests domains has sockets in all of them, and is a citizen of none.
