@@ -139,3 +139,23 @@ steps:
         run.says(") of 1 has a socket of 3 open");
     });
 }
+
+/// A link that no file knows, with no addresses but those that every link has.
+#[test]
+fn a_link_that_a_program_made_is_a_way_out() {
+    in_private_copies("negatives::a_link_that_a_program_made_is_a_way_out", || {
+        let link = "ip -n rdom1 link add v type veth peer name w netns rdom3 &&
+      ip -n rdom3 link set w up && ip -n rdom1 link set v up &&
+      while ip -n rdom1 -6 addr | grep tentative; do sleep 0.1; done";
+        let domains = "domains: {1: {}, 2: {}, 3: {}}\nlinks: [{ends: [1/a, 2/b]}, {ends: [2/c, 3/d]}]\n";
+        let steps = format!(
+            "steps:
+  - {{isolated: [1, 3], within: 100ms}}
+  - {{in: 0, exec: [sh, -c, '{link}']}}
+  - {{isolated: [1, 3]}}
+"
+        );
+        write("domains.yaml", &(domains.to_owned() + &steps));
+        sh("rdom test").ends_with(1).says("2 passed, 1 failed").says(" sent to ff02::1 of ");
+    });
+}

@@ -6,7 +6,7 @@
 //! socket in the other domain.
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::os::unix::fs::MetadataExt;
 use std::time::Instant;
 
@@ -82,21 +82,25 @@ struct Sent {
     address: IpAddr,
 }
 
-/// Sends a token to each address of a domain, at the port that waits there.
+/// Sends a token to each address of a domain, and to whoever is on a link of the sender's, at the port that waits there.
 fn send(from: &Listener<'_>, to: &Listener<'_>, leads: &Leads<'_>) -> Vec<Sent> {
     let mut sent = Vec::new();
-    for address in leads.addresses(to.domain) {
+    let addresses = leads.addresses(to.domain).into_iter().map(|address| SocketAddr::new(address, 0));
+    let links = leads.links(from.domain).into_iter();
+    let everybody = links.map(|link| SocketAddr::V6(SocketAddrV6::new(EVERYBODY, 0, 0, link)));
+    for mut address in addresses.chain(everybody) {
         let is_its = |local: &SocketAddr| local.is_ipv4() == address.is_ipv4();
         let Some(waits) = to.sockets.iter().filter_map(|socket| socket.local_addr().ok()).find(is_its) else {
             continue;
         };
         let mut token = [0; 16];
         OsRng.fill_bytes(&mut token);
+        address.set_port(waits.port());
         // Who cannot even send has no route.
-        if let Ok(socket) = from.inside.datagrams_to(SocketAddr::new(address, waits.port())) {
+        if let Ok(socket) = from.inside.datagrams_to(address) {
             let _ = socket.send(&token);
         }
-        sent.push(Sent { token, from: from.domain, to: to.domain, address });
+        sent.push(Sent { token, from: from.domain, to: to.domain, address: address.ip() });
     }
     sent
 }
@@ -106,7 +110,8 @@ fn arrived(listener: &Listener<'_>, tokens: &[Sent], ground: &Ground) -> Option<
     listener.sockets.iter().find_map(|socket| {
         let mut bytes = [0; 64];
         while let Ok(length) = socket.recv(&mut bytes) {
-            let sent = tokens.iter().find(|sent| sent.token == bytes[..length]);
+            let is_it = |sent: &&Sent| sent.token == bytes[..length] && sent.from != listener.domain;
+            let sent = tokens.iter().find(is_it);
             if let Some(Sent { from, to, address, .. }) = sent {
                 let [from, to, here] = [*from, *to, listener.domain].map(|domain| ground.word(domain));
                 return Some(format!("what {from} sent to {address} of {to} arrived in {here}"));
