@@ -140,6 +140,14 @@ steps:
     });
 }
 
+#[test]
+fn a_filter_may_begin_as_an_option_does() {
+    in_private_copies("negatives::a_filter_may_begin_as_an_option_does", || {
+        tests("  - {in: 1, exec: ['true'], name: -x}\n  - {in: 1, exec: ['false']}\n");
+        sh("rdom test --filter=-x --captures=-d").ends_with(0).says("1 passed");
+    });
+}
+
 /// A link that no file knows, with no addresses but those that every link has.
 #[test]
 fn a_link_that_a_program_made_is_a_way_out() {
