@@ -148,6 +148,16 @@ fn a_filter_may_begin_as_an_option_does() {
     });
 }
 
+#[test]
+fn a_tunnel_without_peers_has_no_handshake() {
+    in_private_copies("negatives::a_tunnel_without_peers_has_no_handshake", || {
+        let domains =
+            "domains: {1: {interfaces: {wg0: {addresses: [10.0.0.1/24], wireguard: {peers: {}}}}}}\n";
+        write("domains.yaml", &format!("{domains}tests: [{{in: 1, handshake: wg0, within: 100ms}}]\n"));
+        sh("rdom test").ends_with(1).says("seen:     1/wg0 has no peers");
+    });
+}
+
 /// A link that no file knows, with no addresses but those that every link has.
 #[test]
 fn a_link_that_a_program_made_is_a_way_out() {
