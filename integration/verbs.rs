@@ -41,6 +41,8 @@ mod keys;
 mod lent;
 #[path = "verbs/life.rs"]
 mod life;
+#[path = "verbs/negatives.rs"]
+mod negatives;
 #[path = "verbs/obstacles.rs"]
 mod obstacles;
 #[path = "verbs/recipes.rs"]

@@ -15,6 +15,7 @@ pub use crate::status::{FileReport, Kept, Outcome, Verdict, exit_status};
 pub use ground::{Enter, Ground, Perform, Services};
 pub use report::{github, junit, summary, tap};
 
+use std::panic::resume_unwind;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -35,7 +36,10 @@ fn run_all(tests: &[(usize, Test)], ground: &Ground, mut tell: impl FnMut(Verdic
                     false => tell(judge()),
                 }
             }
-            watched.into_iter().filter_map(|watched| watched.join().ok()).for_each(&mut tell);
+            // A test that nothing came of must not be forgotten.
+            let verdicts =
+                watched.into_iter().map(|watched| watched.join().unwrap_or_else(|it| resume_unwind(it)));
+            verdicts.for_each(&mut tell);
         });
     }
 }

@@ -196,7 +196,7 @@ pub enum Connection {
 pub enum Passage {
     /// These, in their order.
     Taken,
-    /// It arrives, and passes none of these.
+    /// It arrives, and passes none of these and nobody who says nothing.
     Avoided,
 }
 

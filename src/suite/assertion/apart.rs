@@ -6,7 +6,7 @@
 //! socket in the other domain.
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::os::unix::fs::MetadataExt;
 use std::time::Instant;
 
@@ -14,13 +14,17 @@ use nix::sys::socket::SockType;
 use rand_core::{OsRng, RngCore};
 
 use super::leads::Leads;
-use super::socket::{holds, processes, rows};
+use super::socket::{holds, inodes, processes};
 use super::{Ground, throughout};
 use crate::model::DomainId;
 use crate::suite::inside::Inside;
 
 /// Tables of /proc/net with sockets (proc_net(5)).
-const TABLES: [&str; 7] = ["tcp", "tcp6", "udp", "udp6", "raw", "raw6", "icmp"];
+const TABLES: [&str; 11] =
+    ["tcp", "tcp6", "udp", "udp6", "udplite", "udplite6", "raw", "raw6", "icmp", "icmp6", "packet"];
+
+/// All nodes of a link (RFC 4291, 2.7.1): link-local addresses and those that the file does not know are theirs too.
+const EVERYBODY: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
 /// How many ways from one domain to another are told of.
 const LEAKS: usize = 12;
@@ -78,21 +82,25 @@ struct Sent {
     address: IpAddr,
 }
 
-/// Sends a token to each address of a domain, at the port that waits there.
+/// Sends a token to each address of a domain, and to whoever is on a link of the sender's, at the port that waits there.
 fn send(from: &Listener<'_>, to: &Listener<'_>, leads: &Leads<'_>) -> Vec<Sent> {
     let mut sent = Vec::new();
-    for address in leads.addresses(to.domain) {
+    let addresses = leads.addresses(to.domain).into_iter().map(|address| SocketAddr::new(address, 0));
+    let links = leads.links(from.domain).into_iter();
+    let everybody = links.map(|link| SocketAddr::V6(SocketAddrV6::new(EVERYBODY, 0, 0, link)));
+    for mut address in addresses.chain(everybody) {
         let is_its = |local: &SocketAddr| local.is_ipv4() == address.is_ipv4();
         let Some(waits) = to.sockets.iter().filter_map(|socket| socket.local_addr().ok()).find(is_its) else {
             continue;
         };
         let mut token = [0; 16];
         OsRng.fill_bytes(&mut token);
+        address.set_port(waits.port());
         // Who cannot even send has no route.
-        if let Ok(socket) = from.inside.datagrams_to(SocketAddr::new(address, waits.port())) {
+        if let Ok(socket) = from.inside.datagrams_to(address) {
             let _ = socket.send(&token);
         }
-        sent.push(Sent { token, from: from.domain, to: to.domain, address });
+        sent.push(Sent { token, from: from.domain, to: to.domain, address: address.ip() });
     }
     sent
 }
@@ -102,7 +110,8 @@ fn arrived(listener: &Listener<'_>, tokens: &[Sent], ground: &Ground) -> Option<
     listener.sockets.iter().find_map(|socket| {
         let mut bytes = [0; 64];
         while let Ok(length) = socket.recv(&mut bytes) {
-            let sent = tokens.iter().find(|sent| sent.token == bytes[..length]);
+            let is_it = |sent: &&Sent| sent.token == bytes[..length] && sent.from != listener.domain;
+            let sent = tokens.iter().find(is_it);
             if let Some(Sent { from, to, address, .. }) = sent {
                 let [from, to, here] = [*from, *to, listener.domain].map(|domain| ground.word(domain));
                 return Some(format!("what {from} sent to {address} of {to} arrived in {here}"));
@@ -118,8 +127,7 @@ fn foreign_socket(of: &Listener<'_>, socket_of: &Listener<'_>, ground: &Ground) 
     if home == socket_of.inside.namespace.identity() {
         return None;
     }
-    let inodes: Vec<u64> =
-        TABLES.iter().flat_map(|table| rows(&socket_of.inside, table)).map(|row| row.inode).collect();
+    let inodes: Vec<u64> = TABLES.iter().flat_map(|table| inodes(&socket_of.inside, table)).collect();
     let program = |process: &str| fs::read_link(format!("{process}/exe")).ok();
     let ours = program("/proc/self");
     // What makes and tests domains has sockets in all of them, and is a citizen of none.

@@ -38,6 +38,12 @@ impl<'g> Leads<'g> {
         addresses.filter(|address| !address.is_loopback() && !is_link_local(*address)).collect()
     }
 
+    /// The indices of a domain's interfaces.
+    pub(super) fn links(&self, domain: DomainId) -> Vec<u32> {
+        let views = self.interfaces.iter().filter(|view| view.domain == domain.number());
+        views.map(|view| view.index).collect()
+    }
+
     /// How one domain leads to another, if it does.
     pub(super) fn leak(&self, from: DomainId, to: DomainId) -> Option<String> {
         let pair = || format!("{} leads to {}", self.ground.word(from), self.ground.word(to));

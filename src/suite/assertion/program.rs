@@ -1,5 +1,6 @@
 //! Programs that run in a domain: what they print and how they end.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
@@ -18,6 +19,11 @@ use crate::exec::status_of;
 use crate::model::DomainId;
 use crate::spec::Presence;
 
+/// The most that is kept of what a program writes into one pipe, and looked through; what follows is read and dropped.
+const OUTPUT_BYTES: usize = 16 << 20;
+/// How much of that a complaint tells.
+const TOLD_BYTES: usize = 16 << 10;
+
 /// Runs a program once, and kills it at the deadline.
 pub(super) fn run(
     command: &mut Command,
@@ -35,7 +41,19 @@ pub(super) fn run(
         (Some(_), Some(words)) if !ended.out.contains(words) => format!("{words:?} is not in its output"),
         (Some(_), Some(_) | None) => return None,
     };
-    Some(format!("{complaint}\n{}{}", ended.out, ended.errors).trim_end().to_owned())
+    Some(
+        format!("{complaint}\n{}{}", end_of_text(&ended.out), end_of_text(&ended.errors))
+            .trim_end()
+            .to_owned(),
+    )
+}
+
+/// As much of a program's output as a complaint tells: its end.
+fn end_of_text(text: &str) -> Cow<'_, str> {
+    match text.ceil_char_boundary(text.len().saturating_sub(TOLD_BYTES)) {
+        0 => text.into(),
+        left_out => format!("({left_out} bytes left out)\n{}", &text[left_out..]).into(),
+    }
 }
 
 /// Looks a name up as a program of the domain would: with the domain's own resolv.conf(5), hosts(5) and
@@ -121,7 +139,9 @@ impl Reader {
         thread::spawn(move || {
             let mut bytes = [0; 4096];
             while let Ok(length @ 1..) = pipe.read(&mut bytes) {
-                read.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&bytes[..length]);
+                let mut text = read.lock().unwrap_or_else(PoisonError::into_inner);
+                let room = OUTPUT_BYTES - text.len();
+                text.extend_from_slice(&bytes[..length.min(room)]);
             }
             drop(tell);
         });

@@ -20,15 +20,17 @@ pub(super) struct Server<'a> {
 }
 
 /// The longest answer of HTTP that is read, in bytes.
-const ANSWER_BYTES: u64 = 1 << 20;
+const ANSWER_BYTES: usize = 1 << 20;
 /// What a datagram asks.
 const QUESTION: &[u8] = b"rdom";
 
 pub(super) fn pinged(inside: &Inside<'_>, to: IpAddr, expect: Reach, deadline: Instant) -> Option<String> {
     match expect {
         Reach::Reachable => until(deadline, |left| no_answer(inside, to, left.min(TRY))),
-        Reach::Unreachable => throughout(deadline, |left| {
-            no_answer(inside, to, left.min(TRY)).is_none().then(|| format!("{to} answered"))
+        Reach::Unreachable => throughout(deadline, |left| match inside.echo(to, left.min(TRY)) {
+            Ok(Fate::Answered) => Some(format!("{to} answered")),
+            Ok(Fate::Refused { .. } | Fate::Unsent(_) | Fate::Lost) => None,
+            Err(error) => Some(format!("cannot ask: {error}")),
         }),
     }
 }
@@ -56,6 +58,11 @@ pub(super) fn reason(fate: &Fate) -> String {
     }
 }
 
+/// Whether a call fails with this because there is no socket to be had, wherever it goes.
+fn is_without_socket(errno: Errno) -> bool {
+    matches!(errno, Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::EAFNOSUPPORT)
+}
+
 /// What became of a call, and why where it is not taken.
 struct Seen {
     connection: Connection,
@@ -67,11 +74,13 @@ impl Seen {
         Self { connection: Connection::Open, why: String::new() }
     }
 
-    fn of(errno: Errno) -> Self {
-        let connection =
-            if errno == Errno::ECONNREFUSED { Connection::Refused } else { Connection::Unreachable };
-        let why = if errno == Errno::ECONNREFUSED { String::new() } else { format!(": {}", errno.desc()) };
-        Self { connection, why }
+    /// An error that says nothing of the network is the other sort of error.
+    fn of(errno: Errno) -> Result<Self, String> {
+        match errno {
+            Errno::ECONNREFUSED => Ok(Self { connection: Connection::Refused, why: String::new() }),
+            errno if is_without_socket(errno) => Err(format!("cannot ask: {}", errno.desc())),
+            errno => Ok(Self { connection: Connection::Unreachable, why: format!(": {}", errno.desc()) }),
+        }
     }
 }
 
@@ -105,19 +114,41 @@ pub(super) fn called(
         Err(trouble) => return Some(trouble),
     };
     judged(to, expect, deadline, |wait| match inside.call(to, wait) {
-        Err(errno) => Ok(Seen::of(errno)),
+        Err(errno) => Seen::of(errno),
         Ok(stream) => match &served {
-            Some(served) if !has_said(stream, &served.token, wait) => Err(served.stranger(to)),
+            Some(served) if !has_said(&stream, &served.token, wait) => Err(served.stranger(to)),
             Some(_) | None => Ok(Seen::open()),
         },
     })
 }
 
 /// Whether these are the first bytes that come.
-fn has_said(mut stream: TcpStream, token: &[u8; TOKEN_BYTES], wait: Duration) -> bool {
-    let mut said = [0; TOKEN_BYTES];
-    let patient = stream.set_nonblocking(false).and_then(|()| stream.set_read_timeout(Some(wait)));
-    patient.and_then(|()| stream.read_exact(&mut said)).is_ok() && said == *token
+fn has_said(stream: &TcpStream, token: &[u8; TOKEN_BYTES], wait: Duration) -> bool {
+    said(stream, TOKEN_BYTES, wait, Instant::now() + wait).is_ok_and(|said| said == *token)
+}
+
+/// What comes until the stream ends or so many bytes are there. It is an error if nothing comes for a while, or if all
+/// of it takes until the deadline.
+fn said(mut stream: &TcpStream, most: usize, wait: Duration, deadline: Instant) -> io::Result<Vec<u8>> {
+    stream.set_nonblocking(false)?;
+    let (mut said, mut bytes) = (Vec::new(), [0; 4096]);
+    while said.len() < most {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        stream.set_read_timeout(Some(left.min(wait)))?;
+        let room = bytes.len().min(most - said.len());
+        match stream.read(&mut bytes[..room]) {
+            Ok(0) => break,
+            Ok(length) => said.extend_from_slice(&bytes[..length]),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(said)
 }
 
 pub(super) fn asked(
@@ -136,7 +167,7 @@ pub(super) fn asked(
             Some(served) if said != served.token => Err(served.stranger(to)),
             Some(_) | None => Ok(Seen::open()),
         },
-        Err(errno) => Ok(Seen::of(errno)),
+        Err(errno) => Seen::of(errno),
     })
 }
 
@@ -165,24 +196,23 @@ pub(super) fn fetched(
     judged(url.to, expect, deadline, |wait| {
         let stream = match inside.call(url.to, wait) {
             Ok(stream) => stream,
-            Err(errno) => return Ok(Seen::of(errno)),
+            Err(errno) => return Seen::of(errno),
         };
         if expect != Connection::Open {
             return Ok(Seen::open());
         }
-        let said = fetch(stream, url, wait).map_err(|error| format!("{url} does not answer: {error}"))?;
+        let said = fetch(&stream, url, wait, deadline.max(Instant::now() + wait))
+            .map_err(|error| format!("{url} does not answer: {error}"))?;
         answered(url, answer, &said).map_or(Ok(Seen::open()), Err)
     })
 }
 
 /// The whole answer to a GET (RFC 9112); of version 1.0, so that it comes in one piece.
-fn fetch(mut stream: TcpStream, url: &Url, wait: Duration) -> io::Result<String> {
+fn fetch(mut stream: &TcpStream, url: &Url, wait: Duration, deadline: Instant) -> io::Result<String> {
     stream.set_nonblocking(false)?;
-    stream.set_read_timeout(Some(wait))?;
     let Url { to, path } = url;
     write!(stream, "GET {path} HTTP/1.0\r\nHost: {to}\r\nUser-Agent: rdom\r\nConnection: close\r\n\r\n")?;
-    let mut bytes = Vec::new();
-    stream.take(ANSWER_BYTES).read_to_end(&mut bytes)?;
+    let bytes = said(stream, ANSWER_BYTES, wait, deadline)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 

@@ -9,6 +9,9 @@ use crate::spec::{Presence, Protocol};
 use crate::status;
 use crate::suite::inside::Inside;
 
+/// What the kernel keeps of a program's name (linux/sched.h, `TASK_COMM_LEN` without its last byte).
+const COMM_BYTES: usize = 15;
+
 /// A socket that shall be there, or shall not.
 pub(super) struct Bound<'a> {
     pub(super) protocol: Protocol,
@@ -37,15 +40,20 @@ pub(super) fn looked_for(
     let what = format!("bound to {protocol}/{port}");
     match (expect, owner) {
         (Presence::Present, _) if !bound => Some(format!("nothing is {what}")),
-        (Presence::Present, Some(owner)) if !owners().iter().any(|name| name == owner) => {
+        (Presence::Present, Some(owner)) if !owners().iter().any(|comm| is_called(comm, owner)) => {
             Some(format!("{} is {what}", who(&owners())))
         }
         (Presence::Absent, None) if bound => Some(format!("{} is {what}", who(&owners()))),
-        (Presence::Absent, Some(owner)) if bound && owners().iter().any(|name| name == owner) => {
+        (Presence::Absent, Some(owner)) if bound && owners().iter().any(|comm| is_called(comm, owner)) => {
             Some(format!("{owner} is {what}"))
         }
         (Presence::Present | Presence::Absent, Some(_) | None) => None,
     }
+}
+
+/// Whether a process has this name, of which the kernel keeps the beginning (proc_pid_comm(5)).
+fn is_called(comm: &str, name: &str) -> bool {
+    comm == name || (comm.len() == COMM_BYTES && name.starts_with(comm))
 }
 
 fn who(owners: &[String]) -> String {
@@ -75,23 +83,37 @@ fn owners(inside: &Inside<'_>, protocol: Protocol, port: u16) -> Vec<String> {
     owners
 }
 
+/// The column of the inode in most of those tables, from 0.
+const INODE_AT: usize = 9;
+
 /// A socket as a table of /proc/net has it (proc_net(5)).
-pub(super) struct Row {
+struct Row {
     port: u16,
-    pub(super) inode: u64,
+    inode: u64,
 }
 
 /// The sockets of a domain's namespace in one of its tables: `udp`, `tcp6`, `raw`, ...
-pub(super) fn rows(inside: &Inside<'_>, table: &str) -> Vec<Row> {
+fn rows(inside: &Inside<'_>, table: &str) -> Vec<Row> {
+    lines(inside, table).iter().filter_map(|line| row(line)).collect()
+}
+
+/// The inodes of the sockets in one of these tables.
+pub(super) fn inodes(inside: &Inside<'_>, table: &str) -> Vec<u64> {
+    let at = if table == "packet" { 8 } else { INODE_AT };
+    let inode = |line: &String| line.split_whitespace().nth(at)?.parse().ok();
+    lines(inside, table).iter().filter_map(inode).collect()
+}
+
+fn lines(inside: &Inside<'_>, table: &str) -> Vec<String> {
     let read = || fs::read_to_string(format!("/proc/thread-self/net/{table}")).unwrap_or_default();
     let text = inside.namespace.run(read).unwrap_or_default();
-    text.lines().skip(1).filter_map(row).collect()
+    text.lines().skip(1).map(str::to_owned).collect()
 }
 
 fn row(line: &str) -> Option<Row> {
     let words: Vec<&str> = line.split_whitespace().collect();
     let port = words.get(1)?.rsplit(':').next()?;
-    Some(Row { port: u16::from_str_radix(port, 16).ok()?, inode: words.get(9)?.parse().ok()? })
+    Some(Row { port: u16::from_str_radix(port, 16).ok()?, inode: words.get(INODE_AT)?.parse().ok()? })
 }
 
 /// The directories of all processes that are seen from here.

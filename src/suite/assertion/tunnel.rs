@@ -22,9 +22,13 @@ pub(super) fn shaken(
         Ok(view) => view,
         Err(gone) => return Some(gone),
     };
-    let mut peers =
-        view.peers.iter().filter(|view| peer.is_none_or(|name| view.name.as_deref() == Some(name)));
+    let is_meant = |view: &&PeerView| peer.is_none_or(|name| view.name.as_deref() == Some(name));
+    let mut peers = view.peers.iter().filter(is_meant).peekable();
     match expect {
+        Presence::Present if peers.peek().is_none() => Some(match peer {
+            Some(peer) => format!("{at} has no peer {peer}"),
+            None => format!("{at} has no peers"),
+        }),
         Presence::Present => peers.find_map(|peer| (!is_fresh(peer)).then(|| without(peer))),
         Presence::Absent => peers.find_map(|peer| {
             is_fresh(peer).then(|| format!("a handshake with {} {}", word(peer), age(peer)))

@@ -73,9 +73,10 @@ pub(super) fn passed(
                 hops.len() != expected.len()
                     || hops.iter().zip(expected).any(|(hop, expected)| !hop.domains.contains(expected))
             }
-            Passage::Avoided => {
-                hops.iter().any(|hop| hop.domains.iter().any(|domain| expected.contains(domain)))
-            }
+            // Who says nothing may be anybody.
+            Passage::Avoided => hops.iter().any(|hop| {
+                hop.address.is_none() || hop.domains.iter().any(|domain| expected.contains(domain))
+            }),
         };
         // Every look at a path costs errors, of which there are few.
         is_wrong.then(path).inspect(|_| thread::sleep(ASK.min(left)))
@@ -173,7 +174,6 @@ fn too_big(inside: &Inside<'_>, to: IpAddr, bytes: u16, wait: Duration) -> Optio
 fn passes(inside: &Inside<'_>, to: IpAddr, bytes: u16, wait: Duration) -> Option<String> {
     match send(inside, to, bytes, wait) {
         Ok(Fate::Answered) => Some(format!("{bytes} bytes pass")),
-        Ok(Fate::Unsent(Errno::EMSGSIZE) | Fate::Refused { refusal: Refusal::TooBig(_), .. }) => None,
         Ok(Fate::Lost | Fate::Unsent(_) | Fate::Refused { .. }) => {
             too_big(inside, to, least(to), wait).map(|why| format!("none pass: {why}"))
         }

@@ -1,7 +1,7 @@
 //! Copies as processes: so many at a time, each heard until it ends, all of them ended by Ctrl-C.
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
@@ -60,9 +60,9 @@ impl Pool {
         let processors = thread::available_parallelism().map_or(1, usize::from);
         // A copy waits more than it works.
         let workers = words.jobs.unwrap_or(2 * processors).min(jobs);
-        let filters = words.filter.iter().flat_map(|filter| ["--filter".into(), OsString::from(filter)]);
+        let filters = words.filter.iter().map(|filter| option("--filter=", filter));
         let keep = words.keep_on_fail.then(|| "--keep-on-fail".into());
-        let captures = captures.into_iter().flat_map(|path| ["--captures".into(), OsString::from(path)]);
+        let captures = captures.into_iter().map(|path| option("--captures=", path));
         let running = Arc::new(Running::default());
         Running::heed_signals(&running).map_err(Trouble::failed)?;
         let substitution = words.substitution.arguments().map(OsString::from);
@@ -166,6 +166,13 @@ impl Pool {
         report.trouble = errors.and_then(|errors| errors.join().ok()).unwrap_or_default();
         Ok(None)
     }
+}
+
+/// An option with its value in one word, for the value may begin as an option does.
+fn option(name: &str, value: impl AsRef<OsStr>) -> OsString {
+    let mut word = OsString::from(name);
+    word.push(value);
+    word
 }
 
 /// Asks to be killed when the parent dies (prctl(2), PR_SET_PDEATHSIG), which may have happened already.

@@ -20,19 +20,19 @@ const CONNECTIONS: [(&str, Connection); 3] =
 pub(super) fn ping(node: &Node, fields: Fields<'_>, report: &mut Report) -> Read {
     let words = [("reachable", Reach::Reachable), ("unreachable", Reach::Unreachable)];
     let expect = expect(fields, &words, report);
-    let to = address(node, report)?;
+    let to = host(node, report)?;
     Some(Assertion::Ping { to, expect: expect? })
 }
 
 pub(super) fn tcp(node: &Node, fields: Fields<'_>, report: &mut Report) -> Read {
     let (expect, serve) = (expect(fields, &CONNECTIONS, report), serve(fields, report));
-    let to = parsed(node, "`ADDRESS:PORT`", socket_address, report)?.value;
+    let to = parsed(node, "`ADDRESS:PORT`", destination, report)?.value;
     Some(Assertion::Tcp { to, serve, expect: expect? })
 }
 
 pub(super) fn udp(node: &Node, fields: Fields<'_>, report: &mut Report) -> Read {
     let (expect, serve) = (expect(fields, &CONNECTIONS, report), serve(fields, report));
-    let to = parsed(node, "`ADDRESS:PORT`", socket_address, report)?.value;
+    let to = parsed(node, "`ADDRESS:PORT`", destination, report)?.value;
     Some(Assertion::Udp { to, serve, expect: expect? })
 }
 
@@ -60,7 +60,7 @@ fn url(text: &str) -> Result<Url, Trouble> {
     let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let without_port =
         || host.trim_matches(['[', ']']).parse::<IpAddr>().ok().map(|to| SocketAddr::new(to, 80));
-    let to = host.parse().ok().or_else(without_port).ok_or_else(trouble)?;
+    let to = of_a_host(host.parse().ok().or_else(without_port).ok_or_else(trouble)?)?;
     let sound = path.chars().all(|c| c.is_ascii_graphic());
     let path = if path.is_empty() { "/" } else { path };
     if sound { Ok(Url { to, path: path.to_owned() }) } else { Err(trouble()) }
@@ -106,20 +106,20 @@ fn rtable(text: &str) -> Result<RtableId, Trouble> {
 pub(super) fn path(node: &Node, fields: Fields<'_>, report: &mut Report) -> Read {
     let words = [("taken", Passage::Taken), ("avoided", Passage::Avoided)];
     let expect = expect(fields, &words, report);
-    let to = address(node, report);
-    let Some(hops) = fields.value("hops") else {
+    let to = host(node, report);
+    let hops = fields.value("hops").map(|node| each_parsed(node, "domains", values::any_text, report));
+    let Some(hops) = hops.filter(|hops| !hops.is_empty()) else {
         let missing = Diagnostic::error(node.place, "a path without its hops");
         report.push(missing.help("write `hops: [DOMAIN, DOMAIN]`, the last one is where it ends"));
         return None;
     };
-    let hops = each_parsed(hops, "domains", values::any_text, report);
     Some(Assertion::Path { to: to?, hops, expect: expect? })
 }
 
 pub(super) fn mtu(node: &Node, fields: Fields<'_>, report: &mut Report) -> Read {
     let words = [("exact", Fit::Exact), ("fits", Fit::Fits), ("too-big", Fit::TooBig)];
     let expect = expect(fields, &words, report);
-    let to = address(node, report)?;
+    let to = host(node, report)?;
     let Some(_) = fields.value("bytes") else {
         let missing = Diagnostic::error(node.place, "a path's mtu without a number");
         report.push(missing.help("write `bytes: 1420`, the header of IP included"));
@@ -185,6 +185,29 @@ pub(in crate::spec::words) fn command(node: &Node, report: &mut Report) -> Optio
 
 fn address(node: &Node, report: &mut Report) -> Option<IpAddr> {
     parsed(node, "an address", values::ip, report).map(|address| address.value)
+}
+
+/// The address of somebody who can be asked.
+fn host(node: &Node, report: &mut Report) -> Option<IpAddr> {
+    let one = |text: &str| of_a_host(SocketAddr::new(values::ip(text)?, 0)).map(|to| to.ip());
+    parsed(node, "an address", one, report).map(|address| address.value)
+}
+
+fn destination(text: &str) -> Result<SocketAddr, Trouble> {
+    of_a_host(socket_address(text)?)
+}
+
+/// Nobody has any other: what is sent there never arrives, whatever the network is.
+fn of_a_host(to: SocketAddr) -> Result<SocketAddr, Trouble> {
+    let address = to.ip();
+    let is_bare = matches!(to, SocketAddr::V6(to) if to.ip().is_unicast_link_local() && to.scope_id() == 0);
+    let is_everybody = matches!(address, IpAddr::V4(address) if address.is_broadcast());
+    match address.is_multicast() || address.is_unspecified() || is_everybody {
+        true => Err(Trouble::new(format!("`{address}` is not the address of one host"))),
+        false if is_bare => Err(Trouble::new(format!("`{address}` means something on its link only"))
+            .help("ask for another address of that host")),
+        false => Ok(to),
+    }
 }
 
 /// An address with a port.
